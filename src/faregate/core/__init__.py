@@ -1,0 +1,1 @@
+"""The vocabulary. Imports nothing of ours, does no I/O."""

@@ -1,0 +1,57 @@
+"""A call and what is remembered of it."""
+
+import msgspec
+
+from .chat import ChatRequest
+from .identity import Caller
+from .usage import NO_USAGE, Usage
+
+
+class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=False):
+    """What is kept of a request for billing and debugging: ids, counters, times; never content (contract.md 7.6).
+
+    Times to first byte and total are milliseconds from the request's last byte; `received_at` is unix seconds.
+    """
+
+    id: str
+    received_at: float
+    organisation_id: str = ""
+    project_id: str = ""
+    key_id: str = ""
+    method: str = ""
+    route: str = ""
+    operation: str = ""
+    dialect: str = ""
+    client_address: str = ""
+    client_request_id: str | None = None
+    model_asked: str = ""
+    model: str = ""
+    provider: str = ""
+    upstream_model: str = ""
+    upstream_request_id: str | None = None
+    region: str = ""
+    replica: str = ""
+    attempts: int = 0
+    stream: bool = False
+    status: int = 0
+    error_kind: str | None = None
+    usage: Usage = NO_USAGE
+    first_byte_ms: float | None = None
+    total_ms: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """One request on its way: who asks, for what, until when.
+
+    `deadline_at` is on the loop's clock, seconds. `record` is filled on the way and kept at the end.
+    """
+
+    id: str
+    caller: Caller
+    operation: str
+    dialect: str
+    request: ChatRequest
+    deadline_at: float
+    record: UsageRecord

@@ -1,0 +1,70 @@
+"""What is served: models, the targets that serve them, and the immutable snapshot a call is decided on.
+
+Names resolve by contract.md 3.1: as written by the operator, then in the catalogue, then in its dated alias table;
+then, with a known vendor prefix taken off and `.` between digits read as `-`, the name must match exactly one model.
+There is no nearest match, ever.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+_DOT_BETWEEN_DIGITS = re.compile(r"(?<=\d)\.(?=\d)")
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as the client knows it. Window and output are in tokens, `created` in unix seconds."""
+
+    id: str
+    vendor: str
+    family: str = ""
+    created: int = 0
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    kind: str = "chat"
+    tags: tuple[str, ...] = ()
+    shutdown_date: str | None = None
+    successor: str | None = None
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to reach a model: a provider, the name it has there, and where that is."""
+
+    provider: str
+    upstream_model: str
+    region: str = "default"
+    replica: str = "default"
+    weight: int = 1
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a call is decided on, fixed at its admission.
+
+    `names` maps every exact name and alias to a model id; `normal_names` maps a normalised name to the ids it fits.
+    """
+
+    revision: int
+    models: Mapping[str, Model]
+    targets: Mapping[str, tuple[Target, ...]]
+    names: Mapping[str, str]
+    normal_names: Mapping[str, frozenset[str]]
+    vendor_prefixes: frozenset[str]
+    successors: Mapping[str, str]
+
+    def resolve(self, name: str) -> str | None:
+        """The id of the one model that `name` means, or None."""
+        found = self.names.get(name)
+        if found is not None:
+            return found
+        candidates = self.normal_names.get(normal_name(name, self.vendor_prefixes))
+        if candidates is None or len(candidates) != 1:
+            return None
+        return next(iter(candidates))
+
+
+def normal_name(name: str, vendor_prefixes: Iterable[str]) -> str:
+    """`name` without a known vendor prefix and with `.` between digits read as `-` (contract.md 3.1)."""
+    vendor, slash, rest = name.partition("/")
+    bare = rest if slash and vendor in vendor_prefixes else name
+    return _DOT_BETWEEN_DIGITS.sub("-", bare)

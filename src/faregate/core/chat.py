@@ -1,0 +1,25 @@
+"""A chat request as the gateway decides on it. Content stays raw: it is relayed, not understood, unless a
+dialect is crossed."""
+
+import msgspec
+
+
+class ChatRequest(msgspec.Struct, kw_only=True):
+    """The routing fields of a request, and every member of its body as it came.
+
+    `members` holds the body's top-level members verbatim, known and unknown, in the client's order: what is sent
+    upstream is built from it, so that what was checked is what is sent.
+    """
+
+    model: str
+    members: dict[str, msgspec.Raw]
+    stream: bool = False
+    include_usage: bool = False
+    choices: int = 1
+    output_tokens_max: int | None = None
+    has_tools: bool = False
+    prompt_bytes: int = 0
+
+    def forget_members(self) -> None:
+        """Let go of the body: no further attempt will need it."""
+        self.members = {}

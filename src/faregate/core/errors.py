@@ -1,0 +1,138 @@
+"""The error tree: what can go wrong with a call, and whose fault it is.
+
+    CallError                     a call ends without its answer
+    ├── CallerError               the client can mend it (4xx)
+    │   ├── MalformedRequest      a body or parameter that is not what it must be
+    │   ├── InvalidKey            no key, or none of ours
+    │   ├── NotPermitted          a good key that may not do this
+    │   ├── NotFound              no such resource, model or route
+    │   ├── TooLarge              a body, head or list over its cap
+    │   └── UpstreamRefused       the provider's own 4xx, passed on with its words
+    ├── UpstreamError             the provider's fault (503)
+    │   ├── UpstreamUnavailable   down, refusing us, or sending garbage
+    │   └── UpstreamLimited       rate limits us
+    ├── DeadlineExceeded          the longest request is over
+    └── GatewayError              our own fault, or our own overload
+    ClientGone                    nobody is left to answer; not an error of the call
+
+A `kind` names the row of the house's error table (contract.md section 9), which alone decides status, type,
+code and members. Messages are for the client: no secret, no path, no traceback.
+"""
+
+
+class CallError(Exception):
+    """A call ended without its answer.
+
+    `message` is shown to the client; `param` names the parameter at fault; `retry_after_s` becomes Retry-After.
+    """
+
+    kind = "internal_error"
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+        if kind is not None:
+            self.kind = kind
+
+
+class CallerError(CallError):
+    """The client can mend it."""
+
+    kind = "malformed_request"
+
+
+class MalformedRequest(CallerError):
+    """The request is not what it must be; `param` is the path of the parameter at fault."""
+
+
+class InvalidKey(CallerError):
+    """No key, or none of ours. The message never says which (security.md S4)."""
+
+    kind = "invalid_key"
+
+    def __init__(self, message: str = "Invalid API key provided.") -> None:
+        super().__init__(message)
+
+
+class NotPermitted(CallerError):
+    """A good key that may not do this: disabled account, model outside the key's list."""
+
+    kind = "model_not_available"
+
+
+class NotFound(CallerError):
+    """No such resource, model or route."""
+
+    kind = "not_found"
+
+
+class TooLarge(CallerError):
+    """A body, head or list over its cap."""
+
+    kind = "body_too_large"
+
+
+class UpstreamRefused(CallerError):
+    """The provider's own 4xx: its status, type, code and param stand; its message is redacted before it gets here."""
+
+    kind = "upstream_refused"
+
+    def __init__(
+        self, message: str, *, status: int, error_type: str | None, code: str | None, param: str | None
+    ) -> None:
+        super().__init__(message, param=param)
+        self.status = status
+        self.error_type = error_type
+        self.code = code
+
+
+class UpstreamError(CallError):
+    """The provider's fault: another target may be tried while the client has seen nothing."""
+
+    kind = "upstream_unavailable"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None = 1.0, status: int = 0) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.status = status
+
+
+class UpstreamUnavailable(UpstreamError):
+    """Down, refusing our key, or sending garbage."""
+
+
+class UpstreamLimited(UpstreamError):
+    """The provider rate-limits us; `retry_after_s` is what it asked for."""
+
+    kind = "upstream_rate_limited"
+
+
+class DeadlineExceeded(CallError):
+    """The longest request (contract.md 3.7) is over."""
+
+    kind = "request_timeout"
+
+
+class GatewayError(CallError):
+    """Our own fault."""
+
+
+class Overloaded(GatewayError):
+    """We shed load; the client may come back."""
+
+    kind = "overloaded"
+    retryable = True
+
+
+class ClientGone(Exception):
+    """The client has left: nobody is to be answered, the upstream is to be closed."""
