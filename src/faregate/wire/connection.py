@@ -1,0 +1,371 @@
+"""One client's connection: requests in, one at a time and in order, responses out. See server.py for the theory."""
+
+import asyncio
+from typing import cast
+
+from ..core.errors import ClientGone
+from .addresses import read_proxy_header
+from .deadlines import NEVER
+from .exchange import BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
+from .messages import CONTINUE, BadMessage, status_line
+from .reading import HeadTooLarge, RequestReader
+from .server import Server
+from .strand import Signal, Strand
+
+_DISCARD_BYTES_MAX = 256 * 1024
+
+
+class ServerConnection(asyncio.Protocol):
+    """The protocol of one connection. States: `head` (waiting for or reading one), `body`, `busy` (an answer is under
+    way), `idle` (between requests), `linger` (answered, closing, discarding what still comes)."""
+
+    __slots__ = (
+        "_known",
+        "_proxy_bytes",
+        "_reader",
+        "_reading_paused",
+        "_refusal",
+        "_request",
+        "_response",
+        "_state",
+        "_strand",
+        "_transport",
+        "_window_bytes",
+        "client_address",
+        "due_at",
+        "peer_address",
+        "server",
+    )
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._reader = RequestReader(self._make_request, server.head_bounds)
+        self._transport: asyncio.Transport | None = None
+        self._request: IncomingRequest | None = None  # the request being answered
+        self._response: OutgoingResponse | None = None
+        self._strand: Strand | None = None
+        self._state = "head"
+        self._window_bytes = 0  # body bytes in the present window of the progress rule
+        self._proxy_bytes: bytes | None = None
+        self._reading_paused = False
+        self._known = False
+        self._refusal: tuple[int, str] | None = None  # what to say to what came behind the last good request
+        self.client_address = ""
+        self.peer_address = ""
+        self.due_at = NEVER
+
+    def _make_request(self, method: bytes, target: bytes) -> IncomingRequest:
+        return IncomingRequest(self, method, target)
+
+    # The transport's callbacks.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.peer_address = self.client_address = peer[0] if isinstance(peer, tuple) else "local"
+        server = self.server
+        if not server.admit(self):
+            self._known = True
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=server.limits.write_buffer_bytes_max)
+        self.due_at = server.deadlines.now + server.limits.head_timeout_s
+        trusted = self.peer_address in server.trusted_proxies
+        if trusted and server.proxy_protocol:
+            self._proxy_bytes = b""
+        self._known = trusted or self.peer_address == "local"
+        if not self._known:
+            server.unauthenticated[self.peer_address] += 1
+            if server.unauthenticated[self.peer_address] > server.limits.unauthenticated_per_address_max:
+                # A burst of good clients looks the same until it has spoken: they get a moment, not ten seconds.
+                self.due_at = server.deadlines.now + server.limits.unauthenticated_timeout_s
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.due_at = NEVER
+        self._forget_unknown()
+        self.server.forget(self)
+        strand, self._strand = self._strand, None
+        if self._response is not None:
+            self._response.finished = True
+            self._response.source = None
+        self._release(self._request)
+        self._release_queue()
+        self._request = self._response = None
+        self._reader.close()
+        if strand is not None:
+            strand.cancel(ClientGone())
+
+    def eof_received(self) -> bool:
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self._state == "linger":
+            return
+        if self._proxy_bytes is not None:
+            data = self._read_proxy_header(self._proxy_bytes + data)
+            if not data:
+                return
+        if self._state == "idle":
+            self._state = "head"
+            self.due_at = self.server.deadlines.now + self.server.limits.head_timeout_s
+        try:
+            body_bytes = self._reader.feed(data)
+        except HeadTooLarge:
+            self._refuse_soon(431, "Request head too large.")
+            return
+        except BadMessage:
+            self._refuse_soon(400, "Malformed HTTP request.")
+            return
+        if body_bytes:
+            self._window_bytes += body_bytes
+            self.server.bodies_bytes += body_bytes
+        self._fed()
+
+    def pause_writing(self) -> None:
+        self.due_at = self.server.deadlines.now + self.server.limits.write_timeout_s
+        if self._response is not None and self._response.source is not None:
+            self._response.source.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._state == "busy":
+            self.due_at = NEVER
+        if self._response is not None and self._response.source is not None:
+            self._response.source.resume_reading()
+
+    # What follows from what was parsed.
+
+    def _fed(self) -> None:
+        request = self._request
+        reader = self._reader
+        if request is None:
+            if reader.queue:
+                self._start_turn()
+        elif request.wanted is not None:
+            request.wanted.set(None)
+        elif request is not reader.incoming or request.body_bytes > self.server.limits.body_unread_bytes_max:
+            self._pause_reading()
+
+    def _start_turn(self) -> None:
+        request = self._reader.queue.popleft()
+        server = self.server
+        if server.trusted_proxies:
+            request.client_address = server.trusted_proxies.client_of(
+                self.client_address, request.headers.get(b"x-forwarded-for")
+            )
+        self._request = request
+        self._state = "busy"
+        self.due_at = NEVER
+        response = self._response = OutgoingResponse(self, request)
+        strand = Strand(server.handler(request, response), self._crashed)
+        if not strand.done and self._request is request:
+            self._strand = strand
+
+    def _crashed(self, error: BaseException) -> None:
+        if not isinstance(error, ClientGone):
+            self.server.on_crash(error)
+        self.abort()
+
+    def turn_ended(self, request: IncomingRequest) -> None:
+        """The answer to `request` is written: go on with the next one, or wait, or close."""
+        if request is not self._request:
+            return
+        self._release(request)
+        self._request = self._response = self._strand = None
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if not request.keep_alive:
+            if request.complete:
+                self._state = "linger"
+                self.due_at = self.server.deadlines.now + self.server.limits.write_timeout_s
+                transport.close()
+            else:
+                self._linger()
+            return
+        self._await_next(request)
+
+    def _await_next(self, request: IncomingRequest) -> None:
+        reader = self._reader
+        limits = self.server.limits
+        now = self.server.deadlines.now
+        if reader.queue:
+            self.server.loop.call_soon(self._next_turn)  # not from here: a hundred pipelined ones would nest
+            return
+        if self._refusal is not None:
+            self._refuse(*self._refusal)
+            return
+        if not request.complete:
+            reader.discarding = True
+        self._state = "head" if reader.in_head else "idle"
+        self.due_at = now + (limits.head_timeout_s if reader.in_head else limits.keep_alive_timeout_s)
+        self._resume_reading()
+
+    def _next_turn(self) -> None:
+        if self._request is None and self._reader.queue:
+            self._start_turn()
+
+    def closing_field(self, request: IncomingRequest) -> bytes:
+        """The connection field of the answer; decides here whether the connection can go on."""
+        if not request.complete and not self._worth_discarding(request):
+            request.keep_alive = False
+        if self.server.draining:
+            request.keep_alive = False
+        if not request.keep_alive:
+            return b"connection: close\r\n"
+        return b"" if request.http_11 else b"connection: keep-alive\r\n"
+
+    def _worth_discarding(self, request: IncomingRequest) -> bool:
+        length = request.content_length
+        if length is None or request.expects_continue:
+            return False
+        return length - request.body_bytes <= _DISCARD_BYTES_MAX
+
+    # Bodies.
+
+    async def receive_body(self, request: IncomingRequest, bytes_max: int) -> None:
+        """Wait until the body of `request` is complete, or larger than `bytes_max`."""
+        if request.expects_continue:
+            request.expects_continue = False
+            self.write(CONTINUE)
+        request.wanted = Signal()
+        self._window_bytes = 0
+        self._state = "body"
+        self.due_at = self.server.deadlines.now + self.server.limits.body_progress_timeout_s
+        self._resume_reading()
+        while not request.complete and request.body_bytes <= bytes_max:
+            if self.server.bodies_bytes > self.server.limits.bodies_bytes_max:
+                raise NoRoomForBody
+            await request.wanted
+            request.wanted = Signal()
+        request.wanted = None
+        self._state = "busy"
+        self.due_at = NEVER
+
+    def _release(self, request: IncomingRequest | None) -> None:
+        if request is not None and request.body_bytes:
+            self.server.bodies_bytes -= request.body_bytes
+            request.pieces = []
+            request.body_bytes = 0
+
+    def _release_queue(self) -> None:
+        for request in self._reader.queue:
+            self._release(request)
+        self._reader.queue.clear()
+
+    # Refusing what is no request.
+
+    def _refuse_soon(self, status: int, message: str) -> None:
+        """What is no request came: refuse it, after the answers to the good ones before it."""
+        request = self._request
+        behind_good_ones = request is not None and request is not self._reader.incoming
+        if behind_good_ones or (self._reader.queue and self._reader.incoming is None):
+            self._refusal = (status, message)
+            self._pause_reading()
+            if request is None:
+                self._start_turn()
+        else:
+            self._refuse(status, message)
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer what is no request, and close."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._response is None or not self._response.status:
+            self._refusal = None
+            headers, body = self.server.refusal(status, message)
+            framing = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            transport.write(status_line(status) + headers + framing + body)
+        strand, self._strand = self._strand, None
+        self._release(self._request)
+        self._release_queue()
+        self._linger()
+        if strand is not None:
+            strand.cancel(ClientGone())
+
+    def _read_proxy_header(self, data: bytes) -> bytes:
+        try:
+            found = read_proxy_header(data)
+        except BadMessage:
+            self.abort()
+            return b""
+        if found is None:
+            self._proxy_bytes = data
+            return b""
+        address, length = found
+        self._proxy_bytes = None
+        if address is not None:
+            self.client_address = address
+        return data[length:]
+
+    # Endings.
+
+    def due(self) -> None:
+        """A deadline passed; which one, the state tells."""
+        limits = self.server.limits
+        self.due_at = NEVER
+        if self._state == "body" and self._request is not None:
+            window_bytes, self._window_bytes = self._window_bytes, 0
+            if window_bytes >= limits.body_rate_min_bytes_per_s * limits.body_progress_timeout_s:
+                self.due_at = self.server.deadlines.now + limits.body_progress_timeout_s
+            elif self._request.wanted is not None:
+                self._request.wanted.fail(BodyTooSlow())
+        elif self._state == "head" and self._reader.in_head:
+            self._refuse(408, "The request took too long to arrive.")
+        elif self._state in ("head", "idle") and self._transport is not None:
+            self._transport.close()
+        else:  # a reader that stalls, or a linger that is over
+            self.abort()
+
+    def _linger(self) -> None:
+        """Close, but read on for a moment: a reset would take the answer from a client that is still sending."""
+        self._state = "linger"
+        self._resume_reading()
+        self.due_at = self.server.deadlines.now + self.server.limits.linger_timeout_s
+        transport = self._transport
+        if transport is not None and transport.can_write_eof():
+            transport.write_eof()
+
+    def drain(self) -> None:
+        """No further requests: close now if none is under way, else after its answer."""
+        if self._request is None and not self._reader.queue and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def cancel_turn(self, response: OutgoingResponse, error: Exception) -> None:
+        """Raise `error` in the handler that is at work on `response`."""
+        if self._response is response and self._strand is not None:
+            self._strand.cancel(error)
+
+    def write(self, data: bytes) -> None:
+        """Bytes to the socket; nothing once it is closing."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
+
+    def authenticated(self) -> None:
+        """The client has shown a valid key."""
+        if not self._known:
+            self._forget_unknown()
+
+    def _forget_unknown(self) -> None:
+        if not self._known:
+            self._known = True
+            unauthenticated = self.server.unauthenticated
+            unauthenticated[self.peer_address] -= 1
+            if unauthenticated[self.peer_address] <= 0:
+                del unauthenticated[self.peer_address]
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and self._transport is not None and not self._transport.is_closing():
+            self._reading_paused = False
+            self._transport.resume_reading()

@@ -1,0 +1,113 @@
+"""Server-sent events: bytes to frames and back, incremental and bounded.
+
+The parser follows the HTML standard's event stream interpretation (WHATWG, section 9.2.6): lines end in CRLF, LF or
+CR, a leading byte-order mark is dropped, comments are skipped, data lines are joined by LF, a frame ends at an empty
+line. Each frame keeps its raw bytes, so that what needs no change can be relayed as it came.
+"""
+
+import re
+from typing import NamedTuple
+
+from .messages import BadMessage
+
+LINE_BYTES_MAX = 1024 * 1024
+MEDIA_LINE_BYTES_MAX = 32 * 1024 * 1024
+
+DONE = b"data: [DONE]\n\n"
+
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_FRAME_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+
+
+class Frame(NamedTuple):
+    """One event: its data (None where it had none, a comment say), its type, and the bytes it came in."""
+
+    data: bytes | None
+    event: bytes
+    raw: bytes
+
+
+class FrameParser:
+    """Feed bytes, get the frames they complete. BadMessage for a frame over `line_bytes_max`."""
+
+    __slots__ = ("_buffer", "_line_bytes_max", "_searched", "_started")
+
+    def __init__(self, line_bytes_max: int = LINE_BYTES_MAX) -> None:
+        self._buffer = bytearray()
+        self._searched = 0  # how much of the buffer is known to hold no frame's end
+        self._started = False
+        self._line_bytes_max = line_bytes_max
+
+    @property
+    def empty(self) -> bool:
+        """Whether every byte that was fed has left in a frame."""
+        return not self._buffer
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that `data` completes."""
+        buffer = self._buffer
+        buffer += data
+        if not self._started:
+            if len(buffer) < len(_BOM) and _BOM.startswith(bytes(buffer)):
+                return []
+            self._started = True
+            if buffer.startswith(_BOM):
+                del buffer[: len(_BOM)]
+        frames = []
+        start = 0
+        for end in self._frame_ends():
+            frames.append(parse_frame(bytes(buffer[start:end])))
+            start = end
+        del buffer[:start]
+        self._searched = max(0, len(buffer) - 3)
+        if len(buffer) > self._line_bytes_max:
+            raise BadMessage("an event is larger than the cap")
+        return frames
+
+    def _frame_ends(self) -> list[int]:
+        buffer = self._buffer
+        ends = []
+        for match in _FRAME_END.finditer(buffer, self._searched):
+            end = match.end()
+            if end == len(buffer) and buffer[end - 1] == 0x0D:
+                break  # its LF may still come
+            ends.append(end)
+        return ends
+
+    def close(self) -> Frame | None:
+        """What is left at the end of the body, as a frame if it holds data.
+
+        The standard discards an unfinished event; upstreams that forget the last empty line mean it all the same.
+        """
+        rest, self._buffer = bytes(self._buffer), bytearray()
+        self._searched = 0
+        frame = parse_frame(rest)
+        return frame if frame.data is not None else None
+
+
+def parse_frame(raw: bytes) -> Frame:
+    """The frame that the lines of `raw` make."""
+    data: list[bytes] = []
+    event = b""
+    for line in _LINE_END.split(raw):
+        if not line or line.startswith(b":"):
+            continue
+        name, _, value = line.partition(b":")
+        if value.startswith(b" "):
+            value = value[1:]
+        if name == b"data":
+            data.append(value)
+        elif name == b"event":
+            event = value
+    return Frame(b"\n".join(data) if data else None, event, raw)
+
+
+def data_frame(data: bytes) -> bytes:
+    """`data` (one line, JSON say) as an event without a type."""
+    return b"data: %b\n\n" % data
+
+
+def comment(text: bytes) -> bytes:
+    """A comment: ignored by clients, but it keeps a connection alive."""
+    return b": %b\n\n" % text

@@ -1,0 +1,115 @@
+"""Strands: coroutines stepped by hand, where an asyncio task per request would cost more than the request.
+
+A strand starts at once, inside the caller's stack, and runs until its coroutine awaits. It is resumed, again inside
+the caller's stack, by the Signal that it waits for; no trip through the loop's queue in between. So `set()` and
+`fail()` belong at the end of a callback: by the time they return, the coroutine may have run to its end.
+
+An asyncio future can be awaited too (a thread's result, say); then the loop resumes the strand.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Signal(Generic[T]):
+    """A value or an error that one strand may wait for. The first `set` or `fail` counts; later ones do nothing."""
+
+    __slots__ = ("_error", "_strand", "_value", "is_set")
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._strand: Strand | None = None
+
+    def set(self, value: T) -> None:
+        """Deliver `value` and run the waiting strand on."""
+        if self.is_set:
+            return
+        self.is_set = True
+        self._value = value
+        self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """Deliver `error`, raised where the strand waits."""
+        if self.is_set:
+            return
+        self.is_set = True
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        strand, self._strand = self._strand, None
+        if strand is not None:
+            strand.step()
+
+    def __await__(self) -> Generator["Signal[T]", None, T]:
+        if not self.is_set:
+            yield self
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+
+class Strand:
+    """One coroutine under way. `on_crash` hears of an exception that the coroutine let through."""
+
+    __slots__ = ("_coroutine", "_on_crash", "_running", "_thrown", "_waiting_for", "done")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, None], on_crash: Callable[[BaseException], None]
+    ) -> None:
+        self._coroutine = coroutine
+        self._on_crash = on_crash
+        self._waiting_for: Signal[Any] | asyncio.Future[Any] | None = None
+        self._running = False
+        self._thrown: BaseException | None = None
+        self.done = False
+        self.step()
+
+    def step(self, error: BaseException | None = None) -> None:
+        """Run on until the next wait or the end."""
+        if self.done:
+            return
+        self._waiting_for = None
+        self._running = True
+        try:
+            waited = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
+        except StopIteration:
+            self.done = True
+        except BaseException as crash:
+            self.done = True
+            self._on_crash(crash)
+        else:
+            self._waiting_for = waited
+            if isinstance(waited, Signal):
+                waited._strand = self
+            else:
+                waited._asyncio_future_blocking = False
+                waited.add_done_callback(self._future_done)
+        finally:
+            self._running = False
+        if self._thrown is not None and not self.done:
+            thrown, self._thrown = self._thrown, None
+            self.cancel(thrown)
+
+    def _future_done(self, future: "asyncio.Future[Any]") -> None:
+        if future is self._waiting_for:
+            self.step()
+        elif not future.cancelled():
+            future.exception()  # the strand was cancelled meanwhile: the error has been seen
+
+    def cancel(self, error: BaseException) -> None:
+        """Raise `error` where the coroutine waits, now; if it is running at this moment, at its next wait."""
+        if self.done:
+            return
+        if self._running:
+            self._thrown = error
+            return
+        waited = self._waiting_for
+        if isinstance(waited, Signal):
+            waited._strand = None
+        self.step(error)
