@@ -1,0 +1,54 @@
+"""Error bodies of the OpenAI dialect, both ways."""
+
+import msgspec
+
+from .. import UpstreamWords
+
+_MESSAGE_CHARACTERS_MAX = 4000
+
+
+def words_of(decoded: object) -> UpstreamWords | None:
+    """The words of a decoded error body: OpenAI's `{"error": {...}}`, or what compatible servers make of it."""
+    if not isinstance(decoded, dict):
+        return None
+    error = decoded.get("error")
+    if isinstance(error, str):
+        return UpstreamWords(_short(error))
+    if isinstance(error, dict):
+        message = error.get("message")
+        text = message if isinstance(message, str) else "The provider gave no reason."
+        return UpstreamWords(
+            _short(text), _text(error.get("type")), _text(error.get("code")), _text(error.get("param"))
+        )
+    for member in ("message", "detail"):
+        if isinstance(decoded.get(member), str):
+            return UpstreamWords(_short(decoded[member]))
+    return None
+
+
+def parse_error(body: bytes) -> UpstreamWords | None:
+    """The words of an upstream's error body, None where it is no JSON that says any."""
+    try:
+        return words_of(msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def render_error(members: dict[str, object]) -> bytes:
+    """`{"error": members}`."""
+    return msgspec.json.encode({"error": members})
+
+
+def render_stream_error(members: dict[str, object]) -> bytes:
+    """A failed stream's end: one error frame, then the end mark; no finish reason (contract.md 5.1)."""
+    return b"data: " + render_error(members) + b"\n\ndata: [DONE]\n\n"
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MESSAGE_CHARACTERS_MAX else text[:_MESSAGE_CHARACTERS_MAX] + "..."

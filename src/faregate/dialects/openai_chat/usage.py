@@ -1,0 +1,54 @@
+"""OpenAI's usage object as disjoint counters (conformance.md 2.4)."""
+
+from ...core.usage import Usage, UsageSource
+
+_TOKENS_MAX = 1_000_000_000
+
+
+def usage_of(raw: object) -> Usage | None:
+    """The Usage that a decoded `usage` object states; None where there is none.
+
+    Prompt and completion are inclusive on the wire; DeepSeek's `prompt_cache_hit_tokens` is read where the standard
+    member is missing. A figure that cannot be true (negative, fractional, a string, beyond a billion, a part larger
+    than its whole) is read as 0 or clamped to its whole and makes the usage suspect.
+    """
+    if not isinstance(raw, dict):
+        return None
+    reader = _Reader()
+    prompt = reader.count(raw.get("prompt_tokens"))
+    completion = reader.count(raw.get("completion_tokens"))
+    prompt_details = _mapping(raw.get("prompt_tokens_details"))
+    completion_details = _mapping(raw.get("completion_tokens_details"))
+    cached = prompt_details.get("cached_tokens")
+    cache_read = reader.count(raw.get("prompt_cache_hit_tokens", 0) if cached is None else cached, of=prompt)
+    cache_write = reader.count(prompt_details.get("cache_write_tokens") or 0, of=prompt - cache_read)
+    reasoning = reader.count(completion_details.get("reasoning_tokens") or 0, of=completion)
+    return Usage(
+        input=prompt - cache_read - cache_write,
+        cache_read=cache_read,
+        cache_write=cache_write,
+        output=completion - reasoning,
+        reasoning=reasoning,
+        source=UsageSource.PROVIDER,
+        suspect=reader.suspect,
+    )
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+class _Reader:
+    """Reads counters and remembers whether one could not be true."""
+
+    def __init__(self) -> None:
+        self.suspect = False
+
+    def count(self, value: object, of: int = _TOKENS_MAX) -> int:
+        """`value` as a token count of at most `of`."""
+        if type(value) is int and 0 <= value <= of:
+            return value
+        self.suspect = True
+        if type(value) is int and value > of and of != _TOKENS_MAX:
+            return of
+        return 0
