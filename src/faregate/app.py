@@ -1,0 +1,377 @@
+"""The composition root: Settings in, a running data plane out. Alone names concrete stores."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import uvloop
+
+from .core.catalog import Snapshot
+from .core.identity import Caller
+from .core.secret import Secret
+from .dialects.openai_chat import OpenAIChat
+from .dialects.openai_completions import OpenAICompletions
+from .edge.cors import Cors
+from .edge.door import Door, DoorLimits
+from .edge.house import load_house
+from .edge.probes import Probes
+from .flow.admission import Callers
+from .flow.gate import FlowLimits, Gate
+from .providers import Provider
+from .providers.active import active_providers
+from .providers.discovery import discover
+from .providers.simulated import simulated
+from .settings import Settings
+from .stores.catalog import build_snapshot
+from .stores.directory import Directory
+from .stores.journal import Journal
+from .stores.pepper import load_pepper
+from .stores.sqlite import SqliteDatabase
+from .telemetry.log import Log
+from .telemetry.metrics import Metrics
+from .telemetry.redactor import Redactor
+from .wire.addresses import TrustedProxies
+from .wire.client import Client
+from .wire.connection import ServerConnection
+from .wire.deadlines import Deadlines
+from .wire.proxies import proxies_from
+from .wire.server import Server, ServerLimits, server_tls
+
+T = TypeVar("T")
+
+DATABASE = "faregate.db"
+NOTICE_INTERVAL_S = 0.2
+DISCOVERY_INTERVAL_S = 60.0
+_DEMO = "demo"
+_ACTOR = "cli:up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a data plane is started: its data directory, whether to make a demo key and print the first call (`up`),
+    and whether to print one line of JSON instead."""
+
+    data: Path
+    demo: bool = False
+    as_json: bool = False
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message says why, in one line."""
+
+
+class DataPlane:
+    """Everything that runs in one data-plane process."""
+
+    def __init__(self, settings: Settings, options: Options, environment: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._options = options
+        self._environment = environment
+        self._log = Log(level=settings.log.level)
+        self._simulator: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+
+    async def run(self) -> int:
+        """Serve until a signal says stop; the exit code."""
+        loop = asyncio.get_running_loop()
+        stop = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, stop)
+        await self._compose()
+        try:
+            base_url = await self._listen()
+            background = [
+                asyncio.ensure_future(self._watch_directory()),
+                asyncio.ensure_future(self._watch_models()),
+            ]
+            await self._announce(base_url)
+            gc.collect()
+            gc.freeze()  # what lives as long as the process need not be looked at again
+            gc.set_threshold(20_000, 20, 20)
+            await stop
+            for task in background:
+                task.cancel()
+            return await self._drain()
+        finally:
+            await self._database.close()
+            if self._simulator is not None:
+                self._simulator.terminate()
+                self._simulator.wait()
+
+    # Building
+
+    async def _compose(self) -> None:
+        settings, environment = self._settings, self._environment
+        providers = active_providers(settings, environment)
+        if not providers:
+            self._simulator, port = _start_simulator()
+            providers = {"simulator": simulated(port)}
+        self._providers = providers
+        self._discovered: dict[str, list[str]] = {}
+        self._deadlines = Deadlines(asyncio.get_running_loop())
+        self._client = Client(self._deadlines, proxies=proxies_from(environment))
+        self._pepper = load_pepper(self._options.data, environment)
+        self._database = SqliteDatabase(self._options.data / DATABASE)
+        self._directory = Directory(self._database, self._pepper, prefix=settings.keys.prefix)
+        await self._directory.check_pepper()
+        self._metrics = Metrics()
+        self._journal = Journal(
+            self._database,
+            (self._log.requests, self._metrics.observe),
+            flush_interval_s=settings.usage.flush_interval_s,
+            pending_max=settings.usage.pending_max,
+        )
+        self._gate = Gate(
+            client=self._client,
+            deadlines=self._deadlines,
+            snapshot=self._snapshot(),
+            providers=providers,
+            dialects={dialect.name: dialect for dialect in (OpenAIChat(), OpenAICompletions())},
+            redact=Redactor(tuple(_secrets(providers))),
+            limits=_picked(FlowLimits, settings.deadlines, settings.limits),
+        )
+        self._callers = Callers(settings.keys.prefix, self._pepper.value, self._directory.find_key)
+        self._door = Door(
+            gate=self._gate,
+            house=load_house("faregate"),
+            callers=self._callers,
+            probes=Probes(
+                self._metrics,
+                self._problems,
+                self._gauges,
+                metrics_public=settings.server.metrics == "public",
+            ),
+            cors=Cors(settings.server.cors_origins),
+            log=self._log,
+            keep=self._journal.append,
+            find_record=self._journal.find,
+            region=settings.server.region,
+            limits=_picked(DoorLimits, settings.limits),
+        )
+
+    def _snapshot(self) -> Snapshot:
+        return build_snapshot(self._settings, self._providers, self._discovered)
+
+    async def _listen(self) -> str:
+        given = self._settings.server
+        self._server = Server(
+            self._door.answer,
+            self._door.refusal,
+            self._deadlines,
+            _picked(ServerLimits, self._settings.limits),
+            TrustedProxies(given.trusted_networks),
+            proxy_protocol=given.proxy_protocol,
+            on_crash=lambda crash: self._log.event("error", "crash", error=type(crash).__name__),
+        )
+        tls = None
+        if given.tls_certificate is not None and given.tls_key is not None:
+            tls = server_tls(given.tls_certificate, given.tls_key)
+        try:
+            port = await self._server.listen_tcp(
+                ServerConnection, given.host, given.port, tls=tls, reuse_port=given.reuse_port
+            )
+            if given.unix_socket is not None:
+                await self._server.listen_unix(ServerConnection, given.unix_socket)
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {given.host}:{given.port}: {error.strerror or error}"
+            ) from None
+        host = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if tls else 'http'}://{host}:{port}/v1"
+
+    # Telling
+
+    async def _announce(self, base_url: str) -> None:
+        key = await self._demo_key() if self._options.demo else None
+        models = self._gate.snapshot.models
+        self._log.event(
+            "info", "ready", base_url=base_url, providers=sorted(self._providers), models=len(models)
+        )
+        if self._options.as_json:
+            line = {"base_url": base_url, "key": key.reveal() if key else None, "pid": os.getpid()}
+            sys.stdout.write(json.dumps(line) + "\n")
+        elif key is not None:
+            sys.stdout.write(_welcome(base_url, key, self._gate.snapshot, self._simulator is not None))
+        else:
+            sys.stdout.write(f"Faregate serves {len(models)} models at {base_url}\n")
+        sys.stdout.flush()
+
+    async def _demo_key(self) -> Secret:
+        """The key that `up` prints: made in the first run, given a new secret in every later one."""
+        directory = self._directory
+        organisations = {
+            organisation.name: organisation for organisation in await directory.list_organisations()
+        }
+        organisation = organisations.get(_DEMO) or await directory.create_organisation(_DEMO, actor=_ACTOR)
+        projects = {project.name: project for project in await directory.list_projects(organisation.id)}
+        project = projects.get(_DEMO) or await directory.create_project(organisation.id, _DEMO, actor=_ACTOR)
+        for key in await directory.list_keys(project.id):
+            if key.name == _DEMO and key.revoked_at is None:
+                return (await directory.rotate_key(key.id, actor=_ACTOR)).text
+        return (await directory.create_key(project.id, _DEMO, actor=_ACTOR)).text
+
+    def _problems(self) -> list[str]:
+        problems = []
+        if self._stopping:
+            problems.append("the gateway is stopping")
+        if not self._journal.healthy:
+            problems.append("usage records cannot be written")
+        if not self._gate.snapshot.models:
+            problems.append("no models are served")
+        return problems
+
+    def _gauges(self) -> Iterator[tuple[str, str, float]]:
+        yield "faregate_connections", "Open client connections.", len(self._server.connections)
+        yield "faregate_in_flight", "Calls under way.", len(self._door.in_flight)
+        yield (
+            "faregate_loop_lag_seconds",
+            "How late the last tick of the event loop was.",
+            self._deadlines.lag_s,
+        )
+        yield "faregate_records_waiting", "Usage records not written yet.", self._journal.waiting
+        yield "faregate_records_dropped", "Usage records given up.", self._journal.dropped
+        yield "faregate_bodies_bytes", "Request bodies held in memory.", self._server.bodies_bytes
+
+    # Watching
+
+    async def _watch_directory(self) -> None:
+        """Notice within 0.2 s what any process changed in the directory (security.md S3)."""
+        revision = await self._directory.revision()
+        while True:
+            await asyncio.sleep(NOTICE_INTERVAL_S)
+            try:
+                now = await self._directory.revision()
+                if now != revision:
+                    self._callers.forget()
+                    await self._cut_revoked()
+                    revision = now
+            except Exception as error:
+                self._log.event("error", "directory_unreadable", error=type(error).__name__)
+
+    async def _cut_revoked(self) -> None:
+        if not self._door.in_flight:
+            return
+        now = time.time()
+        keys = {key.id: key for key in await self._directory.list_keys()}
+
+        def still_valid(caller: Caller) -> bool:
+            key = keys.get(caller.key_id)
+            return (
+                key is not None
+                and key.revoked_at is None
+                and (key.expires_at is None or key.expires_at > now)
+            )
+
+        cut = self._door.cut_revoked(still_valid)
+        if cut:
+            self._log.event("info", "revoked_calls_cut", calls=cut)
+
+    async def _watch_models(self) -> None:
+        """Ask the local servers what they serve, at the start and every minute."""
+        asked = [provider for provider in self._providers.values() if provider.discovers]
+        while asked:
+            for provider in asked:
+                found = await discover(self._client, self._deadlines, provider)
+                if found is not None and found != self._discovered.get(provider.name):
+                    self._discovered[provider.name] = found
+                    self._gate.snapshot = self._snapshot()
+                    self._log.event("info", "models_discovered", provider=provider.name, models=len(found))
+            await asyncio.sleep(DISCOVERY_INTERVAL_S if self._discovered else 2.0)
+
+    # Stopping
+
+    def _signalled(self, stop: "asyncio.Future[None]") -> None:
+        if self._stopping:
+            self._log.event("warning", "stopped_at_once")
+            os._exit(1)
+        self._stopping = True
+        if not stop.done():
+            stop.set_result(None)
+
+    async def _drain(self) -> int:
+        self._log.event("info", "draining", in_flight=len(self._door.in_flight))
+        finished = await self._server.drain(self._settings.server.drain_timeout_s)
+        await asyncio.sleep(0)  # let what was cut write its record
+        self._client.close()
+        written = await self._journal.close()
+        self._deadlines.close()
+        self._log.event("info", "stopped", finished=finished, records_written=written)
+        return 0 if written else 1
+
+
+def run(settings: Settings, options: Options, environment: Mapping[str, str]) -> int:
+    """Run a data plane until it is told to stop; the exit code. StartError, StoreError, ProviderError."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no prompt in a core dump (security.md S16)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return uvloop.run(DataPlane(settings, options, environment).run())
+
+
+def _picked(shape: type[T], *tables: msgspec.Struct) -> T:
+    """A dataclass of limits, filled from the settings' fields of the same names."""
+    given = {field: getattr(table, field) for table in tables for field in table.__struct_fields__}
+    return shape(**{field.name: given[field.name] for field in fields(shape) if field.name in given})  # type: ignore[arg-type]
+
+
+def _start_simulator() -> tuple[subprocess.Popen[bytes], int]:
+    process = subprocess.Popen([sys.executable, "-m", "faregate.simulator"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise StartError("the simulator did not start")
+    return process, json.loads(line)["port"]
+
+
+def _secrets(providers: Mapping[str, Provider]) -> Iterator[str]:
+    for provider in providers.values():
+        if provider.credential is not None:
+            yield provider.credential.reveal()
+        for value in provider.headers.values():
+            yield value.reveal()
+
+
+def _welcome(base_url: str, key: Secret, snapshot: Snapshot, is_simulated: bool) -> str:
+    model = _first_model(snapshot)
+    source = (
+        "No provider key is in the environment, so the built-in simulator answers, in a process of its own.\n"
+        "Set OPENAI_API_KEY (or another provider's) and start again for real answers.\n"
+        if is_simulated
+        else ""
+    )
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello!"}]})
+    return (
+        f"\nFaregate is ready.\n{source}\n"
+        f"  base URL  {base_url}\n"
+        f"  key       {key.reveal()}   (shown once; a new one is made at every start)\n"
+        f"  models    {len(snapshot.models)}\n\n"
+        f"Try it:\n\n"
+        f"  curl {base_url}/chat/completions \\\n"
+        f"    -H 'Authorization: Bearer {key.reveal()}' \\\n"
+        f"    -H 'Content-Type: application/json' \\\n"
+        f"    -d '{body}'\n\n"
+    )
+
+
+def _first_model(snapshot: Snapshot) -> str:
+    """A model for the first call: a small, common one where it is served, else the first chat model."""
+    for name in ("gpt-4o-mini", "deepseek-v4-flash", "gpt-5.4-mini"):
+        found = snapshot.resolve(name)
+        if found is not None:
+            return name
+    chats = sorted(model.id for model in snapshot.models.values() if model.kind == "chat")
+    return chats[0] if chats else "gpt-4o-mini"

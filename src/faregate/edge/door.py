@@ -1,0 +1,233 @@
+"""The door: one request in, one answer out, one record kept, in one place, however it ends.
+
+The first refusal wins, in the order of contract.md section 9: key 401, account 403, route 404 and 405, body 400 and
+413, then whatever exchange.run() says.
+"""
+
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.call import Call, UsageRecord
+from ..core.errors import (
+    CallError,
+    ClientGone,
+    GatewayError,
+    InvalidKey,
+    MalformedRequest,
+    NotFound,
+    Overloaded,
+    TooLarge,
+)
+from ..core.identity import Caller
+from ..core.ids import RequestIds
+from ..dialects import Dialect
+from ..flow import exchange
+from ..flow.admission import Callers
+from ..flow.gate import Gate
+from ..telemetry.log import Log
+from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
+from . import intake, listing
+from .cors import Cors
+from .house import House
+from .probes import Probes
+from .reply import Reply
+from .routes import PROBES, Route, Routes
+
+CLIENT_GONE_STATUS = 499
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorLimits:
+    """Bounds (bytes) and deadlines (seconds) of a request at the door."""
+
+    json_body_bytes_max: int = 32 * 1024 * 1024
+    longest_request_s: float = 600.0
+    keep_alive_comment_s: float = 15.0
+    lag_max_s: float = 1.0
+    in_flight_max: int = 20_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Door:
+    """Answers every request of the data plane. `find_record` looks up a record of a project; `keep` takes each record
+    when its answer is over."""
+
+    gate: Gate
+    house: House
+    callers: Callers
+    probes: Probes
+    cors: Cors
+    log: Log
+    keep: Callable[[UsageRecord], None]
+    find_record: Callable[[str, str], Awaitable[UsageRecord | None]]
+    region: str = "default"
+    limits: DoorLimits = field(default_factory=DoorLimits)
+    in_flight: dict[str, tuple[Caller, OutgoingResponse]] = field(default_factory=dict)
+    _ids: RequestIds = field(default_factory=RequestIds)
+    _routes: Routes = field(init=False)
+    _fallback: Dialect = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._routes = Routes(self.house.facts.prefixes)
+        self._fallback = self.gate.dialects["openai_chat"]
+
+    async def answer(self, request: IncomingRequest, response: OutgoingResponse) -> None:
+        """The handler of wire.server: never raises."""
+        probe = PROBES.get(request.path)
+        record = UsageRecord(
+            id=self._ids(),
+            received_at=time.time(),
+            method=request.method.decode("ascii"),
+            client_address=request.client_address,
+            region=self.region,
+        )
+        gate = self.gate
+        reply = Reply(
+            self.house, response, record, self._fallback, gate.deadlines, self.limits.keep_alive_comment_s
+        )
+        try:
+            if probe is not None:
+                self._probe(probe, request, reply)
+            else:
+                await self._serve(request, response, reply, record)
+        except ClientGone:
+            record.status, record.error_kind = CLIENT_GONE_STATUS, "client_gone"
+        except CallError as error:
+            reply.fail(error)
+        except (BodyTooLarge, BodyTooSlow, NoRoomForBody) as error:
+            reply.fail(_body_error(error, self.limits.json_body_bytes_max))
+        except Exception as crash:
+            self._crashed(record.id, crash)
+            reply.fail(GatewayError("The gateway failed. The request id finds what happened."))
+        finally:
+            self.in_flight.pop(record.id, None)
+            reply.close()
+            if probe is None:
+                self.keep(record)
+
+    async def _serve(
+        self, request: IncomingRequest, response: OutgoingResponse, reply: Reply, record: UsageRecord
+    ) -> None:
+        origin = request.headers.get(b"origin")
+        if origin is not None and self.cors:
+            reply.add_headers(self.cors.lines(origin))
+            if record.method == "OPTIONS" and b"access-control-request-method" in request.headers:
+                reply.send(204, b"", self.cors.preflight(origin))
+                return
+        if (
+            self.gate.deadlines.lag_s > self.limits.lag_max_s
+            or len(self.in_flight) >= self.limits.in_flight_max
+        ):
+            raise Overloaded("The gateway has too much to do; try again in a moment.", retry_after_s=1.0)
+        caller = await self.callers.identify(intake.credential(request), request.client_address)
+        request.authenticated()
+        record.key_id = caller.key_id
+        record.project_id = caller.project_id
+        record.organisation_id = caller.organisation_id
+        record.client_request_id = intake.client_request_id(request)
+        route = self._routes.match(request.path)
+        if route is None:
+            raise NotFound(
+                "There is no such path. The API is under " + " and ".join(self.house.facts.prefixes) + "."
+            )
+        record.operation, record.dialect = route.operation, route.dialect
+        if record.method not in route.methods or record.method == "OPTIONS":
+            _refuse_method(record.method, route, reply)
+            return
+        if route.operation in ("chat", "completions"):
+            await self._call(route, caller, request, response, reply, record)
+        else:
+            reply.send(200, await self._look_up(route, caller))
+
+    async def _call(
+        self,
+        route: Route,
+        caller: Caller,
+        request: IncomingRequest,
+        response: OutgoingResponse,
+        reply: Reply,
+        record: UsageRecord,
+    ) -> None:
+        intake.check_body_headers(request)
+        body = await request.body(self.limits.json_body_bytes_max)
+        reply.restart_clock()
+        record.bytes_in = len(body)
+        reply.dialect = self.gate.dialects[route.dialect]
+        asked = reply.dialect.parse_request(body)
+        del body  # a stream may run for long after its request is of no use
+        record.model_asked = asked.model
+        record.stream = asked.stream
+        self.in_flight[record.id] = (caller, response)
+        if asked.stream:
+            reply.expect_stream()
+        call = Call(
+            id=record.id,
+            caller=caller,
+            operation=route.operation,
+            dialect=route.dialect,
+            request=asked,
+            deadline_at=self.gate.deadlines.now + self.limits.longest_request_s,
+            record=record,
+        )
+        await exchange.run(self.gate, call, reply)
+
+    async def _look_up(self, route: Route, caller: Caller) -> bytes:
+        snapshot = self.gate.snapshot
+        if route.operation == "models":
+            return listing.list_models(caller, snapshot)
+        if route.operation == "model":
+            return listing.one_model(route.argument, caller, snapshot)
+        found = await self.find_record(route.argument, caller.project_id)
+        if found is None:
+            raise NotFound("There is no such request of this project.", param="id")
+        return listing.record_body(found)
+
+    def _probe(self, route: Route, request: IncomingRequest, reply: Reply) -> None:
+        if request.method not in (b"GET", b"HEAD"):
+            _refuse_method(request.method.decode("ascii"), route, reply)
+            return
+        status, body, lines = self.probes.answer(route.operation, request.client_address)
+        reply.send(status, body, lines)
+
+    def cut_revoked(self, still_valid: Callable[[Caller], bool]) -> int:
+        """End the running answers of callers that are valid no longer; returns how many."""
+        cut = [response for caller, response in self.in_flight.values() if not still_valid(caller)]
+        for response in cut:
+            response.cancel(InvalidKey("The API key was revoked."))
+        return len(cut)
+
+    def refusal(self, status: int, message: str) -> tuple[bytes, bytes]:
+        """Headers and body for what never became a request (wire.server)."""
+        kind = {408: "read_timeout", 431: "head_too_large"}.get(status, "malformed_request")
+        record = UsageRecord(
+            id=self._ids(), received_at=time.time(), status=status, error_kind=kind, region=self.region
+        )
+        _, members, lines = self.house.error(MalformedRequest(message, kind=kind), record.id)
+        self.keep(record)
+        head = b"content-type: application/json\r\n" + lines + self.house.head(record, 0)
+        return head, self._fallback.render_error(members)
+
+    def _crashed(self, request_id: str, crash: Exception) -> None:
+        frames = traceback.extract_tb(crash.__traceback__)
+        where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-6:]]
+        # The exception's text may hold content; its type and place do not.
+        self.log.event("error", "crash", request_id=request_id, error=type(crash).__name__, where=where)
+
+
+def _refuse_method(method: str, route: Route, reply: Reply) -> None:
+    reply.add_headers(f"allow: {', '.join(route.methods)}\r\n".encode())
+    if method == "OPTIONS":
+        reply.send(204, b"", b"")
+        return
+    raise MalformedRequest(f"{method} is not allowed here.", kind="method_not_allowed")
+
+
+def _body_error(error: Exception, bytes_max: int) -> CallError:
+    if isinstance(error, BodyTooLarge):
+        return TooLarge(f"The body is larger than {bytes_max} bytes.")
+    if isinstance(error, BodyTooSlow):
+        return MalformedRequest("The body arrived too slowly.", kind="read_timeout")
+    return Overloaded("The gateway holds as many bodies as it can.", retry_after_s=1.0)

@@ -1,0 +1,90 @@
+"""GET /v1/models and /v1/models/{id}: what this key may call (contract.md 1.9)."""
+
+import msgspec
+
+from ..core.call import UsageRecord
+from ..core.catalog import Model, Snapshot
+from ..core.errors import NotFound
+from ..core.identity import Caller
+from ..flow.admission import may_use
+
+
+def list_models(caller: Caller, snapshot: Snapshot) -> bytes:
+    """The list that this key may call, by id."""
+    entries = [
+        _entry(model) for _, model in sorted(snapshot.models.items()) if may_use(caller, model.id, snapshot)
+    ]
+    return msgspec.json.encode({"object": "list", "data": entries})
+
+
+def one_model(name: str, caller: Caller, snapshot: Snapshot) -> bytes:
+    """One model, by any of its names. NotFound where there is none that this key may call."""
+    model_id = snapshot.resolve(name)
+    if model_id is None or not may_use(caller, model_id, snapshot):
+        raise NotFound(f"The model '{name}' does not exist.", kind="model_not_found", param="model")
+    entry = _entry(snapshot.models[model_id])
+    entry["id"] = name
+    return msgspec.json.encode(entry)
+
+
+def _entry(model: Model) -> dict[str, object]:
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.vendor,
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "family": model.family or None,
+        "kind": model.kind,
+        "tags": list(model.tags),
+        "shutdown_date": model.shutdown_date,
+    }
+
+
+def record_body(record: UsageRecord) -> bytes:
+    """GET /v1/requests/{id}: the record of one's own request."""
+    usage = record.usage
+    return msgspec.json.encode(
+        {
+            "id": record.id,
+            "object": "request",
+            "created": int(record.received_at),
+            "operation": record.operation,
+            "dialect": record.dialect,
+            "model_asked": record.model_asked,
+            "model": record.model or None,
+            "target": {
+                "provider": record.provider,
+                "upstream_model": record.upstream_model,
+                "region": record.region,
+                "replica": record.replica,
+            }
+            if record.provider
+            else None,
+            "attempts": record.attempts,
+            "stream": record.stream,
+            "status": record.status,
+            "error_kind": record.error_kind,
+            "usage": {
+                "input": usage.input,
+                "cache_read": usage.cache_read,
+                "cache_write": usage.cache_write,
+                "output": usage.output,
+                "reasoning": usage.reasoning,
+                "prompt_tokens": usage.prompt,
+                "completion_tokens": usage.completion,
+                "total_tokens": usage.prompt + usage.completion,
+                "source": usage.source,
+                "suspect": usage.suspect,
+            },
+            "first_byte_ms": record.first_byte_ms,
+            "total_ms": record.total_ms,
+            "bytes_in": record.bytes_in,
+            "bytes_out": record.bytes_out,
+            "key_id": record.key_id,
+            "project_id": record.project_id,
+            "client_request_id": record.client_request_id,
+            "upstream_request_id": record.upstream_request_id,
+        }
+    )

@@ -1,0 +1,51 @@
+"""/healthz, /readyz, /metrics: what a supervisor, a load balancer and Prometheus ask."""
+
+import ipaddress
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ..telemetry.metrics import Metrics
+
+_JSON = b"content-type: application/json\r\ncache-control: no-store\r\n"
+_TEXT = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
+
+
+class Probes:
+    """`problems()` says why the process may take no traffic (empty: it may); `gauges()` the figures of the moment."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        problems: Callable[[], list[str]],
+        gauges: Callable[[], Iterable[tuple[str, str, float]]],
+        *,
+        metrics_public: bool,
+    ) -> None:
+        self._metrics = metrics
+        self._problems = problems
+        self._gauges = gauges
+        self._metrics_public = metrics_public
+
+    def answer(self, operation: str, client_address: str) -> tuple[int, bytes, bytes]:
+        """Status, body and header lines."""
+        if operation == "healthz":
+            return 200, b'{"status":"ok"}', _JSON
+        if operation == "readyz":
+            problems = self._problems()
+            status = "not ready" if problems else "ready"
+            return (
+                (503 if problems else 200),
+                msgspec.json.encode({"status": status, "problems": problems}),
+                _JSON,
+            )
+        if not self._metrics_public and not _is_local(client_address):
+            return 403, b'{"status":"metrics are for this machine only"}', _JSON
+        return 200, self._metrics.exposition(self._gauges()), _TEXT
+
+
+def _is_local(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "local"

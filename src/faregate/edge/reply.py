@@ -1,0 +1,135 @@
+"""The answer's way out: headers of the house, the stream's bytes, keep-alive comments, errors in their shape."""
+
+import time
+
+from ..core.call import UsageRecord
+from ..core.errors import CallError
+from ..dialects import Dialect
+from ..flow.relay import StreamAnswer, WholeAnswer
+from ..wire.deadlines import NEVER, Deadlines
+from ..wire.exchange import OutgoingResponse
+from ..wire.sse import comment
+from .house import House
+
+_JSON = b"content-type: application/json\r\n"
+_EVENT_STREAM = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+)
+_KEEP_ALIVE = comment(b"keep-alive")
+
+
+class Reply:
+    """One answer. For a stream it is watched by the deadlines: after a silence of `comment_s` seconds the head leaves
+    if it has not, and a comment keeps the connection from looking dead."""
+
+    __slots__ = (
+        "_bytes_seen",
+        "_comment_s",
+        "_deadlines",
+        "_extra",
+        "_house",
+        "_quiet_since",
+        "_record",
+        "_response",
+        "_started_at",
+        "dialect",
+        "due_at",
+    )
+
+    def __init__(
+        self,
+        house: House,
+        response: OutgoingResponse,
+        record: UsageRecord,
+        dialect: Dialect,
+        deadlines: Deadlines,
+        comment_s: float,
+    ) -> None:
+        self._house = house
+        self._response = response
+        self._record = record
+        self.dialect = dialect
+        self._deadlines = deadlines
+        self._comment_s = comment_s
+        self._started_at = time.perf_counter()
+        self._extra = b""
+        self._bytes_seen = 0
+        self._quiet_since = 0.0
+        self.due_at = NEVER
+
+    def add_headers(self, lines: bytes) -> None:
+        """Header lines that this answer has besides the house's."""
+        self._extra += lines
+
+    def restart_clock(self) -> None:
+        """The request's last byte is here: latency counts from now."""
+        self._started_at = time.perf_counter()
+
+    def send(self, status: int, body: bytes, lines: bytes = _JSON) -> None:
+        """A whole answer."""
+        record = self._record
+        record.status = status
+        record.first_byte_ms = self._elapsed_ms()
+        head = lines + self._house.head(record, record.first_byte_ms) + self._extra
+        self._response.send(status, head, body)
+
+    async def relay(self, answer: WholeAnswer | StreamAnswer) -> None:
+        """The answer of a call; returns when it is written."""
+        if isinstance(answer, WholeAnswer):
+            self.send(200, answer.body)
+            return
+        response = self._response
+        self._start_stream()
+        response.source = answer.source
+        response.write(answer.attach(response.write))
+        rest = await answer.ended
+        response.source = None
+        self._record.status = 200
+        response.finish(rest)
+
+    def expect_stream(self) -> None:
+        """The answer will be a stream: watch for silence from now on."""
+        self._quiet_since = self._deadlines.now
+        self.due_at = self._quiet_since + self._comment_s
+        self._deadlines.watch(self)
+
+    def _start_stream(self) -> None:
+        if not self._response.status:
+            self._record.first_byte_ms = self._elapsed_ms()
+            head = _EVENT_STREAM + self._house.head(self._record, self._record.first_byte_ms) + self._extra
+            self._response.start(200, head)
+
+    def due(self) -> None:
+        """Look whether the stream has been silent for too long; a chunk costs nothing, so it leaves no other trace."""
+        now = self._deadlines.now
+        if self._response.bytes_out != self._bytes_seen:
+            self._quiet_since = now
+        elif now >= self._quiet_since + self._comment_s:
+            self._start_stream()
+            self._response.write(_KEEP_ALIVE)
+            self._quiet_since = now
+        self._bytes_seen = self._response.bytes_out
+        self.due_at = now + self._comment_s / 3
+
+    def fail(self, error: CallError) -> None:
+        """The answer is an error: whole where nothing has left yet, else in-band, so that the stream ends as failed."""
+        record = self._record
+        response = self._response
+        record.error_kind = error.kind
+        status, members, lines = self._house.error(error, record.id)
+        if not response.status:
+            self.send(status, self.dialect.render_error(members), _JSON + lines)
+        elif not response.finished:
+            record.status = status
+            response.source = None
+            response.finish(self.dialect.render_stream_error(members))
+
+    def close(self) -> None:
+        """The answer is over, however it ended."""
+        if self.due_at != NEVER:
+            self._deadlines.forget(self)
+        self._record.total_ms = self._elapsed_ms()
+        self._record.bytes_out = self._response.bytes_out
+
+    def _elapsed_ms(self) -> float:
+        return round((time.perf_counter() - self._started_at) * 1000, 3)

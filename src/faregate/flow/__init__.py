@@ -1,0 +1,1 @@
+"""What happens to one call; one file per step, in the order of exchange.run()."""

@@ -1,0 +1,93 @@
+"""Who calls, and may they: identify() turns a credential into a Caller, allow() a model's name into a model."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+from ..core.catalog import Model, Snapshot
+from ..core.errors import InvalidKey, NotFound, NotPermitted
+from ..core.identity import Caller, key_digest, key_id_of
+
+CACHE_TTL_S = 30.0
+_CACHED_MAX = 100_000
+_UNKNOWN_MAX = 10_000
+
+FindKey = Callable[[bytes, str], Awaitable[Caller | None]]
+
+
+class Callers:
+    """Proven keys, cached by their full digest for at most 30 s and until the directory changes (security.md S3)."""
+
+    def __init__(self, prefix: str, pepper: bytes, find_key: FindKey) -> None:
+        self._prefix = prefix.encode()
+        self._pepper = pepper
+        self._find_key = find_key
+        self._known: dict[bytes, tuple[Caller, float]] = {}
+        self._unknown: dict[bytes, float] = {}
+        self._generation = 0
+
+    def cached(self, presented: bytes) -> Caller | None:
+        """The caller of a key that was proven a moment ago; costs one HMAC, no wait."""
+        found = self._known.get(key_digest(self._pepper, presented))
+        if found is None or found[1] < time.monotonic():
+            return None
+        return found[0]
+
+    async def identify(self, presented: bytes, client_address: str) -> Caller:
+        """The caller behind `presented`. InvalidKey, the same for whatever is wrong with it."""
+        caller = self.cached(presented)
+        if caller is None:
+            caller = await self._look_up(presented)
+        if caller.expires_at is not None and caller.expires_at <= time.time():
+            raise InvalidKey
+        if caller.allowed_networks and not caller.may_call_from(client_address):
+            raise NotPermitted("This key may not be used from this address.", kind="address_not_allowed")
+        if caller.disabled:
+            raise NotPermitted("API access is disabled for this account.", kind="account_disabled")
+        return caller
+
+    async def _look_up(self, presented: bytes) -> Caller:
+        key_id = key_id_of(presented, self._prefix)
+        if key_id is None:
+            raise InvalidKey
+        digest = key_digest(self._pepper, presented)
+        now = time.monotonic()
+        if self._unknown.get(digest, 0.0) > now:
+            raise InvalidKey
+        generation = self._generation
+        caller = await self._find_key(digest, key_id)
+        if generation != self._generation:
+            caller = await self._find_key(digest, key_id)  # the directory changed while we looked
+        if caller is None:
+            if len(self._unknown) >= _UNKNOWN_MAX:
+                self._unknown.clear()
+            self._unknown[digest] = now + CACHE_TTL_S
+            raise InvalidKey
+        if len(self._known) >= _CACHED_MAX:
+            self._known.clear()
+        self._known[digest] = (caller, now + CACHE_TTL_S)
+        return caller
+
+    def forget(self) -> None:
+        """The directory has changed: prove every key anew."""
+        self._generation += 1
+        self._known.clear()
+        self._unknown.clear()
+
+
+def allow(caller: Caller, name: str, snapshot: Snapshot) -> Model:
+    """The model that `name` means, where the caller may use it. NotFound, NotPermitted."""
+    model_id = snapshot.resolve(name)
+    if model_id is None:
+        successor = snapshot.successors.get(name)
+        hint = f" It is retired; its successor is '{successor}'." if successor else ""
+        raise NotFound(f"The model '{name}' does not exist.{hint}", kind="model_not_found", param="model")
+    if caller.allowed_models and not may_use(caller, model_id, snapshot):
+        raise NotPermitted(f"This key may not use the model '{name}'.", param="model")
+    return snapshot.models[model_id]
+
+
+def may_use(caller: Caller, model_id: str, snapshot: Snapshot) -> bool:
+    """Whether the key's list of models, if it has one, names this model by its id or any of its names."""
+    if not caller.allowed_models or model_id in caller.allowed_models:
+        return True
+    return any(snapshot.resolve(name) == model_id for name in caller.allowed_models)

@@ -1,0 +1,35 @@
+"""What every call of this process shares."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..core.catalog import Snapshot
+from ..dialects import Dialect
+from ..providers import Provider
+from ..telemetry.redactor import Redactor
+from ..wire.client import Client
+from ..wire.deadlines import Deadlines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowLimits:
+    """Deadlines (seconds) and bounds of a call on its way."""
+
+    connect_timeout_s: float = 3.0
+    first_byte_timeout_s: float = 30.0
+    idle_timeout_s: float = 30.0
+    answer_bytes_max: int = 64 * 1024 * 1024
+    attempts_max: int = 3
+
+
+@dataclass(slots=True, kw_only=True)
+class Gate:
+    """Built once by app.py. `snapshot` is replaced whole when what is served changes."""
+
+    client: Client
+    deadlines: Deadlines
+    snapshot: Snapshot
+    providers: Mapping[str, Provider]
+    dialects: Mapping[str, Dialect]
+    redact: Redactor
+    limits: FlowLimits = field(default_factory=FlowLimits)

@@ -1,0 +1,273 @@
+"""Opening the answer: attempts in order, first-event peek, and the stream's way by callback.
+
+Theory of operation. An attempt sends the request and waits for the head. A whole answer is read and understood before
+a byte leaves. Of a stream everything up to the first content is held back, so that an upstream which accepts and then
+dies can still be replaced; that first content is the commit point, and open() returns there. From then on no
+coroutine runs for a chunk: the upstream's callback feeds the transform, and what comes out goes to the client's
+socket. The coroutine wakes for the end.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ..core.call import Call
+from ..core.catalog import Target
+from ..core.errors import (
+    CallError,
+    DeadlineExceeded,
+    UpstreamError,
+    UpstreamLimited,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+from ..dialects import Dialect, StreamTransform
+from ..providers import Provider
+from ..wire.client import Timeouts
+from ..wire.messages import BadMessage, TimedOut, WireError
+from ..wire.strand import Signal
+from ..wire.upstream import IncomingResponse
+from . import meter
+from .gate import Gate
+
+_ERROR_BODY_BYTES_MAX = 256 * 1024
+_RETRY_AFTER_S_MAX = 3600.0
+_OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408})
+PATHS = {"chat": "/chat/completions", "completions": "/completions"}
+
+
+class Reply(Protocol):
+    """Where an answer goes; edge/reply.py has the real one."""
+
+    async def relay(self, answer: "WholeAnswer | StreamAnswer") -> None:
+        """Give the client the answer; returns when it is written."""
+        ...
+
+
+class WholeAnswer:
+    """An answer that is complete."""
+
+    __slots__ = ("body",)
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class StreamAnswer:
+    """A stream under way: the upstream's Sink. `opened` is set at the commit point, `ended` at the end, both fail with
+    a CallError. What is ready before `attach()` is held."""
+
+    __slots__ = ("_call", "_held", "_observed", "_response", "_transform", "_write", "ended", "opened")
+
+    def __init__(self, call: Call, transform: StreamTransform, response: IncomingResponse) -> None:
+        self._call = call
+        self._transform = transform
+        self._observed = transform.observed
+        self._response = response
+        self._held: list[bytes] = []
+        self._write: Callable[[bytes], None] | None = None
+        self.opened: Signal[None] = Signal()
+        self.ended: Signal[bytes] = Signal()
+
+    @property
+    def source(self) -> IncomingResponse:
+        """What a slow client pauses."""
+        return self._response
+
+    def attach(self, write: Callable[[bytes], None]) -> bytes:
+        """From now on bytes go to `write`; returns what was held."""
+        held, self._held = self._held, []
+        self._write = write
+        return b"".join(held)
+
+    # The upstream's callbacks.
+
+    def feed(self, data: bytes) -> None:
+        """A piece of the upstream's body."""
+        observed = self._observed
+        try:
+            out = self._transform.feed(data)
+        except BadMessage as error:
+            self._break(UpstreamUnavailable(f"The provider sent what no stream is: {error}."))
+            return
+        if observed.done:
+            self._complete(out)
+        elif observed.error is not None:
+            self._break(UpstreamUnavailable("The provider failed while it was answering."))
+        elif self._write is not None:
+            self._write(out)
+        else:
+            if out:
+                self._held.append(out)
+            if observed.has_content:
+                self.opened.set(None)
+
+    def end(self) -> None:
+        """The upstream's body is complete."""
+        if self.ended.is_set:
+            return
+        try:
+            out = self._transform.close()
+        except BadMessage:
+            out = b""
+        if self._observed.finished:
+            self._complete(out)
+        else:
+            self._break(UpstreamUnavailable("The provider ended its answer in the middle."))
+
+    def fail(self, error: Exception) -> None:
+        """The upstream's body will not be complete."""
+        if self.ended.is_set:
+            return
+        timed_out = isinstance(error, TimedOut)
+        try:
+            out = b"" if timed_out else self._transform.close()
+        except BadMessage:
+            out = b""
+        if self._observed.finished:  # it had said all, and forgot to say so
+            self._complete(out)
+        else:
+            self._break(call_error(error))
+
+    def _complete(self, out: bytes) -> None:
+        if not self.ended.is_set:
+            self._response.let_go()
+            self.ended.set(out)
+            self.opened.set(None)
+
+    def _break(self, error: CallError) -> None:
+        self._response.abort()
+        self.opened.fail(error)
+        self.ended.fail(error)
+
+    def close(self) -> None:
+        """Cut the upstream where it still sends, and write down what was used."""
+        if not self.ended.is_set:
+            self._response.abort()
+        self._call.record.usage = meter.usage_of_stream(self._call.request, self._observed)
+
+
+async def open(
+    gate: Gate, targets: tuple[Target, ...], call: Call, reply: Reply
+) -> WholeAnswer | StreamAnswer:
+    """The answer of the first target that gives one. Raises the last target's CallError where none does."""
+    failure: CallError | None = None
+    record = call.record
+    for target in targets[: gate.limits.attempts_max]:
+        record.attempts += 1
+        record.provider = target.provider
+        record.upstream_model = target.upstream_model
+        record.region = target.region
+        record.replica = target.replica
+        try:
+            return await _attempt(gate, gate.providers[target.provider], target, call)
+        except UpstreamError as error:
+            failure = error
+    raise failure or UpstreamUnavailable("No provider serves this model.")
+
+
+async def _attempt(gate: Gate, provider: Provider, target: Target, call: Call) -> WholeAnswer | StreamAnswer:
+    dialect = gate.dialects[call.dialect]
+    request = call.request
+    body = dialect.render_request(request, target.upstream_model, stream_usage=provider.stream_usage)
+    limits = gate.limits
+    timeouts = Timeouts(
+        connect_s=limits.connect_timeout_s,
+        first_byte_s=limits.first_byte_timeout_s if request.stream else float("inf"),
+        idle_s=limits.idle_timeout_s,
+        deadline_at=call.deadline_at,
+    )
+    try:
+        response = await gate.client.send(provider.origin, _head(provider, call, len(body)), body, timeouts)
+        call.record.upstream_request_id = _request_id(response)
+        if response.status != 200:
+            raise await _refusal(gate, dialect, response)
+        if not request.stream:
+            return await _whole(gate, provider, dialect, call, response)
+        return await _stream(provider, dialect, call, response)
+    except WireError as error:
+        raise call_error(error) from None
+
+
+def _head(provider: Provider, call: Call, body_bytes: int) -> bytes:
+    """The request's head. Its fields but the length are the same for every call of an operation (S13)."""
+    path = provider.path + PATHS[call.operation]
+    accept = b"text/event-stream" if call.request.stream else b"application/json"
+    return (
+        b"POST %b HTTP/1.1\r\n%baccept: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        % (
+            path.encode(),
+            provider.fields,
+            accept,
+            body_bytes,
+        )
+    )
+
+
+async def _whole(
+    gate: Gate, provider: Provider, dialect: Dialect, call: Call, response: IncomingResponse
+) -> WholeAnswer:
+    raw = await response.read(gate.limits.answer_bytes_max)
+    result = dialect.parse_result(raw, call.request, exact=provider.exact)
+    call.record.usage = meter.usage_of_result(call.request, result.usage, len(raw))
+    return WholeAnswer(result.body)
+
+
+async def _stream(
+    provider: Provider, dialect: Dialect, call: Call, response: IncomingResponse
+) -> StreamAnswer:
+    if not response.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
+        response.abort()
+        raise UpstreamUnavailable("The provider answered a stream with something else.")
+    answer = StreamAnswer(call, dialect.stream(call.request, exact=provider.exact), response)
+    response.pour(answer)
+    try:
+        await answer.opened
+    except BaseException:
+        answer.close()
+        raise
+    return answer
+
+
+async def _refusal(gate: Gate, dialect: Dialect, response: IncomingResponse) -> CallError:
+    """What an upstream's answer other than 200 means for the client (conformance.md 2.6)."""
+    status = response.status
+    body = await response.read(_ERROR_BODY_BYTES_MAX)
+    retry_after_s = _retry_after_s(response)
+    if status == 429:
+        return UpstreamLimited("The provider limits us.", retry_after_s=retry_after_s, status=status)
+    if 400 <= status < 500 and status not in _OUR_FAULT_STATUSES:
+        words = dialect.parse_error(body)
+        if words is not None:
+            return UpstreamRefused(
+                gate.redact(words.message),
+                status=status,
+                error_type=words.type,
+                code=words.code,
+                param=words.param,
+            )
+    return UpstreamUnavailable("The provider is not available.", retry_after_s=retry_after_s, status=status)
+
+
+def call_error(error: Exception) -> CallError:
+    """What a failure of the wire to an upstream means for the client."""
+    if isinstance(error, TimedOut) and error.phase == "total":
+        return DeadlineExceeded("The request took longer than it may.", retry_after_s=1.0)
+    if isinstance(error, CallError):
+        return error
+    return UpstreamUnavailable("The provider is not available.")
+
+
+def _retry_after_s(response: IncomingResponse) -> float:
+    try:
+        wanted = float(response.headers.get(b"retry-after", b"1"))
+    except ValueError:
+        return 1.0
+    return min(wanted, _RETRY_AFTER_S_MAX) if wanted > 0 else 1.0
+
+
+def _request_id(response: IncomingResponse) -> str | None:
+    value = response.headers.get(b"x-request-id")
+    return None if value is None or len(value) > 200 else value.decode("latin-1")

@@ -1,0 +1,101 @@
+"""Whom we call: address, credential, dialect and quirks, one file each. No provider's name appears elsewhere."""
+
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..core.secret import Secret
+from ..wire.client import Origin
+from ..wire.messages import header_lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A provider as data. `key_variable` in the environment switches it on and is its credential; `url_variable`
+    names an address in the environment instead (a local server). `exact` says that its wire is OpenAI's to the byte;
+    `discovers` that its model list is asked for, because no catalogue can know it."""
+
+    name: str
+    base_url: str
+    key_variable: str | None = None
+    url_variable: str | None = None
+    exact: bool = False
+    stream_usage: bool = True
+    discovers: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """An active provider: where it is and how it wants to be spoken to."""
+
+    name: str
+    origin: Origin
+    path: str
+    credential: Secret | None = None
+    exact: bool = False
+    stream_usage: bool = True
+    discovers: bool = False
+    models: tuple[str, ...] = ()
+    region: str = "default"
+    replica: str = "default"
+    headers: Mapping[str, Secret] = field(default_factory=dict)
+    fields: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """`fields` are the header lines of every request to it, framing excepted."""
+        pairs = [("host", self.origin.authority), ("user-agent", "faregate"), ("accept-encoding", "identity")]
+        if self.credential is not None:
+            pairs.append(("authorization", f"Bearer {self.credential.reveal()}"))
+        pairs += [(name.lower(), value.reveal()) for name, value in self.headers.items()]
+        object.__setattr__(self, "fields", header_lines(pairs))
+
+
+def origin_of(base_url: str, unix_path: str | None = None, ca_file: str | None = None) -> tuple[Origin, str]:
+    """The origin of a base URL and the path it puts before each operation. ValueError for what is no http(s) URL."""
+    parts = urllib.parse.urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("a base URL is http(s)://host[:port][/path]")
+    if parts.username is not None:
+        raise ValueError("a base URL holds no credential")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Origin(parts.scheme, parts.hostname, port, unix_path, ca_file), parts.path.rstrip("/")
+
+
+def provider_of(row: Row, environment: Mapping[str, str]) -> Provider | None:
+    """The provider that `row` describes, if the environment switches it on."""
+    base_url = row.base_url
+    credential = None
+    if row.url_variable is not None:
+        given = environment.get(row.url_variable)
+        if not given:
+            return None
+        base_url = _local_url(given, row.base_url)
+    if row.key_variable is not None:
+        key = environment.get(row.key_variable)
+        if key:
+            credential = Secret(key)
+        elif row.url_variable is None:
+            return None
+    origin, path = origin_of(base_url)
+    return Provider(
+        name=row.name,
+        origin=origin,
+        path=path,
+        credential=credential,
+        exact=row.exact,
+        stream_usage=row.stream_usage,
+        discovers=row.discovers,
+    )
+
+
+def _local_url(given: str, default: str) -> str:
+    """The base URL of a local server from `host`, `host:port` or a URL, with the row's port and path where absent."""
+    fallback = urllib.parse.urlsplit(default)
+    parts = urllib.parse.urlsplit(given if "://" in given else f"http://{given}")
+    host = parts.hostname or "127.0.0.1"
+    if host == "0.0.0.0":
+        host = "127.0.0.1"
+    if ":" in host:
+        host = f"[{host}]"
+    path = parts.path.rstrip("/") or fallback.path
+    return f"{parts.scheme}://{host}:{parts.port or fallback.port or 80}{path}"

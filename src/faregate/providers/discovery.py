@@ -1,0 +1,42 @@
+"""What a local server serves: its own model list, asked for, because no catalogue can know it."""
+
+from typing import Any
+
+import msgspec
+
+from ..wire.client import Client, Timeouts
+from ..wire.deadlines import Deadlines
+from ..wire.messages import WireError
+from . import Provider
+
+_LIST_BYTES_MAX = 8 * 1024 * 1024
+_MODELS_MAX = 10_000
+_TIMEOUT_S = 5.0
+
+
+class _Entry(msgspec.Struct):
+    id: str
+
+
+class _List(msgspec.Struct):
+    data: list[_Entry]
+
+
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_List)
+
+
+async def discover(client: Client, deadlines: Deadlines, provider: Provider) -> list[str] | None:
+    """The model names that `GET /models` of `provider` lists; None where it does not answer with a list."""
+    head = b"GET %b/models HTTP/1.1\r\n%baccept: application/json\r\n\r\n" % (
+        provider.path.encode(),
+        provider.fields,
+    )
+    timeouts = Timeouts(first_byte_s=_TIMEOUT_S, idle_s=_TIMEOUT_S, deadline_at=deadlines.now + _TIMEOUT_S)
+    try:
+        response = await client.send(provider.origin, head, b"", timeouts)
+        body = await response.read(_LIST_BYTES_MAX)
+        if response.status != 200:
+            return None
+        return [entry.id for entry in _decoder.decode(body).data[:_MODELS_MAX] if entry.id]
+    except (WireError, msgspec.DecodeError):
+        return None

@@ -1,0 +1,5 @@
+"""OpenAI itself: the wire that `exact` means."""
+
+from . import Row
+
+ROW = Row(name="openai", base_url="https://api.openai.com/v1", key_variable="OPENAI_API_KEY", exact=True)

@@ -1,0 +1,111 @@
+"""Counters and histograms, in Prometheus' text format (exposition format 0.0.4). Never labelled by key.
+
+Written by hand: the client library costs 0.14 s of start-up and several microseconds an observation; the format is a
+line a figure. Observed in batches, by the journal's thread.
+"""
+
+import bisect
+from collections.abc import Iterable
+
+from ..core.call import UsageRecord
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class _Histogram:
+    __slots__ = ("buckets", "count", "total_s")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(_SECONDS) + 1)
+        self.count = 0
+        self.total_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.buckets[bisect.bisect_left(_SECONDS, seconds)] += 1
+        self.count += 1
+        self.total_s += seconds
+
+
+class Metrics:
+    """What was served since the start."""
+
+    def __init__(self) -> None:
+        self._requests: dict[tuple[str, str, str, int], int] = {}
+        self._tokens: dict[tuple[str, str, str], int] = {}
+        self._total: dict[str, _Histogram] = {}
+        self._first_byte: dict[str, _Histogram] = {}
+
+    def observe(self, records: list[UsageRecord]) -> None:
+        """Count finished requests."""
+        for record in records:
+            route = record.operation or "other"
+            label = (route, record.model or "none", record.provider or "none", record.status)
+            self._requests[label] = self._requests.get(label, 0) + 1
+            self._histogram(self._total, route).observe(record.total_ms / 1000)
+            if record.first_byte_ms is not None:
+                self._histogram(self._first_byte, route).observe(record.first_byte_ms / 1000)
+            usage = record.usage
+            for kind, count in (
+                ("input", usage.input),
+                ("cache_read", usage.cache_read),
+                ("cache_write", usage.cache_write),
+                ("output", usage.output),
+                ("reasoning", usage.reasoning),
+            ):
+                if count:
+                    key = (record.model, record.provider, kind)
+                    self._tokens[key] = self._tokens.get(key, 0) + count
+
+    @staticmethod
+    def _histogram(histograms: dict[str, _Histogram], route: str) -> _Histogram:
+        found = histograms.get(route)
+        if found is None:
+            found = histograms[route] = _Histogram()
+        return found
+
+    def exposition(self, gauges: Iterable[tuple[str, str, float]] = ()) -> bytes:
+        """All figures as text; `gauges` are (name, help, value) of the moment."""
+        lines = [
+            "# HELP faregate_requests_total Requests answered.",
+            "# TYPE faregate_requests_total counter",
+        ]
+        for (operation, model, provider, status), count in list(self._requests.items()):
+            labels = _labels(operation=operation, model=model, provider=provider, status=str(status))
+            lines.append(f"faregate_requests_total{labels} {count}")
+        lines += ["# HELP faregate_tokens_total Tokens by class.", "# TYPE faregate_tokens_total counter"]
+        for (model, provider, kind), count in list(self._tokens.items()):
+            labels = _labels(model=model, provider=provider, **{"class": kind})
+            lines.append(f"faregate_tokens_total{labels} {count}")
+        for name, text, histograms in (
+            ("faregate_request_seconds", "Time from request to the end of its answer.", self._total),
+            (
+                "faregate_first_byte_seconds",
+                "Time from request to the answer's first byte.",
+                self._first_byte,
+            ),
+        ):
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} histogram"]
+            for operation, histogram in list(histograms.items()):
+                lines += _histogram_lines(name, operation, histogram)
+        for name, text, value in gauges:
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+        return ("\n".join(lines) + "\n").encode()
+
+
+def _histogram_lines(name: str, operation: str, histogram: _Histogram) -> list[str]:
+    lines = []
+    below = 0
+    for bound, count in zip((*_SECONDS, float("inf")), histogram.buckets, strict=True):
+        below += count
+        bound_text = "+Inf" if bound == float("inf") else f"{bound:g}"
+        lines.append(f"{name}_bucket{_labels(operation=operation, le=bound_text)} {below}")
+    labels = _labels(operation=operation)
+    return [*lines, f"{name}_sum{labels} {histogram.total_s:.6f}", f"{name}_count{labels} {histogram.count}"]
+
+
+def _labels(**labels: str) -> str:
+    escaped = (
+        f'{name}="{value.replace(chr(92), chr(92) * 2).replace(chr(34), chr(92) + chr(34)).replace(chr(10), "")}"'
+        for name, value in labels.items()
+    )
+    return "{" + ",".join(escaped) + "}"
