@@ -1,0 +1,1 @@
+"""Real processes for tests: the gateway, the simulator, and what they print."""
