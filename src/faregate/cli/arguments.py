@@ -1,0 +1,169 @@
+"""What may be said on the command line. Imports nothing heavy: `faregate --help` answers at once."""
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+from .. import __version__
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_GRACE_S_MAX = 7 * 86_400
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"{self.prog}: {message} (see {self.prog} --help)\n")
+        sys.exit(2)
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command. `noun` names its file, `verb` what it is to do there. Exits for --help and errors."""
+    parser = _Parser(prog="faregate", description="A self-hosted, OpenAI-compatible LLM API gateway.")
+    parser.add_argument("--version", action="version", version=f"faregate {__version__}")
+    nouns = parser.add_subparsers(dest="noun", metavar="COMMAND", required=True, parser_class=_Parser)
+    _gateway(nouns)
+    _organisations(nouns)
+    _projects(nouns)
+    _keys(nouns)
+    _others(nouns)
+    return parser.parse_args(words)
+
+
+def _gateway(nouns: "argparse._SubParsersAction[_Parser]") -> None:
+    for noun, text in (
+        ("up", "start the gateway with a key made on the spot; the simulator answers where no provider is set"),
+        ("serve", "start the gateway"),
+    ):
+        command = nouns.add_parser(noun, help=text, description=text)
+        _common(command, "print one line of JSON once ready")
+        command.add_argument("--host", help="address to listen on (default: as the settings say, 127.0.0.1)")
+        command.add_argument("--port", type=_port, help="port to listen on, 0 for any (default: 8080)")
+
+
+def _organisations(nouns: "argparse._SubParsersAction[_Parser]") -> None:
+    verbs = _verbs(nouns, "orgs", "organisations: tenants of the gateway")
+    create = _verb(verbs, "create", "make an organisation")
+    create.add_argument("name")
+    _verb(verbs, "list", "list the organisations")
+    for verb, text in (("disable", "refuse all its keys (403)"), ("enable", "undo disable")):
+        _verb(verbs, verb, text).add_argument("organisation", help="id or name")
+
+
+def _projects(nouns: "argparse._SubParsersAction[_Parser]") -> None:
+    verbs = _verbs(nouns, "projects", "projects: what an organisation's keys belong to")
+    create = _verb(verbs, "create", "make a project")
+    create.add_argument("name")
+    create.add_argument("--org", required=True, metavar="ORG", help="the organisation's id or name")
+    listing = _verb(verbs, "list", "list the projects")
+    listing.add_argument("--org", metavar="ORG", help="of this organisation only")
+    for verb, text in (("disable", "refuse all its keys (403)"), ("enable", "undo disable")):
+        _verb(verbs, verb, text).add_argument("project", help="id or name")
+
+
+def _keys(nouns: "argparse._SubParsersAction[_Parser]") -> None:
+    verbs = _verbs(nouns, "keys", "API keys")
+    create = _verb(verbs, "create", "make a key and print it, once, to standard output")
+    create.add_argument("name")
+    create.add_argument("--project", required=True, help="the project's id or name")
+    create.add_argument(
+        "--expires", type=_moment, metavar="WHEN", help="after a time (30d, 12h) or at a date (2027-01-31, UTC)"
+    )
+    create.add_argument("--model", action="append", default=[], help="allow this model only (may be repeated)")
+    create.add_argument(
+        "--address", action="append", default=[], help="allow this address or network only (may be repeated)"
+    )
+    listing = _verb(verbs, "list", "list the keys; what opens them is not kept")
+    listing.add_argument("--project", help="of this project only")
+    _verb(verbs, "revoke", "end a key for good, everywhere within a second").add_argument("id")
+    rotate = _verb(verbs, "rotate", "give a key a new secret under the same id and print it, once")
+    rotate.add_argument("id")
+    rotate.add_argument(
+        "--grace",
+        type=_grace,
+        default=0.0,
+        metavar="TIME",
+        help="how long the old secret still opens (24h; at most 7d)",
+    )
+
+
+def _others(nouns: "argparse._SubParsersAction[_Parser]") -> None:
+    text = "list the models that would be served"
+    _common(nouns.add_parser("models", help=text, description=text))
+    verbs = _verbs(nouns, "config", "settings")
+    _verb(verbs, "check", "check the settings and say what would be served")
+    text = "run the simulator, a provider to test against"
+    simulator = nouns.add_parser("simulator", help=text, description=text)
+    simulator.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    simulator.add_argument("--port", type=_port, default=8081, help="port to listen on, 0 for any (default: 8081)")
+    simulator.add_argument("--truth", type=Path, metavar="FILE", help="append what was really consumed to this file")
+    simulator.add_argument("--json", action="store_true", help="print one line of JSON once ready")
+    text = "measure the gateway (python -m bench, from a source tree)"
+    bench = nouns.add_parser("bench", help=text, description=text, add_help=False, prefix_chars="\0")
+    bench.add_argument("words", nargs=argparse.REMAINDER)
+
+
+def _verbs(nouns: "argparse._SubParsersAction[_Parser]", noun: str, text: str) -> "argparse._SubParsersAction[_Parser]":
+    command = nouns.add_parser(noun, help=text, description=text)
+    return command.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+
+
+def _verb(verbs: "argparse._SubParsersAction[_Parser]", verb: str, text: str) -> _Parser:
+    command = verbs.add_parser(verb, help=text, description=text)
+    _common(command)
+    return command
+
+
+def _common(command: _Parser, json_help: str = "print JSON") -> None:
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings (default: FAREGATE_CONFIG, else ./faregate.toml if there)"
+    )
+    command.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="data directory (default: FAREGATE_DATA, else data beside the settings)",
+    )
+    command.add_argument("--json", action="store_true", help=json_help)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError("a port is 0 to 65535")
+    return int(text)
+
+
+def _duration(text: str) -> float:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError("a time is a number and s, m, h or d, as in 12h")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _grace(text: str) -> float:
+    grace_s = _duration(text)
+    if grace_s > _GRACE_S_MAX:
+        raise argparse.ArgumentTypeError("a grace is at most 7d")
+    return grace_s
+
+
+def _moment(text: str) -> float:
+    """Unix seconds, of a duration from now or of an ISO date or date and time (UTC where it names no zone)."""
+    if _DURATION.fullmatch(text):
+        moment = datetime.now(UTC).timestamp() + _duration(text)
+    else:
+        try:
+            date = datetime.fromisoformat(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError("give a time (30d) or a date (2027-01-31)") from None
+        moment = (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
+    if not math.isfinite(moment):
+        raise argparse.ArgumentTypeError("give a time (30d) or a date (2027-01-31)")
+    return moment

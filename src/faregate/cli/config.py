@@ -1,0 +1,86 @@
+"""`faregate config check`: whether the settings can be used, and what would be served."""
+
+import argparse
+import sys
+from collections import Counter
+
+from .context import data_directory, settings_path, show_json
+from .offer import FAILURES, Offer, make_offer
+
+__all__ = ["FAILURES", "run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check, and tell."""
+    offer = make_offer(arguments)
+    path = settings_path(arguments)
+    report = {
+        "settings": str(path) if path is not None else None,
+        "data": str(data_directory(arguments)),
+        "listens": _address(offer),
+        "simulated": offer.is_simulated,
+        "providers": _providers(offer),
+        "models": len(offer.snapshot.models),
+        "warnings": _warnings(offer),
+    }
+    if arguments.json:
+        show_json(report)
+    else:
+        _tell(report)
+    return 0
+
+
+def _address(offer: Offer) -> str:
+    server = offer.settings.server
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{'https' if server.tls_certificate is not None else 'http'}://{host}:{server.port}"
+
+
+def _providers(offer: Offer) -> list[dict[str, object]]:
+    serving = Counter(target.provider for targets in offer.snapshot.targets.values() for target in targets)
+    return [
+        {
+            "name": name,
+            "host": provider.origin.authority if not offer.is_simulated else "a process of its own",
+            "has_key": provider.credential is not None and not offer.is_simulated,
+            "models": serving[name],
+            "asked_at_start": name in offer.asked_at_start,
+        }
+        for name, provider in offer.providers.items()
+    ]
+
+
+def _warnings(offer: Offer) -> list[str]:
+    warnings = []
+    for provider in _providers(offer):
+        if not provider["models"] and not provider["asked_at_start"]:
+            name = provider["name"]
+            warnings.append(f"provider {name} serves nothing: name its models, or set discover = true")
+    for alias, target in offer.settings.aliases.items():
+        if offer.snapshot.resolve(alias) is None and not offer.asked_at_start:
+            warnings.append(f"alias {alias} leads to {target}, which nobody serves")
+    for name in offer.settings.models:
+        if name not in offer.snapshot.models and not offer.asked_at_start:
+            warnings.append(f"model {name} is served by nobody")
+    return warnings
+
+
+def _tell(report: dict[str, object]) -> None:
+    lines = [
+        f"settings   {report['settings'] or 'none: the defaults and the environment'}",
+        f"data       {report['data']}",
+        f"listens    {report['listens']}",
+    ]
+    providers = report["providers"]
+    assert isinstance(providers, list)
+    for provider in providers:
+        count = "asked at start" if provider["asked_at_start"] else f"{provider['models']} models"
+        key = "" if report["simulated"] else ", with a key" if provider["has_key"] else ", without a key"
+        lines.append(f"provider   {provider['name']} at {provider['host']}: {count}{key}")
+    lines.append(f"models     {report['models']}")
+    sys.stdout.write("\n".join(lines) + "\n")
+    warnings = report["warnings"]
+    assert isinstance(warnings, list)
+    for warning in warnings:
+        sys.stdout.write(f"warning    {warning}\n")
+    sys.stdout.write("the settings are good\n")

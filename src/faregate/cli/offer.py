@@ -1,0 +1,62 @@
+"""What a gateway with these settings would serve, worked out without calling anybody."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ..core.catalog import Snapshot
+from ..providers import Provider
+from ..providers.active import ProviderError, active_providers
+from ..providers.simulated import simulated
+from ..settings import Settings
+from ..settings_source import KeyPath
+from ..stores.catalog import build_snapshot
+from . import context
+
+FAILURES = (*context.FAILURES, ProviderError)
+_ANY_PORT = 1
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings, the providers they and the environment switch on, and what those serve."""
+
+    settings: Settings
+    providers: Mapping[str, Provider]
+    snapshot: Snapshot
+    is_simulated: bool
+
+    @property
+    def asked_at_start(self) -> list[str]:
+        """The providers that say themselves, once the gateway runs, what they have."""
+        return [name for name, provider in self.providers.items() if provider.discovers and not provider.models]
+
+
+def make_offer(arguments: argparse.Namespace) -> Offer:
+    """What would be served. SettingsError, ProviderError."""
+    settings = context.read_settings(arguments)
+    _check_files(settings)
+    active = active_providers(settings, os.environ)
+    providers = active or {"simulator": simulated(_ANY_PORT)}
+    return Offer(
+        settings=settings,
+        providers=providers,
+        snapshot=build_snapshot(settings, providers, {}),
+        is_simulated=not active,
+    )
+
+
+def _check_files(settings: Settings) -> None:
+    """SettingsError where a file that the settings name is not there."""
+    server = settings.server
+    named: list[tuple[KeyPath, Path | None]] = [
+        (("server", "tls_certificate"), server.tls_certificate),
+        (("server", "tls_key"), server.tls_key),
+    ]
+    for name, provider in settings.providers.items():
+        named.append((("providers", name, "ca_file"), provider.ca_file))
+    for key, path in named:
+        if path is not None and not path.is_file():
+            raise settings.places.fail(key, f"{path} is not there")

@@ -1,0 +1,333 @@
+"""One frozen Settings tree, from faregate.toml, then the environment.
+
+Unknown keys and wrong types are refused, with file, line and key. Units stand in the names: `_s` seconds,
+`_ms` milliseconds, `_bytes_max` bytes. A scalar of [server], [limits], [deadlines], [keys], [usage] and [log]
+may be set by the environment as well, which wins: `FAREGATE_SERVER_PORT=9000`, lists with commas between.
+"""
+
+import ipaddress
+import re
+import urllib.parse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from .core.identity import Network
+from .core.secret import Secret
+from .settings_source import KeyPath, Places, SettingsError, TomlSource, environment_overrides
+
+__all__ = ["NO_ENVIRONMENT", "Settings", "SettingsError", "load_settings"]
+
+NO_ENVIRONMENT: Mapping[str, str] = {}
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Bytes = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VISIBLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_FRAMING_HEADERS = frozenset(
+    ("host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect")
+)
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every table has: unknown keys are refused, nothing changes after the start."""
+
+
+class ServerSettings(_Table, frozen=True):
+    """[server]: where the gateway listens. Paths are relative to the settings file."""
+
+    host: Name = "127.0.0.1"
+    port: Port = 8080
+    unix_socket: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    reuse_port: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
+    cors_origins: tuple[str, ...] = ()
+    drain_timeout_s: Seconds = 30.0
+    metrics: Literal["loopback", "public"] = "loopback"
+    region: Label = "default"
+
+    @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """`trusted_proxies` as networks."""
+        return tuple(ipaddress.ip_network(text) for text in self.trusted_proxies)
+
+
+class LimitsSettings(_Table, frozen=True):
+    """[limits]: what one client may use. The first block is `wire.server.ServerLimits`, name by name."""
+
+    head_timeout_s: Seconds = 10.0
+    body_progress_timeout_s: Seconds = 30.0
+    body_rate_min_bytes_per_s: Bytes = 1024
+    keep_alive_timeout_s: Seconds = 75.0
+    write_timeout_s: Seconds = 30.0
+    linger_timeout_s: Seconds = 2.0
+    unauthenticated_timeout_s: Seconds = 1.0
+    head_bytes_max: Bytes = 16 * 1024
+    head_fields_max: Count = 100
+    target_bytes_max: Bytes = 8 * 1024
+    body_unread_bytes_max: Bytes = 256 * 1024
+    bodies_bytes_max: Bytes = 1024 * 1024 * 1024
+    write_buffer_bytes_max: Bytes = 256 * 1024
+    connections_max: Count = 50_000
+    unauthenticated_per_address_max: Count = 200
+
+    json_body_bytes_max: Bytes = 32 * 1024 * 1024
+    answer_bytes_max: Bytes = 64 * 1024 * 1024
+    messages_max: Count = 10_000
+    tools_max: Count = 1024
+    longest_request_s: Seconds = 600.0
+    keep_alive_comment_s: Seconds = 15.0
+
+
+class DeadlinesSettings(_Table, frozen=True):
+    """[deadlines]: how long an upstream may take."""
+
+    connect_timeout_s: Seconds = 3.0
+    first_byte_timeout_s: Seconds = 30.0
+    idle_timeout_s: Seconds = 30.0
+
+
+class KeysSettings(_Table, frozen=True):
+    """[keys]: what the gateway's own keys begin with."""
+
+    prefix: Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_-]+$")] = "sk-fg-"
+
+
+class UsageSettings(_Table, frozen=True):
+    """[usage]: how the journal is written; `pending_max` records at most wait for a disk that fails."""
+
+    flush_interval_s: Annotated[float, msgspec.Meta(ge=0.001, le=10)] = 0.05
+    pending_max: Count = 1_000_000
+
+
+class LogSettings(_Table, frozen=True):
+    """[log]: the line per request."""
+
+    format: Literal["json", "text"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ProviderSettings(_Table, frozen=True):
+    """[providers.NAME]: an upstream. `key_env` names the variable with the key; header values are secret."""
+
+    base_url: str | None = None
+    key: Secret | None = None
+    key_env: Name | None = None
+    wire: Literal["exact", "compatible"] = "compatible"
+    models: tuple[Name, ...] = ()
+    discover: bool = False
+    region: Label = "default"
+    replica: Label = "default"
+    headers: dict[str, Secret] = {}
+    unix_socket: Path | None = None
+    ca_file: Path | None = None
+    stream_usage: bool = True
+
+
+class ModelSettings(_Table, frozen=True):
+    """[models."NAME"]: a model of the operator's own, or what differs from the catalogue's. Sizes: tokens."""
+
+    vendor: Name | None = None
+    context_window: Count | None = None
+    max_output_tokens: Count | None = None
+    kind: Label | None = None
+    tags: tuple[Label, ...] | None = None
+    successor: Name | None = None
+
+
+class RouteSettings(_Table, frozen=True):
+    """[[routes]]: `model` is had from `provider`, where it is called `upstream_model` (default: the same)."""
+
+    model: Name
+    provider: Name
+    upstream_model: Name | None = None
+    region: Label | None = None
+    replica: Label | None = None
+    weight: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1
+
+
+class Settings(_Table, frozen=True):
+    """All that the operator decides."""
+
+    server: ServerSettings = ServerSettings()
+    limits: LimitsSettings = LimitsSettings()
+    deadlines: DeadlinesSettings = DeadlinesSettings()
+    keys: KeysSettings = KeysSettings()
+    usage: UsageSettings = UsageSettings()
+    log: LogSettings = LogSettings()
+    providers: dict[str, ProviderSettings] = {}
+    models: dict[str, ModelSettings] = {}
+    routes: tuple[RouteSettings, ...] = ()
+    aliases: dict[str, str] = {}
+    serve_retired: bool = False
+    places: Places = Places(None, {})  # not of the file: where in it each key stands
+
+
+_FIXED_TABLES: dict[str, type[_Table]] = {
+    "server": ServerSettings,
+    "limits": LimitsSettings,
+    "deadlines": DeadlinesSettings,
+    "keys": KeysSettings,
+    "usage": UsageSettings,
+    "log": LogSettings,
+}
+_ERROR_PATH = re.compile(r"^(.*?)(?: - at `(?:key in )?\$?(.*?)`)?$", re.DOTALL)
+_PATH_PART = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_FIELD = re.compile(r"^Object (contains unknown|missing required) field `(.*)`$", re.DOTALL)
+
+
+def load_settings(path: Path | None, environment: Mapping[str, str] = NO_ENVIRONMENT) -> Settings:
+    """The settings of the file at `path` (None: no file) and of `environment`. SettingsError."""
+    source = TomlSource.read(path) if path is not None else TomlSource(None, "")
+    reader = _Reader(source)
+    _apply_environment(reader, environment)
+    tree = source.tree
+    providers = reader.mapping("providers", ProviderSettings)
+    models = reader.mapping("models", ModelSettings)
+    aliases = reader.aliases()
+    rest = {name: value for name, value in tree.items() if name not in ("providers", "models", "aliases")}
+    if "places" in rest:
+        raise source.fail(("places",), "unknown key")
+    settings: Settings = reader.convert(rest, Settings, ())
+    _check_server(source, settings.server)
+    for name, provider in providers.items():
+        providers[name] = _checked_provider(source, ("providers", name), provider, environment)
+    return msgspec.structs.replace(settings, providers=providers, models=models, aliases=aliases, places=source.places)
+
+
+class _Reader:
+    """Turns tables into structs and msgspec's words into ours."""
+
+    def __init__(self, source: TomlSource) -> None:
+        self.source = source
+
+    def convert(self, value: object, shape: Any, at: KeyPath, *, strict: bool = True) -> Any:
+        """`value` as `shape`; `at` is where it stands. SettingsError."""
+        try:
+            return msgspec.convert(value, shape, strict=strict, dec_hook=self._special)
+        except msgspec.ValidationError as error:
+            key, message = _explain(str(error))
+            raise self.source.fail((*at, *key), message) from None
+
+    def table(self, name: str) -> dict[str, Any]:
+        """The table `name` of the file, empty where there is none."""
+        found = self.source.tree.get(name, {})
+        if not isinstance(found, dict):
+            raise self.source.fail((name,), "must be a table")
+        return found
+
+    def mapping(self, name: str, shape: type[_Table]) -> dict[str, Any]:
+        """A table of named tables, each as `shape`."""
+        entries = {}
+        for entry, value in self.table(name).items():
+            if not entry or not entry.isprintable():
+                raise self.source.fail((name, entry), "is no name")
+            entries[entry] = self.convert(value, shape, (name, entry))
+        return entries
+
+    def aliases(self) -> dict[str, str]:
+        """[aliases], checked one by one so that an error has its name."""
+        entries = self.table("aliases").items()
+        return {alias: self.convert(target, Name, ("aliases", alias)) for alias, target in entries}
+
+    def _special(self, shape: type, value: object) -> object:
+        if not isinstance(value, str):
+            raise ValueError("Expected `str`")
+        if shape is Secret:
+            if not _VISIBLE.fullmatch(value):
+                raise ValueError("must be visible ASCII characters")
+            return Secret(value)
+        if not value or "\0" in value:
+            raise ValueError("must be a path")
+        return self.source.directory / Path(value).expanduser()
+
+
+def _explain(message: str) -> tuple[KeyPath, str]:
+    """msgspec's error text as (key path, words)."""
+    found = _ERROR_PATH.match(message)
+    words, where = (found[1], found[2] or "") if found else (message, "")
+    key: KeyPath = tuple(name or int(index) for name, index in _PATH_PART.findall(where))
+    field = _FIELD.match(words)
+    if field is None:
+        return key, words.replace("`", "").replace("Expected", "expected", 1)
+    return (*key, field[2]), "unknown key" if field[1].startswith("contains") else "is missing"
+
+
+def _apply_environment(reader: _Reader, environment: Mapping[str, str]) -> None:
+    tables = {name: shape.__struct_fields__ for name, shape in _FIXED_TABLES.items()}
+    hints = {name: msgspec.structs.fields(shape) for name, shape in _FIXED_TABLES.items()}
+    for (table, key), (variable, text) in environment_overrides(environment, tables).items():
+        shape = next(field.type for field in hints[table] if field.name == key)
+        is_list = key in ("trusted_proxies", "cors_origins")
+        value: object = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
+        try:
+            value = msgspec.convert(value, shape, strict=False, dec_hook=lambda _shape, path: Path(path).absolute())
+        except msgspec.ValidationError as error:
+            raise SettingsError("environment", 0, variable, _explain(str(error))[1]) from None
+        reader.source.tree[table] = {**reader.table(table), key: msgspec.to_builtins(value, enc_hook=str)}
+
+
+def _check_server(source: TomlSource, server: ServerSettings) -> None:
+    for index, text in enumerate(server.trusted_proxies):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise source.fail(("server", "trusted_proxies", index), str(error)) from None
+    for index, origin in enumerate(server.cors_origins):
+        parts = urllib.parse.urlsplit(origin)
+        at = ("server", "cors_origins", index)
+        if parts.scheme not in ("http", "https") or "@" in origin:
+            raise source.fail(at, "an origin is https://host or https://host:port")
+        if origin != f"{parts.scheme}://{parts.netloc}" or not parts.hostname:
+            raise source.fail(at, "an origin is https://host or https://host:port, and no more")
+    if (server.tls_certificate is None) != (server.tls_key is None):
+        given = "tls_certificate" if server.tls_key is None else "tls_key"
+        raise source.fail(("server", given), "tls_certificate and tls_key go together")
+    if server.proxy_protocol and server.tls_certificate is not None:
+        raise source.fail(("server", "proxy_protocol"), "cannot be had together with TLS")
+    if server.proxy_protocol and not server.trusted_proxies:
+        raise source.fail(("server", "proxy_protocol"), "needs trusted_proxies")
+
+
+def _checked_provider(
+    source: TomlSource, at: KeyPath, provider: ProviderSettings, environment: Mapping[str, str]
+) -> ProviderSettings:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", str(at[-1])):
+        raise source.fail(at, "a provider's name is letters, digits, - and _")
+    if provider.base_url is not None:
+        _check_url(source, (*at, "base_url"), provider.base_url)
+        provider = msgspec.structs.replace(provider, base_url=provider.base_url.rstrip("/"))
+    for header in provider.headers:
+        if not _TOKEN.fullmatch(header) or header.lower() in _FRAMING_HEADERS:
+            raise source.fail((*at, "headers", header), "this header cannot be set")
+    if provider.key_env is None:
+        return provider
+    if provider.key is not None:
+        raise source.fail((*at, "key_env"), "key and key_env exclude each other")
+    value = environment.get(provider.key_env, "").strip()
+    if not _VISIBLE.fullmatch(value):
+        state = "is not visible ASCII" if value else "is not set"
+        raise source.fail((*at, "key_env"), f"the environment variable {provider.key_env} {state}")
+    return msgspec.structs.replace(provider, key=Secret(value))
+
+
+def _check_url(source: TomlSource, at: KeyPath, url: str) -> None:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise source.fail(at, "is no URL") from None
+    if not usable or not _VISIBLE.fullmatch(url) or " " in url:
+        raise source.fail(at, "must be http://host or https://host, with a path if need be")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise source.fail(at, "must have no query, fragment or user")

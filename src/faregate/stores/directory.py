@@ -1,0 +1,355 @@
+"""The directory: organisations, their projects, the projects' keys, and the audit of every move.
+
+Each change, its audit row and the new revision are one transaction. Of a key only the keyed hash of its text
+is kept. Errors are StoreError: NoSuchRecord, Conflict, StoreUnavailable.
+"""
+
+import hmac
+import ipaddress
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from ..core.identity import ApiKey, Caller, Organisation, Project, make_id, make_key
+from ..core.secret import Secret
+from . import audit
+from .audit import Actor, AuditRow
+from .database import Conflict, Database, NoSuchRecord, Row, StoreError, Transaction, named_queries
+from .pepper import Pepper
+
+GRACE_S_MAX = 7 * 86_400.0
+_NAME_CHARACTERS_MAX = 200
+_LIST_ITEMS_MAX = 1000
+_NO_DIGEST = bytes(32)
+_encode_list = msgspec.json.Encoder().encode
+_decode_list = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key just made, with its text: to be shown once and forgotten."""
+
+    key: ApiKey
+    text: Secret
+
+
+class Directory:
+    """Who may call. `clock` gives unix seconds; `prefix` begins the keys that are made here."""
+
+    def __init__(
+        self,
+        database: Database,
+        pepper: Pepper,
+        *,
+        prefix: str = "sk-fg-",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._pepper = pepper
+        self._prefix = prefix
+        self._clock = clock
+        self._queries = named_queries("directory")
+
+    async def check_pepper(self) -> None:
+        """StoreError where the keys in the database were made under another pepper; to be called at start."""
+        await self._database.run(self._check_pepper)
+
+    # Reading
+
+    async def revision(self) -> int:
+        """A number that every change raises: one row read, for the poll that notices changes."""
+        row = await self._database.read(lambda reading: reading.one(self._queries["revision"]))
+        return row[0] if row else 0
+
+    async def find_key(self, digest: bytes, key_id: str) -> Caller | None:
+        """Who presents the key of this digest and id; None for unknown, revoked, expired and replaced ones.
+
+        A disabled organisation or project shows as `Caller.disabled`. `Caller.expires_at` is when this secret
+        ends, be it by the key's expiry or by a rotation's grace. One statement; digests are compared in
+        constant time.
+        """
+        rows = await self._database.read(lambda reading: reading.all(self._queries["prove_key"], (key_id,)))
+        now = self._clock()
+        found: Row | None = None
+        if not rows:
+            hmac.compare_digest(_NO_DIGEST, digest)  # an unknown id takes as long as a wrong secret
+        for row in rows:
+            if hmac.compare_digest(row[0], digest):
+                found = row
+        if found is None:
+            return None
+        _, valid_until, expires_at, revoked_at, project_id, organisation_id, disabled, models, addresses = found
+        ends = min((at for at in (valid_until, expires_at) if at is not None), default=None)
+        if revoked_at is not None or (ends is not None and ends <= now):
+            return None
+        return Caller(
+            key_id=key_id,
+            project_id=project_id,
+            organisation_id=organisation_id,
+            disabled=bool(disabled),
+            expires_at=ends,
+            allowed_models=frozenset(_decode_list(models)),
+            allowed_networks=tuple(ipaddress.ip_network(text) for text in _decode_list(addresses)),
+        )
+
+    async def list_organisations(self) -> list[Organisation]:
+        """All organisations, oldest first."""
+        rows = await self._database.read(lambda reading: reading.all(self._queries["list_organisations"]))
+        return [_organisation(row) for row in rows]
+
+    async def list_projects(self, organisation: str | None = None) -> list[Project]:
+        """The projects of an organisation (id or name), or all, oldest first."""
+
+        def work(reading: Transaction) -> list[Row]:
+            owner = self._organisation(reading, organisation).id if organisation is not None else None
+            return reading.all(self._queries["list_projects"], (owner,))
+
+        return [_project(row) for row in await self._database.read(work)]
+
+    async def list_keys(self, project: str | None = None) -> list[ApiKey]:
+        """The keys of a project (id or name), or all, oldest first, revoked ones too."""
+
+        def work(reading: Transaction) -> list[Row]:
+            owner = self._project(reading, project).id if project is not None else None
+            return reading.all(self._queries["list_keys"], (owner,))
+
+        return [_key(row) for row in await self._database.read(work)]
+
+    async def list_audit(self, *, after: int = 0, rows_max: int = 1000) -> list[AuditRow]:
+        """Audit rows beyond sequence `after`, oldest first."""
+        return await self._database.read(lambda reading: audit.rows(reading, after=after, rows_max=rows_max))
+
+    async def verify_audit(self) -> int | None:
+        """The first audit row that was tampered with, or None."""
+        return await self._database.read(audit.verify)
+
+    # Organisations and projects
+
+    async def create_organisation(self, name: str, *, actor: Actor | str) -> Organisation:
+        """A new organisation. Conflict where the name is taken."""
+        organisation = Organisation(id=make_id(), name=_checked_name(name), disabled=False, created_at=self._clock())
+
+        def work(writing: Transaction) -> Organisation:
+            if writing.one(self._queries["find_organisation"], (name,)) is not None:
+                raise Conflict(f"there is an organisation called {name} already")
+            writing.run(self._queries["insert_organisation"], (organisation.id, name, organisation.created_at))
+            self._note(writing, actor, "organisation.create", None, organisation)
+            return organisation
+
+        return await self._database.run(work)
+
+    async def disable_organisation(self, organisation: str, *, disabled: bool, actor: Actor | str) -> Organisation:
+        """Disable an organisation (id or name), or enable it again: its keys answer 403 meanwhile."""
+
+        def work(writing: Transaction) -> Organisation:
+            before = self._organisation(writing, organisation)
+            if before.disabled == disabled:
+                return before
+            after = msgspec.structs.replace(before, disabled=disabled)
+            writing.run(self._queries["disable_organisation"], (int(disabled), before.id))
+            self._note(writing, actor, f"organisation.{_verb(disabled)}", before, after)
+            return after
+
+        return await self._database.run(work)
+
+    async def create_project(self, organisation: str, name: str, *, actor: Actor | str) -> Project:
+        """A new project in an organisation (id or name). Conflict where it has one of this name."""
+        _checked_name(name)
+
+        def work(writing: Transaction) -> Project:
+            owner = self._organisation(writing, organisation).id
+            if writing.all(self._queries["find_projects_named"], (name, owner)):
+                raise Conflict(f"the organisation has a project called {name} already")
+            project = Project(id=make_id(), organisation_id=owner, name=name, disabled=False, created_at=self._clock())
+            writing.run(self._queries["insert_project"], (project.id, owner, name, project.created_at))
+            self._note(writing, actor, "project.create", None, project)
+            return project
+
+        return await self._database.run(work)
+
+    async def disable_project(self, project: str, *, disabled: bool, actor: Actor | str) -> Project:
+        """Disable a project (id or name), or enable it again."""
+
+        def work(writing: Transaction) -> Project:
+            before = self._project(writing, project)
+            if before.disabled == disabled:
+                return before
+            after = msgspec.structs.replace(before, disabled=disabled)
+            writing.run(self._queries["disable_project"], (int(disabled), before.id))
+            self._note(writing, actor, f"project.{_verb(disabled)}", before, after)
+            return after
+
+        return await self._database.run(work)
+
+    # Keys
+
+    async def create_key(
+        self,
+        project: str,
+        name: str,
+        *,
+        actor: Actor | str,
+        expires_at: float | None = None,
+        allowed_models: tuple[str, ...] = (),
+        allowed_addresses: tuple[str, ...] = (),
+    ) -> IssuedKey:
+        """A new key of a project (id or name). Empty lists allow all; addresses may be networks."""
+        _checked_name(name)
+        models = tuple(_checked_name(model) for model in allowed_models)
+        networks = tuple(_network(text) for text in allowed_addresses)
+        if max(len(models), len(networks)) > _LIST_ITEMS_MAX:
+            raise StoreError(f"a key lists at most {_LIST_ITEMS_MAX} models or addresses")
+        now = self._clock()
+        if expires_at is not None and not now < expires_at < 1e11:
+            raise StoreError("a key expires in the future")
+
+        def work(writing: Transaction) -> IssuedKey:
+            owner = self._project(writing, project)
+            key = ApiKey(
+                id=make_id(),
+                project_id=owner.id,
+                organisation_id=owner.organisation_id,
+                name=name,
+                created_at=now,
+                expires_at=expires_at,
+                revoked_at=None,
+                allowed_models=models,
+                allowed_addresses=networks,
+            )
+            lists = (_encode_list(models).decode(), _encode_list(networks).decode())
+            writing.run(self._queries["insert_key"], (key.id, owner.id, name, now, expires_at, *lists))
+            text = self._new_secret(writing, key.id, now)
+            self._note(writing, actor, "key.create", None, key)
+            return IssuedKey(key=key, text=text)
+
+        return await self._database.run(work)
+
+    async def revoke_key(self, key_id: str, *, actor: Actor | str) -> ApiKey:
+        """End a key for good. A key that is revoked already stays as it is."""
+
+        def work(writing: Transaction) -> ApiKey:
+            before = self._key(writing, key_id)
+            if before.revoked_at is not None:
+                return before
+            after = msgspec.structs.replace(before, revoked_at=self._clock())
+            writing.run(self._queries["revoke_key"], (after.revoked_at, key_id))
+            writing.run(self._queries["delete_secrets"], (key_id,))
+            self._note(writing, actor, "key.revoke", before, after)
+            return after
+
+        return await self._database.run(work)
+
+    async def rotate_key(self, key_id: str, *, actor: Actor | str, grace_s: float = 0.0) -> IssuedKey:
+        """A new secret under the same id, limits and history; older ones open the key for `grace_s` more
+        seconds, at most seven days. Conflict for a key that is revoked or expired.
+        """
+        if not 0 <= grace_s <= GRACE_S_MAX:
+            raise StoreError(f"the grace of a rotation is 0 to {GRACE_S_MAX:.0f} seconds")
+
+        def work(writing: Transaction) -> IssuedKey:
+            key = self._key(writing, key_id)
+            now = self._clock()
+            if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+                raise Conflict(f"key {key_id} is revoked or expired")
+            if grace_s > 0:
+                writing.run(self._queries["end_secrets"], (key_id, now + grace_s))
+                writing.run(self._queries["delete_dead_secrets"], (key_id, now))
+            else:
+                writing.run(self._queries["delete_secrets"], (key_id,))
+            text = self._new_secret(writing, key_id, now)
+            self._note(writing, actor, "key.rotate", key, key, grace_s=grace_s)
+            return IssuedKey(key=key, text=text)
+
+        return await self._database.run(work)
+
+    # Inside a transaction
+
+    def _new_secret(self, writing: Transaction, key_id: str, now: float) -> Secret:
+        text = make_key(self._prefix, key_id)
+        digest = self._pepper.digest(text.encode("ascii"))
+        writing.run(self._queries["insert_secret"], (key_id, digest, self._pepper.version, now))
+        return Secret(text)
+
+    def _note(
+        self,
+        writing: Transaction,
+        actor: Actor | str,
+        action: str,
+        before: Organisation | Project | ApiKey | None,
+        after: Organisation | Project | ApiKey,
+        **details: float,
+    ) -> None:
+        at, subject = self._clock(), after.id
+        by = actor if isinstance(actor, Actor) else Actor(actor)
+        then = {**msgspec.to_builtins(after), **details}
+        audit.record(writing, at=at, actor=by, action=action, subject=subject, before=before, after=then)
+        writing.run(self._queries["bump_revision"])
+
+    def _check_pepper(self, writing: Transaction) -> None:
+        row = writing.one(self._queries["find_pepper_mark"], (self._pepper.version,))
+        if row is None:
+            writing.run(self._queries["insert_pepper_mark"], (self._pepper.version, self._pepper.mark))
+        elif not hmac.compare_digest(row[0], self._pepper.mark):
+            raise StoreError("this is not the pepper that the keys in the database were made with")
+
+    def _organisation(self, transaction: Transaction, named: str) -> Organisation:
+        row = transaction.one(self._queries["find_organisation"], (named,))
+        if row is None:
+            raise NoSuchRecord(f"there is no organisation {named}")
+        return _organisation(row)
+
+    def _project(self, transaction: Transaction, named: str) -> Project:
+        row = transaction.one(self._queries["find_project"], (named,))
+        if row is not None:
+            return _project(row)
+        rows = transaction.all(self._queries["find_projects_named"], (named, None))
+        if not rows:
+            raise NoSuchRecord(f"there is no project {named}")
+        if len(rows) > 1:
+            raise Conflict(f"several projects are called {named}: give the id")
+        return _project(rows[0])
+
+    def _key(self, transaction: Transaction, key_id: str) -> ApiKey:
+        row = transaction.one(self._queries["find_key"], (key_id,))
+        if row is None:
+            raise NoSuchRecord("there is no key with this id")
+        return _key(row)
+
+
+def _organisation(row: Row) -> Organisation:
+    return Organisation(id=row[0], name=row[1], disabled=bool(row[2]), created_at=row[3])
+
+
+def _project(row: Row) -> Project:
+    return Project(id=row[0], organisation_id=row[1], name=row[2], disabled=bool(row[3]), created_at=row[4])
+
+
+def _key(row: Row) -> ApiKey:
+    return ApiKey(
+        id=row[0],
+        project_id=row[1],
+        organisation_id=row[2],
+        name=row[3],
+        created_at=row[4],
+        expires_at=row[5],
+        revoked_at=row[6],
+        allowed_models=_decode_list(row[7]),
+        allowed_addresses=_decode_list(row[8]),
+    )
+
+
+def _verb(disabled: bool) -> str:
+    return "disable" if disabled else "enable"
+
+
+def _checked_name(name: str) -> str:
+    if not 0 < len(name) <= _NAME_CHARACTERS_MAX or not name.isprintable() or name != name.strip():
+        raise StoreError(f"a name is 1 to {_NAME_CHARACTERS_MAX} printable characters")
+    return name
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise StoreError(f"no address or network: {error}") from None

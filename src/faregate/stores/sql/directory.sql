@@ -1,0 +1,93 @@
+-- name: bump_revision
+UPDATE directory_revision SET revision = revision + 1 WHERE only_row = 1;
+
+-- name: revision
+SELECT revision FROM directory_revision WHERE only_row = 1;
+
+-- name: insert_organisation
+INSERT INTO organisation (id, name, disabled, created_at) VALUES (?, ?, 0, ?);
+
+-- name: find_organisation
+SELECT id, name, disabled, created_at FROM organisation WHERE id = ?1 OR name = ?1 ORDER BY id <> ?1 LIMIT 1;
+
+-- name: list_organisations
+SELECT id, name, disabled, created_at FROM organisation ORDER BY created_at, id;
+
+-- name: disable_organisation
+UPDATE organisation SET disabled = ? WHERE id = ?;
+
+-- name: insert_project
+INSERT INTO project (id, organisation_id, name, disabled, created_at) VALUES (?, ?, ?, 0, ?);
+
+-- name: find_project
+SELECT id, organisation_id, name, disabled, created_at FROM project WHERE id = ?;
+
+-- name: find_projects_named
+SELECT id, organisation_id, name, disabled, created_at FROM project
+WHERE name = ?1 AND (?2 IS NULL OR organisation_id = ?2) ORDER BY created_at, id LIMIT 2;
+
+-- name: list_projects
+SELECT id, organisation_id, name, disabled, created_at FROM project
+WHERE ?1 IS NULL OR organisation_id = ?1 ORDER BY created_at, id;
+
+-- name: disable_project
+UPDATE project SET disabled = ? WHERE id = ?;
+
+-- name: insert_key
+INSERT INTO api_key (id, project_id, name, created_at, expires_at, allowed_models, allowed_addresses)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: insert_secret
+INSERT INTO key_secret (key_id, digest, pepper_version, created_at) VALUES (?, ?, ?, ?);
+
+-- name: find_key
+SELECT k.id, k.project_id, p.organisation_id, k.name, k.created_at, k.expires_at, k.revoked_at,
+       k.allowed_models, k.allowed_addresses
+FROM api_key AS k JOIN project AS p ON p.id = k.project_id
+WHERE k.id = ?;
+
+-- name: list_keys
+SELECT k.id, k.project_id, p.organisation_id, k.name, k.created_at, k.expires_at, k.revoked_at,
+       k.allowed_models, k.allowed_addresses
+FROM api_key AS k JOIN project AS p ON p.id = k.project_id
+WHERE ?1 IS NULL OR k.project_id = ?1
+ORDER BY k.created_at, k.id;
+
+-- name: revoke_key
+UPDATE api_key SET revoked_at = ? WHERE id = ?;
+
+-- name: delete_secrets
+DELETE FROM key_secret WHERE key_id = ?;
+
+-- name: delete_dead_secrets
+DELETE FROM key_secret WHERE key_id = ?1 AND valid_until <= ?2;
+
+-- name: end_secrets
+UPDATE key_secret SET valid_until = ?2
+WHERE key_id = ?1 AND (valid_until IS NULL OR valid_until > ?2);
+
+-- name: prove_key
+SELECT s.digest, s.valid_until, k.expires_at, k.revoked_at, k.project_id, p.organisation_id,
+       p.disabled OR o.disabled, k.allowed_models, k.allowed_addresses
+FROM key_secret AS s
+JOIN api_key AS k ON k.id = s.key_id
+JOIN project AS p ON p.id = k.project_id
+JOIN organisation AS o ON o.id = p.organisation_id
+WHERE s.key_id = ?;
+
+-- name: find_pepper_mark
+SELECT mark FROM pepper_mark WHERE version = ?;
+
+-- name: insert_pepper_mark
+INSERT INTO pepper_mark (version, mark) VALUES (?, ?);
+
+-- name: last_audit
+SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1;
+
+-- name: insert_audit
+INSERT INTO audit (sequence, at, actor, address, request_id, action, subject, before, after, previous_hash, hash)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: list_audit
+SELECT sequence, at, actor, address, request_id, action, subject, before, after, previous_hash, hash
+FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?;

@@ -1,0 +1,182 @@
+"""A usage record as rows, and back.
+
+What many requests have in common (who, what, how it ended) is kept once, as a context, and found again in a
+cache: a row then is half as many values and half as many bytes. Values that sqlite3 stores fast are exact
+int, float, str and bytearray: for every None, bool, bytes and enum it first looks for an adapter, which costs
+more than storing it. Absent texts are therefore "" and an absent time -1.0 in the tables; the view `usage`
+says NULL.
+"""
+
+import hashlib
+
+import msgspec
+
+from ..core.call import UsageRecord
+from ..core.usage import Usage, UsageSource
+from .database import Row, StoreUnavailable, Transaction, Value, named_queries
+
+_ROWS_PER_STATEMENT = (64, 8, 1)
+_CONTEXTS_MAX = 50_000
+_COLUMNS = (  # of find_usage, what stands between the id and the token classes
+    "received_at",
+    "organisation_id",
+    "project_id",
+    "key_id",
+    "method",
+    "route",
+    "operation",
+    "dialect",
+    "client_address",
+    "client_request_id",
+    "model_asked",
+    "model",
+    "provider",
+    "upstream_model",
+    "upstream_request_id",
+    "region",
+    "replica",
+    "attempts",
+    "stream",
+    "status",
+    "error_kind",
+)
+_SOURCES = {str(source): source for source in UsageSource}
+_encode = msgspec.json.Encoder().encode
+
+Context = tuple[str | int, ...]
+
+
+class UsageRows:
+    """Writes records as rows. Used on the writing thread alone."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[Context, int] = {}  # that are committed
+        self._fresh: dict[Context, int] = {}  # made in this transaction
+        queries = named_queries("journal")
+        head, row, tail = queries["insert_usage"], queries["usage_values"], queries["usage_conflict"]
+        self._ensure_context = queries["ensure_context"]
+        self._statements = tuple((size, f"{head} {', '.join([row] * size)} {tail}") for size in _ROWS_PER_STATEMENT)
+
+    def insert(self, writing: Transaction, records: list[UsageRecord]) -> None:
+        """Insert the records, many to a statement; ids that are there already are left as they are.
+
+        To be followed by `committed` once the transaction is. ValueError and the engine's own refusals for a
+        record that cannot be stored.
+        """
+        self._fresh.clear()
+        start = 0
+        for size, statement in self._statements:
+            while len(records) - start >= size:
+                writing.run(statement, self._values(writing, records[start : start + size]))
+                start += size
+
+    def insert_singly(self, writing: Transaction, records: list[UsageRecord]) -> int:
+        """Insert what can be inserted; gives the number of records that no database could take."""
+        self._fresh.clear()
+        _, statement = self._statements[-1]
+        refused = 0
+        for record in records:
+            try:
+                writing.run(statement, self._values(writing, [record]))
+            except StoreUnavailable:
+                raise
+            except Exception:  # whatever it is, the other records are to be kept
+                refused += 1
+        return refused
+
+    def committed(self) -> None:
+        """The contexts of the last insert are there to stay."""
+        if len(self._contexts) + len(self._fresh) > _CONTEXTS_MAX:
+            self._contexts.clear()
+        self._contexts.update(self._fresh)
+        self._fresh.clear()
+
+    def _values(self, writing: Transaction, records: list[UsageRecord]) -> list[Value]:
+        values: list[Value] = []
+        contexts = self._contexts
+        for record in records:
+            usage = record.usage
+            context = _context(record, usage)
+            first_byte_ms = record.first_byte_ms
+            values += (
+                bytearray.fromhex(record.id.replace("-", "")),
+                contexts.get(context) or self._make_context(writing, context),
+                record.received_at,
+                record.client_address,
+                record.client_request_id or "",
+                record.upstream_request_id or "",
+                usage.input,
+                usage.cache_read,
+                usage.cache_write,
+                usage.output,
+                usage.reasoning,
+                -1.0 if first_byte_ms is None else first_byte_ms,
+                record.total_ms,
+                record.bytes_in,
+                record.bytes_out,
+            )
+        return values
+
+    def _make_context(self, writing: Transaction, context: Context) -> int:
+        known = self._fresh.get(context)
+        if known is None:
+            fingerprint = hashlib.sha256(_encode(context)).digest()[:16]
+            row = writing.one(self._ensure_context, (*context, fingerprint))
+            known = self._fresh[context] = row[0] if row else 0
+        return known
+
+
+def _context(record: UsageRecord, usage: Usage) -> Context:
+    """The columns of usage_context, in the order of ensure_context."""
+    return (
+        record.organisation_id,
+        record.project_id,
+        record.key_id,
+        record.method,
+        record.route,
+        record.operation,
+        record.dialect,
+        record.model_asked,
+        record.model,
+        record.provider,
+        record.upstream_model,
+        record.region,
+        record.replica,
+        record.error_kind or "",
+        usage.source._value_,
+        record.attempts,
+        record.status,
+        1 if record.stream else 0,
+        1 if usage.suspect else 0,
+    )
+
+
+def id_bytes(request_id: str) -> bytes:
+    """The 16 bytes of a UUID's text. ValueError."""
+    found = bytes.fromhex(request_id.replace("-", ""))
+    if len(found) != 16:
+        raise ValueError("no request id")
+    return found
+
+
+def record_of(row: Row) -> UsageRecord:
+    """A row of find_usage as the record it was."""
+    identity = row[0].hex()
+    members = dict(zip(_COLUMNS, row[1:22], strict=True))
+    return UsageRecord(
+        **{**members, "stream": bool(members["stream"])},
+        id=f"{identity[:8]}-{identity[8:12]}-{identity[12:16]}-{identity[16:20]}-{identity[20:]}",
+        usage=Usage(
+            input=row[22],
+            cache_read=row[23],
+            cache_write=row[24],
+            output=row[25],
+            reasoning=row[26],
+            source=_SOURCES[row[27]],
+            suspect=bool(row[28]),
+        ),
+        first_byte_ms=row[29],
+        total_ms=row[30],
+        bytes_in=row[31],
+        bytes_out=row[32],
+    )
