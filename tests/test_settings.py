@@ -40,9 +40,9 @@ WRONG = [
     ("[limits]\nhead_timeout_s = 0\n", 2, "limits.head_timeout_s", "> 0"),
     ("[limits]\nhead_timeout_s = nan\n", 2, "limits.head_timeout_s", "> 0"),
     ("[limits]\nhead_timeout_s = inf\n", 2, "limits.head_timeout_s", "<="),
-    ("[limits]\nmessages_max = -1\n", 2, "limits.messages_max", ">="),
+    ("[limits]\nhead_fields_max = -1\n", 2, "limits.head_fields_max", ">="),
     ("[deadlines]\nidle_timeout_s = 2026-01-01\n", 2, "deadlines.idle_timeout_s", "got date"),
-    ("[log]\nformat = 'xml'\n", 2, "log.format", "xml"),
+    ("[log]\nlevel = 'loud'\n", 2, "log.level", "loud"),
     ("[keys]\nprefix = 'a b'\n", 2, "keys.prefix", "matching regex"),
     ("[keys]\nprefix = ''\n", 2, "keys.prefix", "length"),
     (
@@ -181,14 +181,14 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         FAREGATE_SERVER_REUSE_PORT="true",
         FAREGATE_SERVER_TRUSTED_PROXIES="10.0.0.1, ::1",
         FAREGATE_LIMITS_LONGEST_REQUEST_S="12.5",
-        FAREGATE_LOG_FORMAT="text",
+        FAREGATE_LOG_LEVEL="debug",
         FAREGATE_PEPPER="not a setting",
         FAREGATE_KEY="not a setting",
         OTHER="x",
     )
     assert (found.server.port, found.server.region, found.server.reuse_port) == (2, "file", True)
     assert found.server.trusted_proxies == ("10.0.0.1", "::1")
-    assert (found.limits.longest_request_s, found.log.format) == (12.5, "text")
+    assert (found.limits.longest_request_s, found.log.level) == (12.5, "debug")
 
 
 @pytest.mark.parametrize(

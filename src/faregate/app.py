@@ -79,7 +79,7 @@ class DataPlane:
         self._settings = settings
         self._options = options
         self._environment = environment
-        self._log = Log(level=settings.log.level)
+        self._log = Log(level=settings.log.level, requests=settings.log.requests)
         self._simulator: subprocess.Popen[bytes] | None = None
         self._stopping = False
 
@@ -185,9 +185,7 @@ class DataPlane:
             if given.unix_socket is not None:
                 await self._server.listen_unix(ServerConnection, given.unix_socket)
         except OSError as error:
-            raise StartError(
-                f"cannot listen on {given.host}:{given.port}: {error.strerror or error}"
-            ) from None
+            raise StartError(f"cannot listen on {given.host}:{given.port}: {error.strerror or error}") from None
         host = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if tls else 'http'}://{host}:{port}/v1"
@@ -197,9 +195,7 @@ class DataPlane:
     async def _announce(self, base_url: str) -> None:
         key = await self._demo_key() if self._options.demo else None
         models = self._gate.snapshot.models
-        self._log.event(
-            "info", "ready", base_url=base_url, providers=sorted(self._providers), models=len(models)
-        )
+        self._log.event("info", "ready", base_url=base_url, providers=sorted(self._providers), models=len(models))
         if self._options.as_json:
             line = {"base_url": base_url, "key": key.reveal() if key else None, "pid": os.getpid()}
             sys.stdout.write(json.dumps(line) + "\n")
@@ -212,9 +208,7 @@ class DataPlane:
     async def _demo_key(self) -> Secret:
         """The key that `up` prints: made in the first run, given a new secret in every later one."""
         directory = self._directory
-        organisations = {
-            organisation.name: organisation for organisation in await directory.list_organisations()
-        }
+        organisations = {organisation.name: organisation for organisation in await directory.list_organisations()}
         organisation = organisations.get(_DEMO) or await directory.create_organisation(_DEMO, actor=_ACTOR)
         projects = {project.name: project for project in await directory.list_projects(organisation.id)}
         project = projects.get(_DEMO) or await directory.create_project(organisation.id, _DEMO, actor=_ACTOR)
@@ -269,11 +263,7 @@ class DataPlane:
 
         def still_valid(caller: Caller) -> bool:
             key = keys.get(caller.key_id)
-            return (
-                key is not None
-                and key.revoked_at is None
-                and (key.expires_at is None or key.expires_at > now)
-            )
+            return key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
 
         cut = self._door.cut_revoked(still_valid)
         if cut:

@@ -83,8 +83,6 @@ class LimitsSettings(_Table, frozen=True):
 
     json_body_bytes_max: Bytes = 32 * 1024 * 1024
     answer_bytes_max: Bytes = 64 * 1024 * 1024
-    messages_max: Count = 10_000
-    tools_max: Count = 1024
     longest_request_s: Seconds = 600.0
     keep_alive_comment_s: Seconds = 15.0
 
@@ -111,9 +109,9 @@ class UsageSettings(_Table, frozen=True):
 
 
 class LogSettings(_Table, frozen=True):
-    """[log]: the line per request."""
+    """[log]: lines of JSON on standard error; `requests` has one for each request."""
 
-    format: Literal["json", "text"] = "json"
+    requests: bool = True
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 

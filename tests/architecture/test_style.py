@@ -15,8 +15,8 @@ RANKS = {
     "core": 0,
     "telemetry": 1,
     "wire": 1,
-    "settings": 1,
     "settings_source": 1,
+    "settings": 2,
     "dialects": 2,
     "simulator": 2,
     "providers": 3,
@@ -100,8 +100,7 @@ def test_every_folder_has_a_rank() -> None:
 
 def test_no_import_cycles() -> None:
     graph = {
-        module_of(path): {target for target, for_types in imported_modules(path) if not for_types}
-        for path in FILES
+        module_of(path): {target for target, for_types in imported_modules(path) if not for_types} for path in FILES
     }
     done: set[tuple[str, ...]] = set()
 
@@ -138,8 +137,7 @@ def test_files_are_short() -> None:
     long = [
         f"{relative(path)} has {lines} lines"
         for path in FILES
-        if (lines := len(path.read_text("utf-8").splitlines())) > FILE_LINES_MAX
-        and relative(path) not in LONG_FILES
+        if (lines := len(path.read_text("utf-8").splitlines())) > FILE_LINES_MAX and relative(path) not in LONG_FILES
     ]
     assert not long, "\n".join(long)
 
@@ -157,11 +155,7 @@ def test_imports_stand_at_the_top() -> None:
 
 
 def test_names_say_something() -> None:
-    vague = [
-        relative(path)
-        for path in FILES
-        if FORBIDDEN_NAMES & set(path.relative_to(SOURCE).with_suffix("").parts)
-    ]
+    vague = [relative(path) for path in FILES if FORBIDDEN_NAMES & set(path.relative_to(SOURCE).with_suffix("").parts)]
     assert not vague
 
 

@@ -85,9 +85,7 @@ class Door:
             region=self.region,
         )
         gate = self.gate
-        reply = Reply(
-            self.house, response, record, self._fallback, gate.deadlines, self.limits.keep_alive_comment_s
-        )
+        reply = Reply(self.house, response, record, self._fallback, gate.deadlines, self.limits.keep_alive_comment_s)
         try:
             if probe is not None:
                 self._probe(probe, request, reply)
@@ -117,10 +115,7 @@ class Door:
             if record.method == "OPTIONS" and b"access-control-request-method" in request.headers:
                 reply.send(204, b"", self.cors.preflight(origin))
                 return
-        if (
-            self.gate.deadlines.lag_s > self.limits.lag_max_s
-            or len(self.in_flight) >= self.limits.in_flight_max
-        ):
+        if self.gate.deadlines.lag_s > self.limits.lag_max_s or len(self.in_flight) >= self.limits.in_flight_max:
             raise Overloaded("The gateway has too much to do; try again in a moment.", retry_after_s=1.0)
         caller = await self.callers.identify(intake.credential(request), request.client_address)
         request.authenticated()
@@ -130,9 +125,7 @@ class Door:
         record.client_request_id = intake.client_request_id(request)
         route = self._routes.match(request.path)
         if route is None:
-            raise NotFound(
-                "There is no such path. The API is under " + " and ".join(self.house.facts.prefixes) + "."
-            )
+            raise NotFound("There is no such path. The API is under " + " and ".join(self.house.facts.prefixes) + ".")
         record.operation, record.dialect = route.operation, route.dialect
         if record.method not in route.methods or record.method == "OPTIONS":
             _refuse_method(record.method, route, reply)

@@ -69,9 +69,7 @@ class House:
 
     def error(self, error: CallError, request_id: str) -> tuple[int, dict[str, object], bytes]:
         """Status, body members and extra header lines of an error."""
-        status, error_type, code = (
-            self.facts.errors[error.kind] if error.kind in self.facts.errors else (0, "", "")
-        )
+        status, error_type, code = self.facts.errors.get(error.kind, (500, "internal_server_error", "internal_error"))
         if isinstance(error, UpstreamRefused):
             status, error_type, code = (
                 error.status,
@@ -94,5 +92,5 @@ class House:
 
 def load_house(name: str) -> House:
     """The shipped house of that name."""
-    text = (resources.files(__package__) / "houses" / f"{name}.toml").read_text("utf-8")
+    text = (resources.files("faregate.edge") / "houses" / f"{name}.toml").read_text("utf-8")
     return House(msgspec.convert(tomllib.loads(text), HouseFile))

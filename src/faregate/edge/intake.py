@@ -33,9 +33,7 @@ def credential(request: IncomingRequest) -> bytes:
 def query_of(request: IncomingRequest) -> dict[str, str]:
     """The query's parameters; of one that comes twice the last. MalformedRequest for too many of them."""
     try:
-        pairs = urllib.parse.parse_qsl(
-            request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=100
-        )
+        pairs = urllib.parse.parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
     except ValueError:
         raise MalformedRequest("The query has too many parameters.") from None
     return dict(pairs)

@@ -11,9 +11,7 @@ from ..flow.admission import may_use
 
 def list_models(caller: Caller, snapshot: Snapshot) -> bytes:
     """The list that this key may call, by id."""
-    entries = [
-        _entry(model) for _, model in sorted(snapshot.models.items()) if may_use(caller, model.id, snapshot)
-    ]
+    entries = [_entry(model) for _, model in sorted(snapshot.models.items()) if may_use(caller, model.id, snapshot)]
     return msgspec.json.encode({"object": "list", "data": entries})
 
 

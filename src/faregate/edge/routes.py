@@ -36,9 +36,7 @@ class Routes:
     """The routes under a house's prefixes."""
 
     def __init__(self, prefixes: tuple[str, ...]) -> None:
-        self._whole = {
-            prefix.encode() + path: route for prefix in prefixes for path, route in _EXACT.items()
-        } | PROBES
+        self._whole = {prefix.encode() + path: route for prefix in prefixes for path, route in _EXACT.items()} | PROBES
         self._prefixes = tuple(prefix.encode() for prefix in prefixes)
 
     def match(self, path: bytes) -> Route | None:
@@ -51,9 +49,7 @@ class Routes:
             if not decoded.startswith(prefix + b"/"):
                 continue
             rest = decoded[len(prefix) :]
-            if rest.startswith(
-                b"/v1/"
-            ):  # a client that adds /v1 to a base URL which has it (contract.md 5.8)
+            if rest.startswith(b"/v1/"):  # a client that adds /v1 to a base URL which has it (contract.md 5.8)
                 rest = rest[3:]
             rest = rest.rstrip(b"/") or rest
             if rest in _EXACT:

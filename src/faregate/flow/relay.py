@@ -23,13 +23,15 @@ from ..core.errors import (
 from ..dialects import Dialect, StreamTransform
 from ..providers import Provider
 from ..wire.client import Timeouts
+from ..wire.incoming import IncomingResponse
 from ..wire.messages import BadMessage, TimedOut, WireError
 from ..wire.strand import Signal
-from ..wire.upstream import IncomingResponse
 from . import meter
 from .gate import Gate
 
 _ERROR_BODY_BYTES_MAX = 256 * 1024
+_ERROR_CHARACTERS_MAX = 4000
+_HELD_BYTES_MAX = 1024 * 1024
 _RETRY_AFTER_S_MAX = 3600.0
 _OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408})
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
@@ -59,7 +61,7 @@ class StreamAnswer:
     """A stream under way: the upstream's Sink. `opened` is set at the commit point, `ended` at the end, both fail with
     a CallError. What is ready before `attach()` is held."""
 
-    __slots__ = ("_call", "_held", "_observed", "_response", "_transform", "_write", "ended", "opened")
+    __slots__ = ("_call", "_held", "_held_bytes", "_observed", "_response", "_transform", "_write", "ended", "opened")
 
     def __init__(self, call: Call, transform: StreamTransform, response: IncomingResponse) -> None:
         self._call = call
@@ -67,6 +69,7 @@ class StreamAnswer:
         self._observed = transform.observed
         self._response = response
         self._held: list[bytes] = []
+        self._held_bytes = 0
         self._write: Callable[[bytes], None] | None = None
         self.opened: Signal[None] = Signal()
         self.ended: Signal[bytes] = Signal()
@@ -92,17 +95,24 @@ class StreamAnswer:
         except BadMessage as error:
             self._break(UpstreamUnavailable(f"The provider sent what no stream is: {error}."))
             return
-        if observed.done:
-            self._complete(out)
-        elif observed.error is not None:
+        if observed.error is not None:
+            if self._write is not None:
+                self._write(out)  # what was said before it
             self._break(UpstreamUnavailable("The provider failed while it was answering."))
+        elif observed.done:
+            self._complete(out)
         elif self._write is not None:
             self._write(out)
         else:
-            if out:
-                self._held.append(out)
-            if observed.has_content:
-                self.opened.set(None)
+            self._hold(out)
+
+    def _hold(self, out: bytes) -> None:
+        self._held.append(out)
+        self._held_bytes += len(out)
+        if self._observed.has_content:
+            self.opened.set(None)
+        elif self._held_bytes > _HELD_BYTES_MAX:
+            self._break(UpstreamUnavailable("The provider sent much and said nothing."))
 
     def end(self) -> None:
         """The upstream's body is complete."""
@@ -149,11 +159,9 @@ class StreamAnswer:
         self._call.record.usage = meter.usage_of_stream(self._call.request, self._observed)
 
 
-async def open(
-    gate: Gate, targets: tuple[Target, ...], call: Call, reply: Reply
-) -> WholeAnswer | StreamAnswer:
+async def open(gate: Gate, targets: tuple[Target, ...], call: Call, reply: Reply) -> WholeAnswer | StreamAnswer:
     """The answer of the first target that gives one. Raises the last target's CallError where none does."""
-    failure: CallError | None = None
+    failures: list[UpstreamError] = []
     record = call.record
     for target in targets[: gate.limits.attempts_max]:
         record.attempts += 1
@@ -164,8 +172,16 @@ async def open(
         try:
             return await _attempt(gate, gate.providers[target.provider], target, call)
         except UpstreamError as error:
-            failure = error
-    raise failure or UpstreamUnavailable("No provider serves this model.")
+            failures.append(error)
+    raise _verdict(failures)
+
+
+def _verdict(failures: list[UpstreamError]) -> UpstreamError:
+    """The failure to tell of: a limit only where every target limits us, then the shortest wait (contract.md 3.6)."""
+    others = [failure for failure in failures if not isinstance(failure, UpstreamLimited)]
+    if others:
+        return others[-1]
+    return min(failures, key=lambda failure: failure.retry_after_s or 0.0)
 
 
 async def _attempt(gate: Gate, provider: Provider, target: Target, call: Call) -> WholeAnswer | StreamAnswer:
@@ -195,14 +211,11 @@ def _head(provider: Provider, call: Call, body_bytes: int) -> bytes:
     """The request's head. Its fields but the length are the same for every call of an operation (S13)."""
     path = provider.path + PATHS[call.operation]
     accept = b"text/event-stream" if call.request.stream else b"application/json"
-    return (
-        b"POST %b HTTP/1.1\r\n%baccept: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-        % (
-            path.encode(),
-            provider.fields,
-            accept,
-            body_bytes,
-        )
+    return b"POST %b HTTP/1.1\r\n%baccept: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (
+        path.encode(),
+        provider.fields,
+        accept,
+        body_bytes,
     )
 
 
@@ -215,9 +228,7 @@ async def _whole(
     return WholeAnswer(result.body)
 
 
-async def _stream(
-    provider: Provider, dialect: Dialect, call: Call, response: IncomingResponse
-) -> StreamAnswer:
+async def _stream(provider: Provider, dialect: Dialect, call: Call, response: IncomingResponse) -> StreamAnswer:
     if not response.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
         response.abort()
         raise UpstreamUnavailable("The provider answered a stream with something else.")
@@ -242,13 +253,21 @@ async def _refusal(gate: Gate, dialect: Dialect, response: IncomingResponse) -> 
         words = dialect.parse_error(body)
         if words is not None:
             return UpstreamRefused(
-                gate.redact(words.message),
+                _shown(gate, words.message) or "",
                 status=status,
-                error_type=words.type,
-                code=words.code,
-                param=words.param,
+                error_type=_shown(gate, words.type),
+                code=_shown(gate, words.code),
+                param=_shown(gate, words.param),
             )
     return UpstreamUnavailable("The provider is not available.", retry_after_s=retry_after_s, status=status)
+
+
+def _shown(gate: Gate, text: str | None) -> str | None:
+    """A provider's words as the client may see them."""
+    if text is None:
+        return None
+    text = gate.redact(text)  # before it is cut: half a secret would not be known as one
+    return text if len(text) <= _ERROR_CHARACTERS_MAX else text[:_ERROR_CHARACTERS_MAX] + "..."
 
 
 def call_error(error: Exception) -> CallError:

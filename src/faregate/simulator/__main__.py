@@ -1,4 +1,4 @@
-"""`python -m faregate.simulator`: the simulator for a gateway that started it; prints its port, ends with its parent."""
+"""`python -m faregate.simulator`: the simulator for whoever started it; prints its port, ends with its parent."""
 
 import json
 import sys

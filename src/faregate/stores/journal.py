@@ -110,9 +110,11 @@ class Journal:
         if self._in_flight is not None:
             return
         fresh, self._pending = self._pending, []
+        # What no key stands behind is shown, but never kept: strangers must not fill the disk.
+        known = [record for record in fresh if record.key_id]
         room = self._pending_max - len(self._unwritten)
-        self.dropped += max(0, len(fresh) - room)
-        self._unwritten += fresh[: max(0, room)]
+        self.dropped += max(0, len(known) - room)
+        self._unwritten += known[: max(0, room)]
         rows = self._unwritten[:_ROWS_PER_TRANSACTION_MAX]
         done = self._in_flight = self._loop.create_future()
         try:

@@ -15,10 +15,11 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from .deadlines import NEVER, Deadlines
+from .incoming import IncomingResponse
 from .messages import ConnectFailed, ConnectionLost, TimedOut
 from .proxies import Proxies, open_tunnel
 from .strand import Signal
-from .upstream import IncomingResponse, UpstreamConnection
+from .upstream import UpstreamConnection
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ _DISCARD_BYTES_MAX = 256 * 1024
 
 class ServerConnection(asyncio.Protocol):
     """The protocol of one connection. States: `head` (waiting for or reading one), `body`, `busy` (an answer is under
-    way), `idle` (between requests), `linger` (answered, closing, discarding what still comes)."""
+    way), `unread` (the client has not taken it yet), `idle` (between requests), `linger` (answered, closing, discarding
+    what still comes)."""
 
     __slots__ = (
         "_known",
@@ -31,6 +32,7 @@ class ServerConnection(asyncio.Protocol):
         "_strand",
         "_transport",
         "_window_bytes",
+        "_writing_paused",
         "client_address",
         "due_at",
         "peer_address",
@@ -48,6 +50,7 @@ class ServerConnection(asyncio.Protocol):
         self._window_bytes = 0  # body bytes in the present window of the progress rule
         self._proxy_bytes: bytes | None = None
         self._reading_paused = False
+        self._writing_paused = False
         self._known = False
         self._refusal: tuple[int, str] | None = None  # what to say to what came behind the last good request
         self.client_address = ""
@@ -122,13 +125,17 @@ class ServerConnection(asyncio.Protocol):
         self._fed()
 
     def pause_writing(self) -> None:
+        self._writing_paused = True
         self.due_at = self.server.deadlines.now + self.server.limits.write_timeout_s
         if self._response is not None and self._response.source is not None:
             self._response.source.pause_reading()
 
     def resume_writing(self) -> None:
+        self._writing_paused = False
         if self._state == "busy":
             self.due_at = NEVER
+        elif self._state == "unread":
+            self._await_next()
         if self._response is not None and self._response.source is not None:
             self._response.source.resume_reading()
 
@@ -138,7 +145,7 @@ class ServerConnection(asyncio.Protocol):
         request = self._request
         reader = self._reader
         if request is None:
-            if reader.queue:
+            if reader.queue and self._state != "unread":
                 self._start_turn()
         elif request.wanted is not None:
             request.wanted.set(None)
@@ -182,9 +189,14 @@ class ServerConnection(asyncio.Protocol):
             else:
                 self._linger()
             return
-        self._await_next(request)
+        self._reader.discarding = not request.complete
+        if self._writing_paused:
+            self._state = "unread"  # its deadline is running; a further answer would only add to what waits
+            self._pause_reading()
+        else:
+            self._await_next()
 
-    def _await_next(self, request: IncomingRequest) -> None:
+    def _await_next(self) -> None:
         reader = self._reader
         limits = self.server.limits
         now = self.server.deadlines.now
@@ -194,8 +206,11 @@ class ServerConnection(asyncio.Protocol):
         if self._refusal is not None:
             self._refuse(*self._refusal)
             return
-        if not request.complete:
-            reader.discarding = True
+        if self.server.draining and self._transport is not None:
+            self._state = "linger"
+            self.due_at = now + limits.write_timeout_s
+            self._transport.close()
+            return
         self._state = "head" if reader.in_head else "idle"
         self.due_at = now + (limits.head_timeout_s if reader.in_head else limits.keep_alive_timeout_s)
         self._resume_reading()
@@ -309,10 +324,13 @@ class ServerConnection(asyncio.Protocol):
             if window_bytes >= limits.body_rate_min_bytes_per_s * limits.body_progress_timeout_s:
                 self.due_at = self.server.deadlines.now + limits.body_progress_timeout_s
             elif self._request.wanted is not None:
+                self._request.keep_alive = False
                 self._request.wanted.fail(BodyTooSlow())
         elif self._state == "head" and self._reader.in_head:
             self._refuse(408, "The request took too long to arrive.")
         elif self._state in ("head", "idle") and self._transport is not None:
+            self._state = "linger"
+            self.due_at = self.server.deadlines.now + limits.write_timeout_s
             self._transport.close()
         else:  # a reader that stalls, or a linger that is over
             self.abort()

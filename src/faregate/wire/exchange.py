@@ -30,8 +30,8 @@ class IncomingRequest:
         "body_bytes",
         "client_address",
         "complete",
+        "content_length",
         "expects_continue",
-        "head_bytes",
         "headers",
         "http_11",
         "keep_alive",
@@ -52,16 +52,10 @@ class IncomingRequest:
         self.keep_alive = True
         self.expects_continue = False
         self.complete = False
-        self.head_bytes = 0
+        self.content_length: int | None = None  # as stated; None where the body is chunked or absent
         self.body_bytes = 0
         self.pieces: list[bytes] = []
         self.wanted: Signal[None] | None = None
-
-    @property
-    def content_length(self) -> int | None:
-        """The stated length of the body, None where it is chunked or absent."""
-        value = self.headers.get(b"content-length")
-        return None if value is None else int(value)
 
     def authenticated(self) -> None:
         """The caller is known: the connection leaves the pool of unknown ones."""

@@ -17,9 +17,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 BODILESS_STATUSES = frozenset({204, 304})
 
-STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
-}
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 
 
 class WireError(Exception):
@@ -53,11 +51,7 @@ def status_line(status: int) -> bytes:
 
 def header_lines(headers: Iterable[tuple[str, str]]) -> bytes:
     """Header fields as bytes, each with its CRLF. A value outside printable ASCII is dropped with its field (S13)."""
-    lines = [
-        f"{name}: {value}\r\n"
-        for name, value in headers
-        if _SAFE_VALUE.match(value) and _SAFE_NAME.match(name)
-    ]
+    lines = [f"{name}: {value}\r\n" for name, value in headers if _SAFE_VALUE.match(value) and _SAFE_NAME.match(name)]
     return "".join(lines).encode("ascii")
 
 

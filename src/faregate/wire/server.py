@@ -113,11 +113,8 @@ class Server:
         self, make_connection: Callable[["Server"], "ServerConnection"], path: Path, *, backlog: int = 4096
     ) -> None:
         """Listen on a unix socket at `path`; a dead socket of an earlier process is replaced."""
-        if path.is_socket() and not _answers(path):
-            path.unlink()
-        listener = await self.loop.create_unix_server(
-            lambda: make_connection(self), str(path), backlog=backlog
-        )
+        _remove_dead_socket(path)
+        listener = await self.loop.create_unix_server(lambda: make_connection(self), str(path), backlog=backlog)
         self._listeners.append(listener)
 
     def admit(self, connection: "ServerConnection") -> bool:
@@ -163,6 +160,9 @@ def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def _answers(path: Path) -> bool:
+def _remove_dead_socket(path: Path) -> None:
+    if not path.is_socket():
+        return
     with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
+        if probe.connect_ex(str(path)) != 0:
+            path.unlink()

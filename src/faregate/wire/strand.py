@@ -59,9 +59,7 @@ class Strand:
 
     __slots__ = ("_coroutine", "_on_crash", "_running", "_thrown", "_waiting_for", "done")
 
-    def __init__(
-        self, coroutine: Coroutine[Any, Any, None], on_crash: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, None], on_crash: Callable[[BaseException], None]) -> None:
         self._coroutine = coroutine
         self._on_crash = on_crash
         self._waiting_for: Signal[Any] | asyncio.Future[Any] | None = None

@@ -1,190 +1,17 @@
 """One connection to an origin, and the response that comes over it. See client.py for the theory."""
 
 import asyncio
-import zlib
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from ..core.ports import Sink
 from .deadlines import NEVER
+from .incoming import IncomingResponse
 from .messages import BadMessage, ConnectionLost, TimedOut, list_members
 from .strand import Signal
 
 if TYPE_CHECKING:
     from .client import Client, Origin, Timeouts
-
-_FIELDS_MAX = 200
-_LET_GO_S = 1.0
-
-
-class IncomingResponse:
-    """An answer whose head is complete. Claim its body once: `read()` it whole, or give it a Sink with `pour()`."""
-
-    __slots__ = (
-        "_connection",
-        "_ended",
-        "_error",
-        "_held",
-        "_held_bytes",
-        "_inflater",
-        "_sink",
-        "headers",
-        "status",
-    )
-
-    def __init__(self, connection: "UpstreamConnection", status: int, headers: dict[bytes, bytes]) -> None:
-        self._connection = connection
-        self.status = status
-        self.headers = headers
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._ended = False
-        self._error: Exception | None = None
-        self._sink: Sink | None = None
-        self._inflater: Inflater | None = None
-
-    def pour(self, sink: Sink) -> None:
-        """Give the body to `sink` as it comes; what was held already goes first."""
-        held, self._held = self._held, []
-        self._sink = sink
-        for data in held:
-            sink.feed(data)
-        if self._ended:
-            sink.end()
-        elif self._error is not None:
-            sink.fail(self._error)
-        else:
-            self.resume_reading()
-
-    async def read(self, bytes_max: int) -> bytes:
-        """The whole body. BadMessage where it is over `bytes_max`, before or after decoding."""
-        if self._ended and not self._held_bytes:
-            return b""
-        whole = _Whole(bytes_max)
-        self.pour(whole)
-        try:
-            return await whole.complete
-        finally:
-            if not self._ended:
-                self.abort()
-
-    def pause_reading(self) -> None:
-        """Back-pressure: send no more for now."""
-        self._connection.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Back-pressure: go on."""
-        self._connection.resume_reading()
-
-    def abort(self) -> None:
-        """Close the connection under an answer that is not complete; harmless after its end."""
-        if not self._ended and self._error is None:
-            self._sink = None
-            self._connection.abort()
-
-    def let_go(self) -> None:
-        """All that matters has come: let the body end by itself, for a moment, so that the connection can be kept."""
-        if not self._ended and self._error is None:
-            self._sink = _DISCARD
-            self._connection.hurry(_LET_GO_S)
-
-    # The connection's side.
-
-    def arrived(self, data: bytes) -> None:
-        """Body bytes came."""
-        if self._inflater is not None:
-            data = self._inflater.feed(data)
-            if not data:
-                return
-        sink = self._sink
-        if sink is not None:
-            sink.feed(data)
-            return
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > self._connection.client.limits.unclaimed_bytes_max:
-            self.pause_reading()
-
-    def inflate(self) -> None:
-        """Decode what comes as gzip."""
-        self._inflater = Inflater()
-
-    def ended(self) -> None:
-        """The body is complete."""
-        self._ended = True
-        if self._sink is not None:
-            self._sink.end()
-
-    def failed(self, error: Exception) -> None:
-        """The body will not be complete."""
-        if not self._ended and self._error is None:
-            self._error = error
-            if self._sink is not None:
-                self._sink.fail(error)
-
-
-class _Discard:
-    """Takes a body that nobody wants."""
-
-    def feed(self, data: bytes) -> None: ...
-
-    def end(self) -> None: ...
-
-    def fail(self, error: Exception) -> None: ...
-
-
-_DISCARD = _Discard()
-
-
-class _Whole:
-    """Gathers a body."""
-
-    __slots__ = ("_bytes_max", "_pieces", "_size", "complete")
-
-    def __init__(self, bytes_max: int) -> None:
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._bytes_max = bytes_max
-        self.complete: Signal[bytes] = Signal()
-
-    def feed(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > self._bytes_max:
-            self.complete.fail(BadMessage("the answer is too large"))
-        elif not self.complete.is_set:
-            self._pieces.append(data)
-
-    def end(self) -> None:
-        self.complete.set(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
-
-    def fail(self, error: Exception) -> None:
-        self.complete.fail(error)
-
-
-class Inflater:
-    """Undoes gzip as it arrives, bounded in what one piece may swell to (F84)."""
-
-    RATIO_MAX = 100
-    SLACK_BYTES = 1024 * 1024
-
-    def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(wbits=31)
-        self._in = 0
-        self._out = 0
-
-    def feed(self, data: bytes) -> bytes:
-        """The decoded bytes. BadMessage for what is no gzip, or swells beyond all measure."""
-        self._in += len(data)
-        allowed = self._in * self.RATIO_MAX + self.SLACK_BYTES - self._out
-        try:
-            decoded = self._inflate.decompress(data, max(1, allowed))
-        except zlib.error:
-            raise BadMessage("broken gzip") from None
-        if self._inflate.unconsumed_tail:
-            raise BadMessage("gzip swells beyond the cap")
-        self._out += len(decoded)
-        return decoded
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -195,14 +22,15 @@ class UpstreamConnection(asyncio.Protocol):
         "_answered",
         "_complete",
         "_deadline_at",
-        "_fields",
-        "_head_bytes",
         "_idle_s",
+        "_lines",
         "_parser",
         "_paused",
         "_phase",
         "_response",
+        "_reusable",
         "_transport",
+        "_window",
         "bytes_seen",
         "client",
         "due_at",
@@ -214,13 +42,14 @@ class UpstreamConnection(asyncio.Protocol):
         self.client = client
         self.origin = origin
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser = httptools.HttpResponseParser(self)
         self._response: IncomingResponse | None = None
         self._answered: Signal[IncomingResponse] | None = None
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
+        self._window = b""  # a head as far as it has come
+        self._lines: list[bytes] = []  # of a head that llhttp has yet to read
         self._phase = "pooled"
         self._complete = False
+        self._reusable = False
         self._idle_s = 0.0
         self._deadline_at = NEVER
         self._paused = False
@@ -270,7 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish()
         elif phase != "pooled":
             self._fail(ConnectionLost("the connection ended before the answer did"))
-        self._parser = None  # type: ignore[assignment]
+        del self._parser
         self._response = self._answered = None
         if self.was_open:
             self.client.left(self)
@@ -279,10 +108,14 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def data_received(self, data: bytes) -> None:
-        if self._phase == "pooled":
+        if self._phase == "first_byte":
+            self.bytes_seen = True
+            data = self._take_head(self._window + data if self._window else data)
+            if not data:
+                return
+        elif self._phase != "body":
             self.abort()  # nobody asked: whatever it is, it must not become the next answer
             return
-        self.bytes_seen = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -304,23 +137,38 @@ class UpstreamConnection(asyncio.Protocol):
             answered, self._answered = self._answered, None
             answered.set(response)
 
-    # The parser's callbacks.
+    def _take_head(self, window: bytes) -> bytes:
+        """Cut the head into lines once it is complete; returns what llhttp is to read, nothing before that.
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
-        self._fields.append((name, value))
-        if self._head_bytes > self.client.limits.head_bytes_max or len(self._fields) > _FIELDS_MAX:
-            raise BadMessage("the answer's head is too large")
+        As in reading.py, a callback for each field would cost more than all the rest of the head.
+        """
+        while True:
+            end = window.find(b"\r\n\r\n")
+            if max(end, len(window) if end < 0 else 0) > self.client.limits.head_bytes_max:
+                self._broken(BadMessage("the answer's head is too large"))
+                return b""
+            if end < 0:
+                self._window = window
+                return b""
+            lines = window[:end].split(b"\r\n")
+            if not lines[0].startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
+                self._window = b""
+                self._lines = lines
+                return window
+            if lines[0][9:12] == b"101":
+                self._broken(BadMessage("the upstream wants another protocol"))
+                return b""
+            window = window[end + 4 :]  # an interim answer, 100 or 103 say, tells us nothing
+
+    # The parser's callbacks.
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        fields, self._fields = self._fields, []
-        self._head_bytes = 0
-        if status < 200:
-            return
-        if self._response is not None:
+        if self._response is not None or status < 200:
             raise BadMessage("an answer nobody asked for")
-        headers = {name.lower(): value for name, value in fields}
+        lines, self._lines = self._lines, []
+        fields = [line.partition(b":") for line in lines[1:]]
+        headers = {name.lower(): value.strip() for name, _, value in fields}
         response = IncomingResponse(self, status, headers)
         coding = headers.get(b"content-encoding", b"identity").lower()
         if coding == b"gzip":
@@ -337,7 +185,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._complete = self._response is not None
-        self._fields = []
+        self._reusable = self._complete and self._parser.should_keep_alive()  # llhttp forgets after this callback
 
     # Endings.
 
@@ -353,12 +201,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The body has ended: back to the pool first, so that whoever hears of the end finds it there."""
         response, self._response = self._response, None
         transport = self._transport
-        if (
-            self._complete
-            and self._parser.should_keep_alive()
-            and transport is not None
-            and not transport.is_closing()
-        ):
+        if self._complete and self._reusable and transport is not None and not transport.is_closing():
             self._phase = "pooled"
             self.due_at = NEVER
             self.resume_reading()
@@ -391,13 +234,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
             return
         if self._paused and now < self._deadline_at:
-            self.due_at = min(
-                now + self._idle_s, self._deadline_at
-            )  # we made it wait: that is not its silence
+            self.due_at = min(now + self._idle_s, self._deadline_at)  # we made it wait: that is not its silence
             return
-        phase = (
-            "total" if now >= self._deadline_at else "first_byte" if self._phase == "first_byte" else "idle"
-        )
+        phase = "total" if now >= self._deadline_at else "first_byte" if self._phase == "first_byte" else "idle"
         self._broken(TimedOut(phase))
 
     def hurry(self, within_s: float) -> None:

@@ -4,8 +4,6 @@ import msgspec
 
 from .. import UpstreamWords
 
-_MESSAGE_CHARACTERS_MAX = 4000
-
 
 def words_of(decoded: object) -> UpstreamWords | None:
     """The words of a decoded error body: OpenAI's `{"error": {...}}`, or what compatible servers make of it."""
@@ -13,16 +11,14 @@ def words_of(decoded: object) -> UpstreamWords | None:
         return None
     error = decoded.get("error")
     if isinstance(error, str):
-        return UpstreamWords(_short(error))
+        return UpstreamWords(error)
     if isinstance(error, dict):
         message = error.get("message")
         text = message if isinstance(message, str) else "The provider gave no reason."
-        return UpstreamWords(
-            _short(text), _text(error.get("type")), _text(error.get("code")), _text(error.get("param"))
-        )
+        return UpstreamWords(text, _text(error.get("type")), _text(error.get("code")), _text(error.get("param")))
     for member in ("message", "detail"):
         if isinstance(decoded.get(member), str):
-            return UpstreamWords(_short(decoded[member]))
+            return UpstreamWords(decoded[member])
     return None
 
 
@@ -48,7 +44,3 @@ def _text(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) else None
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _MESSAGE_CHARACTERS_MAX else text[:_MESSAGE_CHARACTERS_MAX] + "..."

@@ -15,9 +15,8 @@ from typing import Any
 import msgspec
 
 from ...core.chat import ChatRequest
-from ...wire.messages import BadMessage
 from ...wire.sse import Frame, FrameParser
-from .. import Observed
+from .. import Observed, UpstreamWords
 from .errors import words_of
 from .usage import usage_of
 
@@ -27,6 +26,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
 
 
 _ABSENT = msgspec.Raw()
+_NOT_JSON = UpstreamWords("An event is not the JSON it should be.")
 
 
 class _Chunk(msgspec.Struct):
@@ -103,7 +103,7 @@ class Exact:
 
     def _frame(self, frame: Frame) -> bytes:
         observed = self.observed
-        if observed.done:
+        if observed.done or observed.error is not None:
             return b""
         data = frame.data
         if data is None:
@@ -113,8 +113,9 @@ class Exact:
             return frame.raw
         try:
             chunk = _chunk_decoder.decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            raise BadMessage("an event is not the JSON it should be") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            observed.error = _NOT_JSON  # not raised: what came before it, in the same bytes, is still to be relayed
+            return b""
         if _is_set(chunk.error):
             observed.error = words_of(msgspec.json.decode(data))
             if observed.error is not None:
@@ -123,6 +124,7 @@ class Exact:
 
     def _chunk(self, frame: Frame, data: bytes, chunk: _Chunk) -> bytes:
         observed = self.observed
+        original = data
         if observed.model is None and chunk.model is not None:
             observed.model = chunk.model
             if not is_form_of(chunk.model, self._model_asked):
@@ -142,17 +144,15 @@ class Exact:
             observed.deltas += 1
         if self._model_written:
             data = replace_member(data, b"model", msgspec.json.encode(self._model_asked))
-        if data is frame.data:
+        if data is original:
             return frame.raw
         # A frame without a data line that equals its data (several lines, CRs) is written anew.
-        return frame.raw.replace(frame.data, data) if frame.data in frame.raw else b"data: %b\n\n" % data
+        return frame.raw.replace(original, data) if original in frame.raw else b"data: %b\n\n" % data
 
 
 def is_form_of(written: str, asked: str) -> bool:
     """Whether `written` is `asked` or a dated form of it (contract.md 3.1)."""
-    return written == asked or (
-        written.startswith(asked) and _DATED.fullmatch(written, len(asked)) is not None
-    )
+    return written == asked or (written.startswith(asked) and _DATED.fullmatch(written, len(asked)) is not None)
 
 
 def has_content(choices: list[Any]) -> bool:

@@ -25,12 +25,10 @@ def parse_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
     """The client's body for an upstream's whole answer. BadMessage for what is none (HTML, empty, an error)."""
     if not exact:
         repaired = repair_result(body, request)
-        return Result(
-            msgspec.json.encode(repaired), usage_of(repaired.get("usage")), repaired.get("model"), True
-        )
+        return Result(msgspec.json.encode(repaired), usage_of(repaired.get("usage")), repaired.get("model"), True)
     try:
         answer = _answer_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadMessage("the answer is not the JSON it should be") from None
     if not answer.choices:
         raise BadMessage("the answer holds no choices")
