@@ -1,0 +1,280 @@
+"""The measures: what is run, how often, in which order. Times in microseconds unless named."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bench.figures import CHUNKS_RATIO, KB, OPEN_STREAM, READY, REQUESTS_RATIO, Figures
+from bench.processes import LOAD_CORE, load_command, memory_bytes, run_load, spawn, stop
+from bench.systems import System, Systems
+from bench.verify import first_answer_s
+
+OURS, NGINX = "faregate", "nginx"
+ENDLESS_CHUNKS = 1_000_000_000
+CHUNK_INTERVAL_US = 1000
+STREAMS_FIRST_GUESS = 24
+STREAMS_MAX = 256
+HALF, FULL = 0.5, 1.5  # shares of our core that the load of chunks is sized for
+SHARES = (0.25, 0.5, 0.75)
+LATENCY_CHUNKS, LATENCY_INTERVAL_US = 10, 5000
+SETTLE_S = 3.0
+WAITED_MAX, STEAL_MAX = 0.05, 0.03  # shares of the window
+PLAIN = {"latency_us": "answer"}
+STREAMED = {"first_event_us": "first event", "transit_us": "chunk"}
+BODY_NAMES = {1024: "1 KB", 100 * KB: "100 KB", KB * KB: "1 MB"}
+
+
+@dataclass
+class Effort:
+    """How long and how often; `quick` shortens everything."""
+
+    rounds: int = 5
+    measure_s: float = 3.0
+    warm_s: float = 1.0
+    latency_s: float = 2.5
+    latency_rounds: int = 3
+    connections: int = 64
+    held: int = 2000
+    starts: int = 5
+    bodies: tuple[int, ...] = tuple(BODY_NAMES)
+
+    @classmethod
+    def quick(cls) -> "Effort":
+        """For a look while working: wide spreads, no large bodies but 100 KB."""
+        return cls(3, 1.0, 0.5, 1.5, 1, held=500, starts=3, bodies=(1024, 100 * KB))
+
+
+class Measures:
+    """Runs the measures over the systems and gathers the figures."""
+
+    def __init__(self, systems: Systems, names: list[str], effort: Effort) -> None:
+        self.systems = systems
+        self.names = names
+        self.effort = effort
+        self.figures = Figures()
+        self.failures: list[str] = []
+        self.subject = OURS if OURS in names else names[0]
+
+    def load(self, system: System, **members: Any) -> dict[str, Any]:
+        """One load on a system, with the processes whose time is counted."""
+        upstream_pids = self.systems.upstream.pids()
+        pids = [] if system is self.systems.upstream else system.pids()
+        effort = {"measure_s": self.effort.measure_s, "warm_s": self.effort.warm_s}
+        watched = {"pids": pids, "upstream_pids": upstream_pids}
+        return run_load(system.spec(**(effort | watched | members)))
+
+    def in_turn(self, section: str, **members: Any) -> Iterator[dict[str, dict[str, Any]]]:
+        """One round of the alternation after another: every system once, the direct path first.
+
+        A round in which something else took the system's core, or the hypervisor took any, is run
+        again, at most as often as there are rounds; how often is a figure too.
+        """
+        kept = repeated = 0
+        while kept < self.effort.rounds:
+            turn = {"direct": self.load(self.systems.upstream, **members)}
+            for name in list(self.names):
+                seen = self.try_load(name, **members)
+                if seen is not None:
+                    turn[name] = seen
+            if repeated < self.effort.rounds and any(map(is_disturbed, turn.values())):
+                repeated += 1
+                continue
+            kept += 1
+            yield turn
+        self.figures.add(section, "rounds run again, disturbed", "all", "rounds", repeated)
+
+    def try_load(self, name: str, **members: Any) -> dict[str, Any] | None:
+        """One load on a system; a system that fails under it is left out of what follows."""
+        try:
+            return self.load(self.systems.running[name], **members)
+        except (RuntimeError, ValueError, OSError, subprocess.SubprocessError) as error:
+            self.failures.append(f"{name} failed and was left out from there on: {error}")
+            print(self.failures[-1], flush=True)
+            self.names.remove(name)
+            return None
+
+    def requests(self) -> None:
+        """Plain answers in a closed loop: requests per second and processor time per request."""
+        section = "requests"
+        add = self.figures.add
+        for turn in self.in_turn(section, kind="closed", connections=self.effort.connections):
+            for name, seen in turn.items():
+                add(section, "requests per second", name, "1/s", seen["answers_per_s"])
+                if name != "direct":
+                    add(section, "processor time per request", name, "us", seen["cpu_us_per_answer"])
+                self.add_shares(section, name, seen)
+            if {NGINX, OURS} <= turn.keys():
+                ratio = turn[NGINX]["cpu_us_per_answer"] / turn[OURS]["cpu_us_per_answer"]
+                add(section, REQUESTS_RATIO, OURS, "ratio", ratio)
+
+    def chunks(self) -> None:
+        """Streams of a chunk a millisecond: processor time per chunk, half busy and saturated."""
+        for level, share in (("half busy", HALF), ("saturated", FULL)):
+            section = f"chunks, {level}"
+            streams = self.streams_for(share)
+            add = self.figures.add
+            add(section, "streams of 1000 chunks/s", "all", "streams", streams)
+            pace = {"chunks": ENDLESS_CHUNKS, "interval_us": CHUNK_INTERVAL_US}
+            load = {"kind": "closed", "streams": True, "connections": streams} | pace
+            for turn in self.in_turn(section, **load):
+                for name, seen in turn.items():
+                    add(section, "chunks per second", name, "1/s", seen["events_per_s"])
+                    if name != "direct":
+                        add(section, "processor time per chunk", name, "us", seen["cpu_us_per_event"])
+                    self.add_shares(section, name, seen)
+                if {NGINX, OURS} <= turn.keys():
+                    ratio = turn[OURS]["cpu_us_per_event"] / turn[NGINX]["cpu_us_per_event"]
+                    add(section, CHUNKS_RATIO, OURS, "ratio", ratio)
+
+    def streams_for(self, share: float) -> int:
+        """How many streams keep the subject's core busy for that share; more than 1 saturates it.
+
+        Sized from the half-busy cost per chunk, which is higher than the saturated one: saturating
+        needs the half more that FULL adds.
+        """
+        streams = STREAMS_FIRST_GUESS
+        for _ in range(2):
+            seen = self.load(
+                self.systems.running[self.subject],
+                kind="closed",
+                streams=True,
+                connections=streams,
+                chunks=ENDLESS_CHUNKS,
+                interval_us=CHUNK_INTERVAL_US,
+                measure_s=1.0,
+            )
+            cost_us = seen["cpu_us_per_event"]
+            streams = max(4, min(STREAMS_MAX, round(HALF * CHUNK_INTERVAL_US / cost_us)))
+        return max(4, min(STREAMS_MAX, round(streams * share / HALF)))
+
+    def add_shares(self, section: str, name: str, seen: dict[str, Any]) -> None:
+        """How busy the cores were, and what would have disturbed the figure."""
+        add = self.figures.add
+        if name != "direct":
+            add(section, "its core busy", name, "share", seen["system_busy"])
+            add(section, "it waited for its core", name, "share", seen["system_waited"])
+        add(section, "load's core busy", name, "share", seen["load_core_busy"])
+        add(section, "stolen by the hypervisor", name, "share", seen["steal"])
+
+    def latency(self) -> None:
+        """What is added at a quarter, half and three quarters of the subject's saturation."""
+        for streams in (False, True):
+            for body_bytes in self.effort.bodies:
+                self.latency_of(body_bytes, streams=streams)
+
+    def latency_of(self, body_bytes: int, *, streams: bool) -> None:
+        """One body size, with or without stream: saturation first, then the three rates."""
+        what = "streamed" if streams else "plain"
+        section = f"latency, {what}, {BODY_NAMES[body_bytes]}"
+        members: dict[str, Any] = {"body_bytes": body_bytes, "streams": streams}
+        if streams:
+            members |= {"chunks": LATENCY_CHUNKS, "interval_us": LATENCY_INTERVAL_US}
+        connections = self.effort.connections * (4 if streams else 1)
+        system = self.systems.running[self.subject]
+        closed = self.load(system, kind="closed", connections=connections, **members)
+        saturation_per_s = closed["answers_per_s"]
+        self.figures.add(section, "saturation", self.subject, "1/s", saturation_per_s)
+        for _ in range(self.effort.latency_rounds):
+            for share in SHARES:
+                rate = {"kind": "open", "rate_per_s": saturation_per_s * share}
+                self.latency_at(share, section, members | rate)
+
+    def latency_at(self, share: float, section: str, members: dict[str, Any]) -> None:
+        """One rate: the direct path, then every system, each less the direct path."""
+        names = STREAMED if members["streams"] else PLAIN
+        short = {"measure_s": self.effort.latency_s, "warm_s": 0.5}
+        direct = self.load(self.systems.upstream, **(members | short))
+        add = self.figures.add
+        for measured, word in names.items():
+            for percentile in ("p50", "p99"):
+                label = f"{word}, {percentile} at {share:.0%}"
+                add(section, label, "direct", "us", direct[measured][percentile])
+        for name in list(self.names):
+            seen = self.try_load(name, **(members | short))
+            if seen is None:
+                continue
+            for measured, word in names.items():
+                for percentile in ("p50", "p99"):
+                    label = f"added: {word}, {percentile} at {share:.0%}"
+                    added = seen[measured][percentile] - direct[measured][percentile]
+                    add(section, label, name, "us", added)
+            add(section, f"its core busy at {share:.0%}", name, "share", seen["system_busy"])
+            add(section, f"it waited for its core at {share:.0%}", name, "share", seen["system_waited"])
+            add(section, f"load's core busy at {share:.0%}", name, "share", seen["load_core_busy"])
+            late = seen["dropped"] + max(0, seen["unanswered"] - seen["connections"])
+            if late:
+                add(section, f"left waiting at {share:.0%}", name, "requests", late)
+
+    def memory(self) -> None:
+        """At rest, per idle connection and per open stream; each from a new start."""
+        per_stream = {"streams": True, "chunks": 3600, "interval_us": 1_000_000}
+        for name in self.names:
+            system = self.systems.start(name)
+            time.sleep(1.0)
+            resting = memory_bytes(system.pids())
+            for kind, label in (("private", "private memory"), ("pss", "proportional memory")):
+                value = resting[kind] / KB / KB
+                self.figures.add("memory", f"{label} at rest", name, "MB", value)
+            self.memory_per(name, "private memory per idle connection", {})
+            self.memory_per(name, OPEN_STREAM, per_stream)
+            if name in (OURS, NGINX):
+                self.memory_per(name, f"{OPEN_STREAM}, TLS", per_stream, tls=True)
+            self.systems.start(name)
+
+    def memory_per(self, name: str, label: str, members: dict[str, Any], *, tls: bool = False) -> None:
+        """Hold connections on a system that has served before; memory over their number, in KB."""
+        few = {"kind": "hold", "connections": 32}
+        try:
+            system = self.systems.start(name, tls=tls)
+            with held(system.spec(**(few | members))):
+                time.sleep(0.2)
+            time.sleep(0.5)
+            before = memory_bytes(system.pids())["private"]
+            with held(system.spec(**(few | members | {"connections": self.effort.held}))):
+                time.sleep(SETTLE_S)
+                after = memory_bytes(system.pids())["private"]
+        except (RuntimeError, ValueError, OSError, subprocess.SubprocessError) as error:
+            self.failures.append(f"{label}: {name} was not measured: {error}")
+            print(self.failures[-1], flush=True)
+            return
+        self.figures.add("memory", label, name, "KB", (after - before) / KB / self.effort.held)
+
+    def startup(self) -> None:
+        """From the start of the process to ready and to the first answer; the first start is not counted.
+
+        Ready is the gateway's line of JSON; of the others, that the port accepts.
+        """
+        for name in self.names:
+            self.systems.start(name)
+            for _ in range(self.effort.starts):
+                system = self.systems.start(name)
+                answer_s = first_answer_s(system, 60.0)
+                self.figures.add("start-up", READY, name, "s", system.ready_s)
+                self.figures.add("start-up", "to the first answer", name, "s", answer_s)
+
+
+def is_disturbed(seen: dict[str, Any]) -> bool:
+    """Whether the system waited for its core, or cores were stolen, more than figures bear."""
+    return seen["system_waited"] > WAITED_MAX or seen["steal"] > STEAL_MAX
+
+
+@contextmanager
+def held(spec: dict[str, Any]) -> Iterator[None]:
+    """Connections held open by a load process for as long as the context lasts."""
+    process = spawn(load_command(spec), LOAD_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        if not process.stdout.readline():
+            raise RuntimeError(f"the connections could not be held: {spec}")
+        yield
+        process.stdin.close()
+        process.wait(30.0)
+    finally:
+        if process.poll() is None:
+            stop(process)
+        process.stdin.close()
+        process.stdout.close()
