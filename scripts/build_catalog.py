@@ -288,9 +288,7 @@ def build_model(
     }
 
 
-def build(
-    litellm: Path, genai: Path | None, rules: dict[str, Any], date: str
-) -> tuple[dict[str, Any], dict[str, str]]:
+def build(litellm: Path, genai: Path | None, rules: dict[str, Any], date: str) -> tuple[dict[str, Any], dict[str, str]]:
     """In: the sources. Out: models by id, and the alias table."""
     priced, fireworks = read_genai(genai, rules)
     offers = read_litellm(litellm, rules) + priced
@@ -357,9 +355,7 @@ def check(models: dict[str, dict[str, Any]], aliases: dict[str, str]) -> None:
             raise CatalogError(f"{model['id']}: no model {model['successor']} to succeed it")
 
 
-def render(
-    date: str, sources: list[str], models: list[Any], aliases: dict[str, str], prefixes: list[str]
-) -> str:
+def render(date: str, sources: list[str], models: list[Any], aliases: dict[str, str], prefixes: list[str]) -> str:
     """Out: the catalogue's text, one model a line, so that a renewal reads well as a diff."""
 
     def compact(value: Any) -> str:

@@ -53,6 +53,7 @@ T = TypeVar("T")
 
 DATABASE = "faregate.db"
 NOTICE_INTERVAL_S = 0.2
+SWITCH_INTERVAL_S = 0.0005
 DISCOVERY_INTERVAL_S = 60.0
 _DEMO = "demo"
 _ACTOR = "cli:up"
@@ -100,6 +101,7 @@ class DataPlane:
             gc.collect()
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(20_000, 20, 20)
+            sys.setswitchinterval(SWITCH_INTERVAL_S)  # the journal's thread must not hold the loop up for long
             await stop
             for task in background:
                 task.cancel()

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+_NAME_CHARACTERS_MAX = 256
+_NAME = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._:/@+~ -]*\Z")
 _DOT_BETWEEN_DIGITS = re.compile(r"(?<=\d)\.(?=\d)")
 
 
@@ -61,6 +63,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         if candidates is None or len(candidates) != 1:
             return None
         return next(iter(candidates))
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` could name a model at all; what could be a path or a header's end could not (F71, F72)."""
+    return len(text) <= _NAME_CHARACTERS_MAX and _NAME.match(text) is not None and ".." not in text and "//" not in text
 
 
 def normal_name(name: str, vendor_prefixes: Iterable[str]) -> str:

@@ -145,15 +145,14 @@ class Door:
         record: UsageRecord,
     ) -> None:
         intake.check_body_headers(request)
+        self.in_flight[record.id] = (caller, response)  # from here on a revoked key ends it, a slow upload too
         body = await request.body(self.limits.json_body_bytes_max)
         reply.restart_clock()
         record.bytes_in = len(body)
         reply.dialect = self.gate.dialects[route.dialect]
         asked = reply.dialect.parse_request(body)
         del body  # a stream may run for long after its request is of no use
-        record.model_asked = asked.model
         record.stream = asked.stream
-        self.in_flight[record.id] = (caller, response)
         if asked.stream:
             reply.expect_stream()
         call = Call(

@@ -132,4 +132,4 @@ class Reply:
         self._record.bytes_out = self._response.bytes_out
 
     def _elapsed_ms(self) -> float:
-        return round((time.perf_counter() - self._started_at) * 1000, 3)
+        return int((time.perf_counter() - self._started_at) * 1e6) / 1000

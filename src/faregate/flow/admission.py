@@ -3,8 +3,9 @@
 import time
 from collections.abc import Awaitable, Callable
 
-from ..core.catalog import Model, Snapshot
-from ..core.errors import InvalidKey, NotFound, NotPermitted
+from ..core.call import Call
+from ..core.catalog import Model, Snapshot, is_name
+from ..core.errors import InvalidKey, MalformedRequest, NotFound, NotPermitted
 from ..core.identity import Caller, key_digest, key_id_of
 
 CACHE_TTL_S = 30.0
@@ -26,7 +27,7 @@ class Callers:
         self._generation = 0
 
     def cached(self, presented: bytes) -> Caller | None:
-        """The caller of a key that was proven a moment ago; costs one HMAC, no wait."""
+        """The caller of a key that was proven a moment ago; costs one hash, no wait."""
         found = self._known.get(key_digest(self._pepper, presented))
         if found is None or found[1] < time.monotonic():
             return None
@@ -74,9 +75,13 @@ class Callers:
         self._unknown.clear()
 
 
-def allow(caller: Caller, name: str, snapshot: Snapshot) -> Model:
-    """The model that `name` means, where the caller may use it. NotFound, NotPermitted."""
+def allow(call: Call, snapshot: Snapshot) -> Model:
+    """The model that the call asks for, where its caller may use it. MalformedRequest, NotFound, NotPermitted."""
+    caller, name = call.caller, call.request.model
     model_id = snapshot.resolve(name)
+    if model_id is None and not is_name(name):
+        raise MalformedRequest("'model' is not the name of a model.", param="model")
+    call.record.model_asked = name  # not before: what is no name is not written down (F71, F103)
     if model_id is None:
         successor = snapshot.successors.get(name)
         hint = f" It is retired; its successor is '{successor}'." if successor else ""

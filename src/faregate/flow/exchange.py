@@ -13,7 +13,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     where nobody is left to give it to. `call.record` tells afterwards what was done.
     """
     snapshot = gate.snapshot
-    model = admission.allow(call.caller, call.request.model, snapshot)
+    model = admission.allow(call, snapshot)
     call.record.model = model.id
     targets = routing.choose(model, snapshot)
     answer = await relay.open(gate, targets, call, reply)  # may fail over; not after this line

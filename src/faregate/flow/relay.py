@@ -96,23 +96,27 @@ class StreamAnswer:
             self._break(UpstreamUnavailable(f"The provider sent what no stream is: {error}."))
             return
         if observed.error is not None:
-            if self._write is not None:
-                self._write(out)  # what was said before it
+            if self.opened.is_set:
+                self._put(out)  # what was said before it
             self._break(UpstreamUnavailable("The provider failed while it was answering."))
         elif observed.done:
             self._complete(out)
         elif self._write is not None:
             self._write(out)
         else:
-            self._hold(out)
+            self._put(out)
+            if observed.has_content:
+                self.opened.set(None)
+            elif self._held_bytes > _HELD_BYTES_MAX:
+                self._break(UpstreamUnavailable("The provider sent much and said nothing."))
 
-    def _hold(self, out: bytes) -> None:
-        self._held.append(out)
-        self._held_bytes += len(out)
-        if self._observed.has_content:
-            self.opened.set(None)
-        elif self._held_bytes > _HELD_BYTES_MAX:
-            self._break(UpstreamUnavailable("The provider sent much and said nothing."))
+    def _put(self, out: bytes) -> None:
+        """On to the client, or held until there is one to write to."""
+        if self._write is not None:
+            self._write(out)
+        else:
+            self._held.append(out)
+            self._held_bytes += len(out)
 
     def end(self) -> None:
         """The upstream's body is complete."""

@@ -13,6 +13,7 @@ import asyncio
 import ssl
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .deadlines import NEVER, Deadlines
 from .incoming import IncomingResponse
@@ -22,8 +23,7 @@ from .strand import Signal
 from .upstream import UpstreamConnection
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where connections go: scheme is http or https; `unix_path` replaces host and port on this machine; `ca_file` is
     a private authority that may sign for it."""
 
@@ -41,8 +41,7 @@ class Origin:
         return host if self.port == default else f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     """Deadlines of one request, seconds; `deadline_at` is the total one, on the loop's clock."""
 
     connect_s: float = 3.0
@@ -60,7 +59,6 @@ class ClientLimits:
     idle_timeout_s: float = 55.0
     head_bytes_max: int = 64 * 1024
     unclaimed_bytes_max: int = 256 * 1024
-    write_buffer_bytes_max: int = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -119,21 +117,31 @@ class Client:
 
     async def _wait_for_place(self, pool: Pool, timeouts: Timeouts) -> None:
         place: Signal[None] = Signal()
-        timer = self._loop.call_later(timeouts.connect_s, place.fail, TimedOut("connect"))
+        within_s, phase = self._connect_deadline(timeouts)
+        timer = self._loop.call_later(within_s, place.fail, TimedOut(phase))
         pool.waiting.append(place)
         try:
             await place
-        finally:
-            timer.cancel()
+        except BaseException:
             if place in pool.waiting:
                 pool.waiting.remove(place)
+            else:  # it was given, and nobody is here to take it
+                self._place_free(pool)
+            raise
+        finally:
+            timer.cancel()
+
+    def _connect_deadline(self, timeouts: Timeouts) -> tuple[float, str]:
+        left_s = timeouts.deadline_at - self._loop.time()
+        return (timeouts.connect_s, "connect") if timeouts.connect_s <= left_s else (max(0.0, left_s), "total")
 
     async def _connect(self, origin: Origin, timeouts: Timeouts) -> UpstreamConnection:
         pool = self._pools[origin]
         pool.open += 1
         connection = UpstreamConnection(self, origin)
         # A task, because name look-ups and handshakes need one; a request on a warm connection does without.
-        opening = asyncio.ensure_future(asyncio.wait_for(self._open(origin, connection), timeouts.connect_s))
+        within_s, phase = self._connect_deadline(timeouts)
+        opening = asyncio.ensure_future(asyncio.wait_for(self._open(origin, connection), within_s))
         try:
             await opening
         except BaseException as error:
@@ -142,8 +150,8 @@ class Client:
             if not connection.was_open:
                 self.left(connection)
             if isinstance(error, TimeoutError):
-                raise TimedOut("connect") from None
-            if isinstance(error, OSError):
+                raise TimedOut(phase) from None
+            if isinstance(error, OSError | UnicodeError):
                 raise ConnectFailed(_reason(error)) from None
             raise
         return connection

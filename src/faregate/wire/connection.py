@@ -1,6 +1,7 @@
 """One client's connection: requests in, one at a time and in order, responses out. See server.py for the theory."""
 
 import asyncio
+import functools
 from typing import cast
 
 from ..core.errors import ClientGone
@@ -13,6 +14,7 @@ from .server import Server
 from .strand import Signal, Strand
 
 _DISCARD_BYTES_MAX = 256 * 1024
+_BEHIND_BYTES_MAX = 64 * 1024
 
 
 class ServerConnection(asyncio.Protocol):
@@ -21,6 +23,7 @@ class ServerConnection(asyncio.Protocol):
     what still comes)."""
 
     __slots__ = (
+        "_behind_bytes",
         "_known",
         "_proxy_bytes",
         "_reader",
@@ -41,13 +44,14 @@ class ServerConnection(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._reader = RequestReader(self._make_request, server.head_bounds)
+        self._reader = RequestReader(functools.partial(IncomingRequest, self), server.head_bounds)
         self._transport: asyncio.Transport | None = None
         self._request: IncomingRequest | None = None  # the request being answered
         self._response: OutgoingResponse | None = None
         self._strand: Strand | None = None
         self._state = "head"
         self._window_bytes = 0  # body bytes in the present window of the progress rule
+        self._behind_bytes = 0  # what came behind the request that is being answered
         self._proxy_bytes: bytes | None = None
         self._reading_paused = False
         self._writing_paused = False
@@ -56,9 +60,6 @@ class ServerConnection(asyncio.Protocol):
         self.client_address = ""
         self.peer_address = ""
         self.due_at = NEVER
-
-    def _make_request(self, method: bytes, target: bytes) -> IncomingRequest:
-        return IncomingRequest(self, method, target)
 
     # The transport's callbacks.
 
@@ -72,20 +73,20 @@ class ServerConnection(asyncio.Protocol):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=server.limits.write_buffer_bytes_max)
-        self.due_at = server.deadlines.now + server.limits.head_timeout_s
         trusted = self.peer_address in server.trusted_proxies
         if trusted and server.proxy_protocol:
             self._proxy_bytes = b""
         self._known = trusted or self.peer_address == "local"
         if not self._known:
-            server.unauthenticated[self.peer_address] += 1
-            if server.unauthenticated[self.peer_address] > server.limits.unauthenticated_per_address_max:
-                # A burst of good clients looks the same until it has spoken: they get a moment, not ten seconds.
-                self.due_at = server.deadlines.now + server.limits.unauthenticated_timeout_s
+            server.arrived(self.peer_address)
+        self.due_at = server.deadlines.now + self._patience_s(server.limits.head_timeout_s)
+
+    def _patience_s(self, timeout_s: float) -> float:
+        return timeout_s if self._known else self.server.patience_s(self.peer_address, timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.due_at = NEVER
-        self._forget_unknown()
+        self.authenticated()  # or gone: no longer one of the unknown
         self.server.forget(self)
         strand, self._strand = self._strand, None
         if self._response is not None:
@@ -102,7 +103,7 @@ class ServerConnection(asyncio.Protocol):
         return False
 
     def data_received(self, data: bytes) -> None:
-        if self._state == "linger":
+        if self._state == "linger" or self._refusal is not None:
             return
         if self._proxy_bytes is not None:
             data = self._read_proxy_header(self._proxy_bytes + data)
@@ -110,19 +111,22 @@ class ServerConnection(asyncio.Protocol):
                 return
         if self._state == "idle":
             self._state = "head"
-            self.due_at = self.server.deadlines.now + self.server.limits.head_timeout_s
+            self.due_at = self.server.deadlines.now + self._patience_s(self.server.limits.head_timeout_s)
+        reader = self._reader
+        refusal = None
         try:
-            body_bytes = self._reader.feed(data)
+            reader.feed(data)
         except HeadTooLarge:
-            self._refuse_soon(431, "Request head too large.")
-            return
+            refusal = 431, "Request head too large."
         except BadMessage:
-            self._refuse_soon(400, "Malformed HTTP request.")
-            return
-        if body_bytes:
-            self._window_bytes += body_bytes
-            self.server.bodies_bytes += body_bytes
-        self._fed()
+            refusal = 400, "Malformed HTTP request."
+        if reader.body_bytes:
+            self._window_bytes += reader.body_bytes
+            self.server.bodies_bytes += reader.body_bytes
+        if refusal is None:
+            self._fed(len(data))
+        else:
+            self._refuse_soon(*refusal)
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -141,7 +145,7 @@ class ServerConnection(asyncio.Protocol):
 
     # What follows from what was parsed.
 
-    def _fed(self) -> None:
+    def _fed(self, size: int) -> None:
         request = self._request
         reader = self._reader
         if request is None:
@@ -149,8 +153,14 @@ class ServerConnection(asyncio.Protocol):
                 self._start_turn()
         elif request.wanted is not None:
             request.wanted.set(None)
-        elif request is not reader.incoming or request.body_bytes > self.server.limits.body_unread_bytes_max:
-            self._pause_reading()
+        elif request is reader.incoming:
+            if request.body_bytes > self.server.limits.body_unread_bytes_max:
+                self._pause_reading()
+        elif reader.queue or reader.in_head:
+            # Read on as long as may be: who does not read does not see the client leave.
+            self._behind_bytes += size
+            if self._behind_bytes > _BEHIND_BYTES_MAX:
+                self._pause_reading()
 
     def _start_turn(self) -> None:
         request = self._reader.queue.popleft()
@@ -183,9 +193,7 @@ class ServerConnection(asyncio.Protocol):
             return
         if not request.keep_alive:
             if request.complete:
-                self._state = "linger"
-                self.due_at = self.server.deadlines.now + self.server.limits.write_timeout_s
-                transport.close()
+                self._close()
             else:
                 self._linger()
             return
@@ -199,21 +207,18 @@ class ServerConnection(asyncio.Protocol):
     def _await_next(self) -> None:
         reader = self._reader
         limits = self.server.limits
-        now = self.server.deadlines.now
         if reader.queue:
             self.server.loop.call_soon(self._next_turn)  # not from here: a hundred pipelined ones would nest
-            return
-        if self._refusal is not None:
+        elif self._refusal is not None:
             self._refuse(*self._refusal)
-            return
-        if self.server.draining and self._transport is not None:
-            self._state = "linger"
-            self.due_at = now + limits.write_timeout_s
-            self._transport.close()
-            return
-        self._state = "head" if reader.in_head else "idle"
-        self.due_at = now + (limits.head_timeout_s if reader.in_head else limits.keep_alive_timeout_s)
-        self._resume_reading()
+        elif self.server.draining:
+            self._close()
+        else:
+            self._state = "head" if reader.in_head else "idle"
+            timeout_s = limits.head_timeout_s if reader.in_head else limits.keep_alive_timeout_s
+            self.due_at = self.server.deadlines.now + self._patience_s(timeout_s)
+            self._behind_bytes = 0
+            self._resume_reading()
 
     def _next_turn(self) -> None:
         if self._request is None and self._reader.queue:
@@ -247,14 +252,17 @@ class ServerConnection(asyncio.Protocol):
         self._state = "body"
         self.due_at = self.server.deadlines.now + self.server.limits.body_progress_timeout_s
         self._resume_reading()
-        while not request.complete and request.body_bytes <= bytes_max:
-            if self.server.bodies_bytes > self.server.limits.bodies_bytes_max:
-                raise NoRoomForBody
-            await request.wanted
-            request.wanted = Signal()
-        request.wanted = None
-        self._state = "busy"
-        self.due_at = NEVER
+        try:
+            while not request.complete and request.body_bytes <= bytes_max:
+                if self.server.bodies_bytes > self.server.limits.bodies_bytes_max:
+                    raise NoRoomForBody
+                await request.wanted
+                request.wanted = Signal()
+        finally:
+            request.wanted = None
+            if self._state == "body":
+                self._state = "busy"
+                self.due_at = NEVER
 
     def _release(self, request: IncomingRequest | None) -> None:
         if request is not None and request.body_bytes:
@@ -270,16 +278,18 @@ class ServerConnection(asyncio.Protocol):
     # Refusing what is no request.
 
     def _refuse_soon(self, status: int, message: str) -> None:
-        """What is no request came: refuse it, after the answers to the good ones before it."""
+        """What is no request came: refuse it, after the answers to the good ones before it. Nothing more is read."""
         request = self._request
-        behind_good_ones = request is not None and request is not self._reader.incoming
-        if behind_good_ones or (self._reader.queue and self._reader.incoming is None):
-            self._refusal = (status, message)
-            self._pause_reading()
-            if request is None:
-                self._start_turn()
-        else:
+        reader = self._reader
+        broken = reader.incoming
+        if broken is not None and broken is not request:  # its head was good, its body is not: nobody shall answer it
+            self._release(reader.queue.pop())
+        if not reader.queue and (request is None or request is broken):
             self._refuse(status, message)
+            return
+        self._refusal = (status, message)
+        if request is None and self._state != "unread":
+            self._start_turn()
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer what is no request, and close."""
@@ -291,6 +301,8 @@ class ServerConnection(asyncio.Protocol):
             headers, body = self.server.refusal(status, message)
             framing = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             transport.write(status_line(status) + headers + framing + body)
+        if self._response is not None:
+            self._response.finished = True
         strand, self._strand = self._strand, None
         self._release(self._request)
         self._release_queue()
@@ -328,10 +340,8 @@ class ServerConnection(asyncio.Protocol):
                 self._request.wanted.fail(BodyTooSlow())
         elif self._state == "head" and self._reader.in_head:
             self._refuse(408, "The request took too long to arrive.")
-        elif self._state in ("head", "idle") and self._transport is not None:
-            self._state = "linger"
-            self.due_at = self.server.deadlines.now + limits.write_timeout_s
-            self._transport.close()
+        elif self._state in ("head", "idle"):
+            self._close()
         else:  # a reader that stalls, or a linger that is over
             self.abort()
 
@@ -344,10 +354,17 @@ class ServerConnection(asyncio.Protocol):
         if transport is not None and transport.can_write_eof():
             transport.write_eof()
 
+    def _close(self) -> None:
+        """Close when what is written has left, or the time for that is over."""
+        self._state = "linger"
+        self.due_at = self.server.deadlines.now + self.server.limits.write_timeout_s
+        if self._transport is not None:
+            self._transport.close()
+
     def drain(self) -> None:
         """No further requests: close now if none is under way, else after its answer."""
-        if self._request is None and not self._reader.queue and self._transport is not None:
-            self._transport.close()
+        if self._request is None and not self._reader.queue:
+            self._close()
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
@@ -368,15 +385,8 @@ class ServerConnection(asyncio.Protocol):
     def authenticated(self) -> None:
         """The client has shown a valid key."""
         if not self._known:
-            self._forget_unknown()
-
-    def _forget_unknown(self) -> None:
-        if not self._known:
             self._known = True
-            unauthenticated = self.server.unauthenticated
-            unauthenticated[self.peer_address] -= 1
-            if unauthenticated[self.peer_address] <= 0:
-                del unauthenticated[self.peer_address]
+            self.server.known(self.peer_address)
 
     def _pause_reading(self) -> None:
         if not self._reading_paused and self._transport is not None:

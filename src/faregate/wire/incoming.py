@@ -54,8 +54,9 @@ class IncomingResponse:
 
     async def read(self, bytes_max: int) -> bytes:
         """The whole body. BadMessage where it is over `bytes_max`, before or after decoding."""
-        if self._ended and not self._held_bytes:
-            return b""
+        if self._ended and self._held_bytes <= bytes_max:  # it came in one piece with its head, as most do
+            held, self._held = self._held, []
+            return held[0] if len(held) == 1 else b"".join(held)
         whole = _Whole(bytes_max)
         self.pour(whole)
         try:
@@ -66,11 +67,13 @@ class IncomingResponse:
 
     def pause_reading(self) -> None:
         """Back-pressure: send no more for now."""
-        self._connection.pause_reading()
+        if not self._ended and self._error is None:  # else the connection may be another answer's already
+            self._connection.pause_reading()
 
     def resume_reading(self) -> None:
         """Back-pressure: go on."""
-        self._connection.resume_reading()
+        if not self._ended and self._error is None:
+            self._connection.resume_reading()
 
     def abort(self) -> None:
         """Close the connection under an answer that is not complete; harmless after its end."""
@@ -107,6 +110,9 @@ class IncomingResponse:
 
     def ended(self) -> None:
         """The body is complete."""
+        if self._inflater is not None and not self._inflater.complete:
+            self.failed(BadMessage("gzip ends in the middle"))
+            return
         self._ended = True
         if self._sink is not None:
             self._sink.end()
@@ -168,6 +174,11 @@ class Inflater:
         self._in = 0
         self._out = 0
 
+    @property
+    def complete(self) -> bool:
+        """Whether what came is whole, or nothing."""
+        return self._inflate.eof or not self._in
+
     def feed(self, data: bytes) -> bytes:
         """The decoded bytes. BadMessage for what is no gzip, or swells beyond all measure."""
         self._in += len(data)
@@ -178,5 +189,7 @@ class Inflater:
             raise BadMessage("broken gzip") from None
         if self._inflate.unconsumed_tail:
             raise BadMessage("gzip swells beyond the cap")
+        if self._inflate.unused_data:
+            raise BadMessage("bytes behind the gzip")
         self._out += len(decoded)
         return decoded

@@ -58,8 +58,3 @@ def header_lines(headers: Iterable[tuple[str, str]]) -> bytes:
 def chunk(data: bytes) -> bytes:
     """One chunk of a chunked body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def list_members(value: bytes) -> list[bytes]:
-    """The members of a comma-separated header value, lower-cased and stripped."""
-    return [member.strip() for member in value.lower().split(b",")]

@@ -103,7 +103,10 @@ class RequestReader:
         self._window = b""
         if end > bounds.bytes_max:
             raise HeadTooLarge
-        lines = window[:end].split(b"\r\n")
+        head = window[:end]
+        if not head.isascii():  # nobody agrees on what such bytes mean (F70)
+            raise BadMessage("a head that is not ASCII")
+        lines = head.split(b"\r\n")
         request = self._read_head(lines)
         if b"upgrade" in request.headers:
             window = _without_upgrade(request, lines) + window[end:]

@@ -103,6 +103,8 @@ class Server:
             host,
             port,
             ssl=tls,
+            ssl_handshake_timeout=self.limits.head_timeout_s if tls else None,
+            ssl_shutdown_timeout=self.limits.linger_timeout_s if tls else None,
             reuse_port=reuse_port or None,
             backlog=backlog,
         )
@@ -131,6 +133,23 @@ class Server:
         self.deadlines.forget(connection)
         if self._empty is not None and not self.connections and not self._empty.done():
             self._empty.set_result(None)
+
+    def arrived(self, address: str) -> None:
+        """A connection from `address` that has shown no key yet."""
+        self.unauthenticated[address] += 1
+
+    def known(self, address: str) -> None:
+        """It has shown one, or has left."""
+        self.unauthenticated[address] -= 1
+        if self.unauthenticated[address] <= 0:
+            del self.unauthenticated[address]
+
+    def patience_s(self, address: str, timeout_s: float) -> float:
+        """How long to wait for a request from a client that has shown no key. A burst of good clients looks like an
+        attack until it has: what is over the cap gets a moment, not all of `timeout_s`."""
+        if self.unauthenticated[address] <= self.limits.unauthenticated_per_address_max:
+            return timeout_s
+        return min(timeout_s, self.limits.unauthenticated_timeout_s)
 
     async def drain(self, timeout_s: float) -> bool:
         """Stop listening, let what is being answered finish, close the rest.

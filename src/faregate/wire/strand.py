@@ -82,6 +82,10 @@ class Strand:
             self.done = True
             self._on_crash(crash)
         else:
+            if waited is None:  # asyncio.sleep(0)
+                loop = asyncio.get_running_loop()
+                waited = loop.create_future()
+                loop.call_soon(_wake_future, waited)
             self._waiting_for = waited
             if isinstance(waited, Signal):
                 waited._strand = self
@@ -111,3 +115,8 @@ class Strand:
         if isinstance(waited, Signal):
             waited._strand = None
         self.step(error)
+
+
+def _wake_future(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

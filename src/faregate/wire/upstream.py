@@ -7,7 +7,7 @@ import httptools
 
 from .deadlines import NEVER
 from .incoming import IncomingResponse
-from .messages import BadMessage, ConnectionLost, TimedOut, list_members
+from .messages import BadMessage, ConnectionLost, TimedOut
 from .strand import Signal
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self._phase == "closed":  # nobody waits for it any longer
+            self._transport.abort()
+            return
         self.was_open = True
         self.client.deadlines.watch(self)
 
@@ -95,7 +98,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.client.deadlines.forget(self)
         self.due_at = NEVER
         phase, self._phase = self._phase, "closed"
-        if phase == "body" and self._until_close():
+        if phase == "body" and exc is None and self._until_close():
             self._finish()
         elif phase != "pooled":
             self._fail(ConnectionLost("the connection ended before the answer did"))
@@ -122,9 +125,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._broken(BadMessage("the upstream wants another protocol"))
             return
         except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._broken(cause if isinstance(cause, BadMessage) else BadMessage("malformed HTTP answer"))
-            return
+            if not self._complete:
+                cause = error.__context__
+                self._broken(cause if isinstance(cause, BadMessage) else BadMessage("malformed HTTP answer"))
+                return
         response = self._response
         if response is None:
             return
@@ -162,13 +166,20 @@ class UpstreamConnection(asyncio.Protocol):
 
     # The parser's callbacks.
 
+    def on_message_begin(self) -> None:
+        if self._complete:  # the answer stands, but what follows it was not asked for
+            self._reusable = False
+            raise BadMessage("bytes behind the answer")
+
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if self._response is not None or status < 200:
-            raise BadMessage("an answer nobody asked for")
+        if status < 200:
+            raise BadMessage("an interim answer in the wrong place")
         lines, self._lines = self._lines, []
         fields = [line.partition(b":") for line in lines[1:]]
         headers = {name.lower(): value.strip() for name, _, value in fields}
+        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            raise BadMessage("unknown transfer coding")
         response = IncomingResponse(self, status, headers)
         coding = headers.get(b"content-encoding", b"identity").lower()
         if coding == b"gzip":
@@ -194,14 +205,23 @@ class UpstreamConnection(asyncio.Protocol):
         return (
             response is not None
             and b"content-length" not in response.headers
-            and b"chunked" not in list_members(response.headers.get(b"transfer-encoding", b""))
+            and b"transfer-encoding" not in response.headers
         )
 
     def _finish(self) -> None:
-        """The body has ended: back to the pool first, so that whoever hears of the end finds it there."""
+        """The body has ended: back to the pool first, so that whoever hears of the end finds it there.
+
+        Not where the request is still on its way: an upstream that answered so early may never read the rest.
+        """
         response, self._response = self._response, None
         transport = self._transport
-        if self._complete and self._reusable and transport is not None and not transport.is_closing():
+        if (
+            self._complete
+            and self._reusable
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        ):
             self._phase = "pooled"
             self.due_at = NEVER
             self.resume_reading()
@@ -209,7 +229,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._phase = "closed"
             if transport is not None:
-                transport.close()
+                transport.abort()
         if response is not None:
             response.ended()
 

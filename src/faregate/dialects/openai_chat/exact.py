@@ -18,7 +18,7 @@ from ...core.chat import ChatRequest
 from ...wire.sse import Frame, FrameParser
 from .. import Observed, UpstreamWords
 from .errors import words_of
-from .usage import usage_of
+from .usage import read_usage
 
 _USAGE_NULL = b',"usage":null'
 _DATED = re.compile(r"-(?:\d{4}-?\d{2}-?\d{2}|\d{4})\Z")
@@ -49,6 +49,7 @@ class Exact:
         "_model_asked",
         "_model_shown",
         "_model_written",
+        "_reported",
         "observed",
     )
 
@@ -59,7 +60,8 @@ class Exact:
         self._model_asked = request.model
         self._model_written = b""  # the member as the upstream writes it, where it must be written anew
         self._model_shown = b'"model":' + msgspec.json.encode(request.model)
-        self._last = b""
+        self._last = b""  # the newest events with choices
+        self._reported = False  # whether usage came alone, as it does at the end
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for `data`."""
@@ -89,13 +91,13 @@ class Exact:
         """The end of the body. Complete where the end mark came, or else the usage or a finish reason."""
         frame = self._frames.close()
         rest = b""
-        if frame is not None:
+        if frame is not None and _is_whole(frame.data):
             rest = self._frame(frame)
             if rest:
                 rest = rest.rstrip(b"\r\n") + b"\n\n"
         observed = self.observed
         if not observed.done and observed.error is None:
-            said_end = observed.usage is not None or _says_finish(self._last)
+            said_end = self._reported or _says_finish(self._last)
             observed.finished = observed.has_content and said_end
             if observed.finished:
                 rest += b"data: [DONE]\n\n"
@@ -131,8 +133,9 @@ class Exact:
                 self._model_written = _member_bytes(data, b"model")
         choices = chunk.choices or []
         if _is_set(chunk.usage):
-            usage = usage_of(msgspec.json.decode(chunk.usage))
+            usage = read_usage(chunk.usage)
             observed.usage = usage or observed.usage
+            self._reported = self._reported or not choices
         if choices:
             self._last = data
         if not self._keep_usage and chunk.usage is not _ABSENT:
@@ -146,8 +149,9 @@ class Exact:
             data = replace_member(data, b"model", msgspec.json.encode(self._model_asked))
         if data is original:
             return frame.raw
-        # A frame without a data line that equals its data (several lines, CRs) is written anew.
-        return frame.raw.replace(original, data) if original in frame.raw else b"data: %b\n\n" % data
+        if original in frame.raw:
+            return frame.raw.replace(original, data)
+        return b"data: %b\n\n" % data.replace(b"\n", b"\ndata: ")  # of several lines: written anew
 
 
 def is_form_of(written: str, asked: str) -> bool:
@@ -170,6 +174,14 @@ def has_content(choices: list[Any]) -> bool:
 
 def _is_set(raw: msgspec.Raw) -> bool:
     return raw is not _ABSENT and bytes(raw) != b"null"
+
+
+def _is_whole(data: bytes | None) -> bool:
+    """Whether an event whose end is missing is complete nevertheless."""
+    try:
+        return data == b"[DONE]" or (data is not None and _chunk_decoder.decode(data) is not None)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _says_finish(data: bytes) -> bool:

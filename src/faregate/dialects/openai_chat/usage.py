@@ -1,8 +1,56 @@
 """OpenAI's usage object as disjoint counters (conformance.md 2.4)."""
 
+import msgspec
+
 from ...core.usage import Usage, UsageSource
 
 _TOKENS_MAX = 1_000_000_000
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Plain(msgspec.Struct):
+    """A usage object whose figures are what they should be: read without a dictionary."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: int | None = None
+
+
+_NO_DETAILS = _Details()
+_plain_decoder = msgspec.json.Decoder(_Plain)
+
+
+def read_usage(raw: msgspec.Raw) -> Usage | None:
+    """The Usage that an undecoded `usage` member states; as usage_of, faster for what is in order."""
+    try:
+        plain = _plain_decoder.decode(raw)
+    except msgspec.ValidationError:
+        return usage_of(msgspec.json.decode(raw))
+    prompt_details = plain.prompt_tokens_details or _NO_DETAILS
+    cache_read = prompt_details.cached_tokens
+    if cache_read is None:
+        cache_read = plain.prompt_cache_hit_tokens or 0
+    cache_write = prompt_details.cache_write_tokens or 0
+    reasoning = (plain.completion_tokens_details or _NO_DETAILS).reasoning_tokens or 0
+    fresh = plain.prompt_tokens - cache_read - cache_write
+    output = plain.completion_tokens - reasoning
+    if min(fresh, cache_read, cache_write, output, reasoning) < 0 or max(fresh, output) > _TOKENS_MAX:
+        return usage_of(msgspec.json.decode(raw))
+    return Usage(
+        input=fresh,
+        cache_read=cache_read,
+        cache_write=cache_write,
+        output=output,
+        reasoning=reasoning,
+        source=UsageSource.PROVIDER,
+    )
 
 
 def usage_of(raw: object) -> Usage | None:
