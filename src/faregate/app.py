@@ -321,7 +321,10 @@ def _picked(shape: type[T], *tables: msgspec.Struct) -> T:
 
 
 def _start_simulator() -> tuple[subprocess.Popen[bytes], int]:
-    process = subprocess.Popen([sys.executable, "-m", "faregate.simulator"], stdout=subprocess.PIPE)
+    # In a session of its own: a Ctrl-C is for the gateway, which still drains what the simulator is answering.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "faregate.simulator"], stdout=subprocess.PIPE, start_new_session=True
+    )
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:

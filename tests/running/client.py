@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .processes import Gateway
+from .processes import Gateway, Simulator
 
 T = TypeVar("T")
 
@@ -26,6 +26,11 @@ def eventually(look: Callable[[], T], within_s: float = 10.0) -> T:
         assert time.monotonic() < deadline, f"not within {within_s} s: {look}"
         time.sleep(0.01)
     return found
+
+
+def last_entry(simulator: Simulator) -> int:
+    """The number of the truth log's last entry, once nothing of an earlier test is under way."""
+    return eventually(lambda: (truth := simulator.get("/simulator/truth"))["in_flight"] == 0 and [truth["last_seq"]])[0]
 
 
 @dataclass
@@ -95,7 +100,11 @@ class Connection:
         self.socket.settimeout(TIMEOUT_S)
         if receive_buffer_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        self.socket.connect(("127.0.0.1", port))
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except OSError:
+            self.socket.close()
+            raise
         self._buffer = bytearray()
         self._body: Callable[[], bool] = lambda: True
         self.current = Answer(0, [])
@@ -147,9 +156,9 @@ class Connection:
         self.current.body = bytes(self.current.body)
         return self.current
 
-    def pieces(self, count: int) -> None:
-        """Read as many chunks of the present answer's body."""
-        for _ in range(count):
+    def body_of(self, size: int) -> None:
+        """Read on until the present answer's body has `size` bytes."""
+        while len(self.current.body) < size:
             assert not self._body()
 
     def body_until(self, mark: bytes, times: int = 1) -> bytes | bytearray:

@@ -63,7 +63,8 @@ class Process:
 
     def log_lines(self) -> list[dict[str, Any]]:
         """The structured lines it has logged so far."""
-        return [json.loads(line) for line in self.log.read_text("utf-8").splitlines() if line.startswith("{")]
+        whole_lines = self.log.read_text("utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in whole_lines if line.startswith("{")]
 
 
 class Simulator(Process):

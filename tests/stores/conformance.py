@@ -321,7 +321,6 @@ def record(project_id: str = "p", **members: object) -> UsageRecord:
         "project_id": project_id,
         "key_id": "k",
         "method": "POST",
-        "route": "/v1/chat/completions",
         "operation": "chat",
         "dialect": "openai_chat",
         "client_address": "192.0.2.7",

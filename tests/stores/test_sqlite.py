@@ -139,7 +139,7 @@ async def main():
     database = SqliteDatabase(pathlib.Path(sys.argv[1]))
     journal = Journal(database, flush_interval_s=0.005)
     for number in range(2000):
-        journal.append(record(route=f"/{sys.argv[3]}/{number % 7}"))
+        journal.append(record(operation=f"{sys.argv[3]}-{number % 7}"))
         if number % 20 == 0: await asyncio.sleep(0.001)
     assert await journal.close()
     await database.close()
@@ -154,7 +154,7 @@ def test_journals_of_two_processes_share_the_file(tmp_path: Path) -> None:
         process.communicate()
         assert process.returncode == 0
     connection = sqlite3.connect(tmp_path / FILE)
-    assert connection.execute("SELECT count(*), count(DISTINCT route) FROM usage").fetchone() == (4000, 14)
+    assert connection.execute("SELECT count(*), count(DISTINCT operation) FROM usage").fetchone() == (4000, 14)
     assert connection.execute("SELECT count(*) FROM usage_context").fetchone() == (14,)
     connection.close()
 

@@ -19,7 +19,6 @@ class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=False):
     project_id: str = ""
     key_id: str = ""
     method: str = ""
-    route: str = ""
     operation: str = ""
     dialect: str = ""
     client_address: str = ""

@@ -23,7 +23,6 @@ _COLUMNS = (  # of find_usage, what stands between the id and the token classes
     "project_id",
     "key_id",
     "method",
-    "route",
     "operation",
     "dialect",
     "client_address",
@@ -133,7 +132,6 @@ def _context(record: UsageRecord, usage: Usage) -> Context:
         record.project_id,
         record.key_id,
         record.method,
-        record.route,
         record.operation,
         record.dialect,
         record.model_asked,
@@ -162,21 +160,21 @@ def id_bytes(request_id: str) -> bytes:
 def record_of(row: Row) -> UsageRecord:
     """A row of find_usage as the record it was."""
     identity = row[0].hex()
-    members = dict(zip(_COLUMNS, row[1:22], strict=True))
+    members = dict(zip(_COLUMNS, row[1:21], strict=True))
     return UsageRecord(
         **{**members, "stream": bool(members["stream"])},
         id=f"{identity[:8]}-{identity[8:12]}-{identity[12:16]}-{identity[16:20]}-{identity[20:]}",
         usage=Usage(
-            input=row[22],
-            cache_read=row[23],
-            cache_write=row[24],
-            output=row[25],
-            reasoning=row[26],
-            source=_SOURCES[row[27]],
-            suspect=bool(row[28]),
+            input=row[21],
+            cache_read=row[22],
+            cache_write=row[23],
+            output=row[24],
+            reasoning=row[25],
+            source=_SOURCES[row[26]],
+            suspect=bool(row[27]),
         ),
-        first_byte_ms=row[29],
-        total_ms=row[30],
-        bytes_in=row[31],
-        bytes_out=row[32],
+        first_byte_ms=row[28],
+        total_ms=row[29],
+        bytes_in=row[30],
+        bytes_out=row[31],
     )

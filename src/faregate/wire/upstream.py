@@ -155,6 +155,9 @@ class UpstreamConnection(asyncio.Protocol):
                 self._window = window
                 return b""
             lines = window[:end].split(b"\r\n")
+            if not lines[0].startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
+                self._broken(BadMessage("malformed HTTP answer"))
+                return b""
             if not lines[0].startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
                 self._window = b""
                 self._lines = lines

@@ -12,14 +12,14 @@ ON CONFLICT (id) DO NOTHING
 
 -- name: ensure_context
 INSERT INTO usage_context (
-    organisation_id, project_id, key_id, method, route, operation, dialect, model_asked, model, provider,
+    organisation_id, project_id, key_id, method, operation, dialect, model_asked, model, provider,
     upstream_model, region, replica, error_kind, source, attempts, status, stream, suspect, fingerprint
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (fingerprint) DO UPDATE SET fingerprint = excluded.fingerprint
 RETURNING id;
 
 -- name: find_usage
-SELECT id, received_at, organisation_id, project_id, key_id, method, route, operation, dialect, client_address,
+SELECT id, received_at, organisation_id, project_id, key_id, method, operation, dialect, client_address,
     client_request_id, model_asked, model, provider, upstream_model, upstream_request_id, region, replica,
     attempts, stream, status, error_kind, input, cache_read, cache_write, output, reasoning, source, suspect,
     first_byte_ms, total_ms, bytes_in, bytes_out

@@ -94,7 +94,6 @@ CREATE TABLE usage_context (
     project_id TEXT NOT NULL,
     key_id TEXT NOT NULL,
     method TEXT NOT NULL,
-    route TEXT NOT NULL,
     operation TEXT NOT NULL,
     dialect TEXT NOT NULL,
     model_asked TEXT NOT NULL,
@@ -133,7 +132,7 @@ CREATE TABLE usage_row (
 
 -- The usage record as core/call.py has it, for queries.
 CREATE VIEW usage AS
-SELECT r.id, r.received_at, c.organisation_id, c.project_id, c.key_id, c.method, c.route, c.operation, c.dialect,
+SELECT r.id, r.received_at, c.organisation_id, c.project_id, c.key_id, c.method, c.operation, c.dialect,
        r.client_address, nullif(r.client_request_id, '') AS client_request_id, c.model_asked, c.model, c.provider,
        c.upstream_model, nullif(r.upstream_request_id, '') AS upstream_request_id, c.region, c.replica, c.attempts,
        c.stream, c.status, nullif(c.error_kind, '') AS error_kind, r.input, r.cache_read, r.cache_write, r.output,

@@ -1,0 +1,1 @@
+"""What the gateway's edge promises (contract.md), against the real process over real sockets."""

@@ -1,0 +1,113 @@
+"""Callers of the session's gateways, and a gateway that has what the others leave off."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running.client import Caller, last_entry
+from tests.running.processes import Gateway, Simulator
+from tests.running.upstreams import Upstream
+
+ORIGIN = "https://app.example.com"
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[Upstream]:
+    """An upstream that follows a script."""
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def special(session_folder: Path, simulator: Simulator, scripted: Upstream) -> Iterator[Gateway]:
+    """Origins, a proxy that is believed, quick comments, records that stay in memory, and renamed models."""
+    process = Gateway(
+        session_folder,
+        f"""
+[server]
+cors_origins = ["{ORIGIN}"]
+trusted_proxies = ["127.0.0.1", "10.0.0.0/8"]
+region = "eu-test"
+
+[limits]
+keep_alive_comment_s = 0.3
+longest_request_s = 3.0
+
+[usage]
+flush_interval_s = 10.0
+
+[providers.sim]
+base_url = "{simulator.base_url}"
+key = "simulator-secret-key"
+wire = "exact"
+models = ["test-model"]
+region = "eu-sim"
+replica = "pool-a"
+
+[providers.raw]
+base_url = "{scripted.base_url}"
+key = "scripted-secret-key"
+wire = "exact"
+models = ["scripted", "vendor/scripted-2"]
+
+[[routes]]
+model = "renamed"
+provider = "sim"
+upstream_model = "upstream-name"
+
+[[routes]]
+model = "renamed-raw"
+provider = "raw"
+upstream_model = "scripted-upstream"
+
+[aliases]
+"nick/name" = "test-model"
+""",
+    )
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def caller(gateway: Gateway) -> Caller:
+    """The session's gateway, whose settings are the defaults."""
+    return Caller(gateway)
+
+
+@pytest.fixture
+def special_caller(special: Gateway) -> Caller:
+    return Caller(special)
+
+
+@pytest.fixture
+def since(simulator: Simulator) -> int:
+    """The truth log's last entry before the test."""
+    return last_entry(simulator)
+
+
+def command_json(gateway: Gateway, *arguments: str) -> Any:
+    """What a command answers with `--json`."""
+    done = gateway.command(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def tenant(gateway: Gateway) -> Callable[..., Caller]:
+    """Makes an organisation with a project and a key, and gives the key's caller."""
+    made = 0
+
+    def make(*arguments: str, organisation: str | None = None) -> Caller:
+        nonlocal made
+        made += 1
+        if organisation is None:
+            organisation = f"organisation-{made}"
+            command_json(gateway, "orgs", "create", organisation)
+        [project] = command_json(gateway, "projects", "create", f"project-{made}", "--org", organisation)
+        key = command_json(gateway, "keys", "create", f"key-{made}", "--project", project["id"], *arguments)
+        return Caller(gateway, key["key"])
+
+    return make
