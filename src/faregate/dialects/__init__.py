@@ -63,32 +63,35 @@ class StreamTransform(Protocol):
 class Dialect(Protocol):
     """What each dialect offers. Errors: MalformedRequest from parse_request; BadMessage from parse_result."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the dialect is called."""
+        ...
 
-    def parse_request(self, body: bytes) -> ChatRequest:
+    def parse_request(self, body: bytes, /) -> ChatRequest:
         """A client's body as a request."""
         ...
 
-    def render_request(self, asked: ChatRequest, upstream_model: str, *, stream_usage: bool = True) -> bytes:
+    def render_request(self, asked: ChatRequest, upstream_model: str, /, *, stream_usage: bool = True) -> bytes:
         """The body for an upstream of this dialect; `stream_usage` has it report usage in a stream."""
         ...
 
-    def parse_result(self, body: bytes, asked: ChatRequest, *, exact: bool) -> Result:
+    def parse_result(self, body: bytes, asked: ChatRequest, /, *, exact: bool) -> Result:
         """An upstream's whole answer."""
         ...
 
-    def stream(self, asked: ChatRequest, *, exact: bool) -> StreamTransform:
+    def stream(self, asked: ChatRequest, /, *, exact: bool) -> StreamTransform:
         """The transform of a stream; `exact` relays the bytes, otherwise events are parsed, repaired, rendered."""
         ...
 
-    def parse_error(self, body: bytes) -> UpstreamWords | None:
+    def parse_error(self, body: bytes, /) -> UpstreamWords | None:
         """The words of an upstream's error body, None where it is none of this dialect."""
         ...
 
-    def render_error(self, members: dict[str, object]) -> bytes:
+    def render_error(self, members: dict[str, object], /) -> bytes:
         """An error body for the client."""
         ...
 
-    def render_stream_error(self, members: dict[str, object]) -> bytes:
+    def render_stream_error(self, members: dict[str, object], /) -> bytes:
         """The end of a stream that fails, as bytes of its wire."""
         ...

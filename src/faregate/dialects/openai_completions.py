@@ -7,31 +7,37 @@ import msgspec
 from ..core.chat import ChatRequest
 from ..core.errors import MalformedRequest
 from . import Result, StreamTransform
-from .openai_chat import OpenAIChat, result
+from .openai_chat import errors, request, result
 from .openai_chat.exact import Exact
-from .openai_chat.request import decode, decode_members, read_common
 
 _prompt_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(str | list[str | int | list[int]])
 
 
-class OpenAICompletions(OpenAIChat):
+def parse_request(body: bytes) -> ChatRequest:
+    """A body of POST /v1/completions. MalformedRequest names the parameter at fault."""
+    members = request.decode_members(body)
+    asked = request.read_common(members)
+    raw = members.get("prompt")
+    if raw is None:
+        raise MalformedRequest("Missing required parameter: 'prompt'.", param="prompt")
+    request.decode(_prompt_decoder, raw, "prompt")
+    asked.prompt_bytes = len(memoryview(raw))
+    return asked
+
+
+class OpenAICompletions:
     """POST /v1/completions, both ways (dialects.Dialect)."""
 
     name = "openai_completions"
 
-    def parse_request(self, body: bytes) -> ChatRequest:
-        """See Dialect."""
-        members = decode_members(body)
-        asked = read_common(members)
-        raw = members.get("prompt")
-        if raw is None:
-            raise MalformedRequest("Missing required parameter: 'prompt'.", param="prompt")
-        decode(_prompt_decoder, raw, "prompt")
-        asked.prompt_bytes = len(memoryview(raw))
-        return asked
+    parse_request = staticmethod(parse_request)
+    render_request = staticmethod(request.render_request)
+    parse_error = staticmethod(errors.parse_error)
+    render_error = staticmethod(errors.render_error)
+    render_stream_error = staticmethod(errors.render_stream_error)
 
     def parse_result(self, body: bytes, asked: ChatRequest, *, exact: bool) -> Result:
-        """See Dialect."""
+        """See Dialect. There is nothing to repair: the wire is older than those who would get it wrong."""
         return result.parse_result(body, asked, exact=True)
 
     def stream(self, asked: ChatRequest, *, exact: bool) -> StreamTransform:

@@ -23,6 +23,7 @@ from .messages import BadMessage
 
 _SINGLE_FIELDS = frozenset({b"host", b"content-length", b"authorization", b"content-type", b"transfer-encoding"})
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+_LENGTH_DIGITS_MAX = 18
 _EMPTY_LINE = b"\r\n\r\n"
 _SMALL_PIECE_BYTES = 64
 _JOINED_PIECE_BYTES_MAX = 4096
@@ -51,6 +52,9 @@ class RequestReader:
         "_body_bytes_left",
         "_bounds",
         "_expected",
+        "_known",
+        "_known_head",
+        "_known_headers",
         "_make_request",
         "_parser",
         "_tail",
@@ -67,6 +71,9 @@ class RequestReader:
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._window = b""  # a head as far as it has come
         self._expected: IncomingRequest | None = None  # what we read in a head that llhttp has yet to confirm
+        self._known_head = b""  # the last head with a Content-Length, that field cut out; and what was read in it
+        self._known = (b"", b"", True, False)
+        self._known_headers: dict[bytes, bytes] = {}
         self._tail = b""  # the last bytes of the chunked body so far, where an empty line may have begun
         self._body_bytes_left: int | None = 0  # how many the present body still wants; None where it is chunked
         self.body_bytes = 0  # how many bytes of bodies the last feed brought
@@ -103,13 +110,9 @@ class RequestReader:
         self._window = b""
         if end > bounds.bytes_max:
             raise HeadTooLarge
-        head = window[:end]
-        if not head.isascii():  # nobody agrees on what such bytes mean (F70)
-            raise BadMessage("a head that is not ASCII")
-        lines = head.split(b"\r\n")
-        request = self._read_head(lines)
+        request = self._read_head(window[:end])
         if b"upgrade" in request.headers:
-            window = _without_upgrade(request, lines) + window[end:]
+            window = _without_upgrade(request, window[:end]) + window[end:]
             end = window.find(_EMPTY_LINE)
         self._expected = request
         if b"transfer-encoding" in request.headers:
@@ -158,8 +161,38 @@ class RequestReader:
         if self._expected is not None:
             raise BadMessage("malformed HTTP")
 
-    def _read_head(self, lines: list[bytes]) -> IncomingRequest:
+    def _read_head(self, head: bytes) -> IncomingRequest:
+        """The request of a head. On a connection that is kept, one head differs from the last in its Content-Length at
+        most, as a rule: then what was read of the last one holds for this one."""
+        start = head.find(b"\r\nContent-Length: ")
+        if start < 0:
+            start = head.find(b"\r\ncontent-length: ")
+        if start < 0:
+            return self._read_new_head(head)
+        end = head.find(b"\r", start + 18)
+        end = len(head) if end < 0 else end
+        around = head[:start] + head[end:]
+        length = head[start + 18 : end]
+        if around != self._known_head or not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX:
+            request = self._read_new_head(head)
+            self._known_head = around
+            self._known = (request.method, head.split(b" ", 2)[1], request.http_11, request.expects_continue)
+            self._known_headers = request.headers
+            return request
+        method, target, http_11, expects_continue = self._known
+        request = self._make_request(method, target)
+        request.http_11 = http_11
+        request.expects_continue = expects_continue
+        request.headers = headers = self._known_headers.copy()
+        headers[b"content-length"] = length
+        request.content_length = int(length)
+        return request
+
+    def _read_new_head(self, head: bytes) -> IncomingRequest:
         bounds = self._bounds
+        if not head.isascii():  # nobody agrees on what such bytes mean (F70)
+            raise BadMessage("a head that is not ASCII")
+        lines = head.split(b"\r\n")
         words = lines[0].split(b" ")
         if len(words) != 3 or words[2] not in (b"HTTP/1.1", b"HTTP/1.0") or words[0] == b"CONNECT":
             raise BadMessage("malformed request line")
@@ -236,18 +269,19 @@ def _check_framing(request: IncomingRequest) -> None:
         raise BadMessage("unknown transfer coding")
     length = headers.get(b"content-length")
     if length is not None:
-        if not (length.isdigit() and len(length) < 19):
+        if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX:
             raise BadMessage("malformed Content-Length")
         request.content_length = int(length)
     expect = headers.get(b"expect")
     request.expects_continue = expect is not None and request.http_11 and expect.lower() == b"100-continue"
 
 
-def _without_upgrade(request: IncomingRequest, lines: list[bytes]) -> bytes:
+def _without_upgrade(request: IncomingRequest, head: bytes) -> bytes:
     """The head of an h2c upgrade as the plain HTTP/1.1 request it also is; Java's client sends one by default.
 
     llhttp would stop at a head that asks to upgrade. Any other upgrade is refused.
     """
     if request.headers[b"upgrade"].lower() != b"h2c":
         raise BadMessage("upgrade is not supported")
+    lines = head.split(b"\r\n")
     return b"\r\n".join(line for line in lines if not line.lower().startswith((b"upgrade:", b"http2-settings:")))

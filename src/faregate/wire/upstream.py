@@ -111,16 +111,17 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def data_received(self, data: bytes) -> None:
-        if self._phase == "first_byte":
-            self.bytes_seen = True
-            data = self._take_head(self._window + data if self._window else data)
-            if not data:
-                return
-        elif self._phase != "body":
+        if self._phase not in ("first_byte", "body"):
             self.abort()  # nobody asked: whatever it is, it must not become the next answer
             return
         try:
+            if self._phase == "first_byte":
+                self.bytes_seen = True
+                data = self._take_head(self._window + data if self._window else data)
             self._parser.feed_data(data)
+        except BadMessage as error:
+            self._broken(error)
+            return
         except httptools.HttpParserUpgrade:
             self._broken(BadMessage("the upstream wants another protocol"))
             return
@@ -149,23 +150,19 @@ class UpstreamConnection(asyncio.Protocol):
         while True:
             end = window.find(b"\r\n\r\n")
             if max(end, len(window) if end < 0 else 0) > self.client.limits.head_bytes_max:
-                self._broken(BadMessage("the answer's head is too large"))
-                return b""
+                raise BadMessage("the answer's head is too large")
             if end < 0:
                 self._window = window
                 return b""
             lines = window[:end].split(b"\r\n")
             if not lines[0].startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
-                self._broken(BadMessage("malformed HTTP answer"))
-                return b""
-            if not lines[0].startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
+                raise BadMessage("malformed HTTP answer")
+            if lines[0][9:10] != b"1":
                 self._window = b""
                 self._lines = lines
                 return window
-            if lines[0][9:12] == b"101":
-                self._broken(BadMessage("the upstream wants another protocol"))
-                return b""
-            window = window[end + 4 :]  # an interim answer, 100 or 103 say, tells us nothing
+            self._parser.feed_data(window[: end + 4])  # an interim answer, 100 or 103 say, tells us nothing
+            window = window[end + 4 :]
 
     # The parser's callbacks.
 
@@ -177,8 +174,10 @@ class UpstreamConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200:
-            raise BadMessage("an interim answer in the wrong place")
+            return
         lines, self._lines = self._lines, []
+        if not lines:
+            raise BadMessage("malformed HTTP answer")
         fields = [line.partition(b":") for line in lines[1:]]
         headers = {name.lower(): value.strip() for name, _, value in fields}
         if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":

@@ -1,7 +1,7 @@
 """OpenAI chat completions."""
 
 from ...core.chat import ChatRequest
-from .. import Result, StreamTransform, UpstreamWords
+from .. import StreamTransform
 from . import errors, request, result
 from .exact import Exact
 from .repair import Repair
@@ -12,30 +12,13 @@ class OpenAIChat:
 
     name = "openai_chat"
 
-    def parse_request(self, body: bytes) -> ChatRequest:
-        """See Dialect."""
-        return request.parse_request(body)
-
-    def render_request(self, asked: ChatRequest, upstream_model: str, *, stream_usage: bool = True) -> bytes:
-        """See Dialect."""
-        return request.render_request(asked, upstream_model, stream_usage=stream_usage)
-
-    def parse_result(self, body: bytes, asked: ChatRequest, *, exact: bool) -> Result:
-        """See Dialect."""
-        return result.parse_result(body, asked, exact=exact)
+    parse_request = staticmethod(request.parse_request)
+    render_request = staticmethod(request.render_request)
+    parse_result = staticmethod(result.parse_result)
+    parse_error = staticmethod(errors.parse_error)
+    render_error = staticmethod(errors.render_error)
+    render_stream_error = staticmethod(errors.render_stream_error)
 
     def stream(self, asked: ChatRequest, *, exact: bool) -> StreamTransform:
         """See Dialect."""
         return Exact(asked) if exact else Repair(asked)
-
-    def parse_error(self, body: bytes) -> UpstreamWords | None:
-        """See Dialect."""
-        return errors.parse_error(body)
-
-    def render_error(self, members: dict[str, object]) -> bytes:
-        """See Dialect."""
-        return errors.render_error(members)
-
-    def render_stream_error(self, members: dict[str, object]) -> bytes:
-        """See Dialect."""
-        return errors.render_stream_error(members)
