@@ -3,26 +3,27 @@
 import os
 import time
 
-_POOL_IDS = 512
+_POOL_IDS = 256
+
+
+def _tails() -> list[str]:
+    """The random part of many ids at once, because a system call for each would show: version 7, variant 10."""
+    noise = os.urandom(10 * _POOL_IDS).hex()
+    pieces = [noise[start : start + 20] for start in range(0, len(noise), 20)]
+    return [f"-7{piece[:3]}-{'89ab'[int(piece[3], 16) & 3]}{piece[4:7]}-{piece[7:19]}" for piece in pieces]
 
 
 class RequestIds:
-    """Makes UUIDv7 texts; randomness is drawn for many ids at once, because a system call each would show."""
+    """Makes UUIDv7 texts."""
 
-    __slots__ = ("_pool", "_position")
+    __slots__ = ("_tails",)
 
     def __init__(self) -> None:
-        self._pool = ""
-        self._position = 0
+        self._tails: list[str] = []
 
     def __call__(self) -> str:
         """A new id as 36 characters of text."""
-        position = self._position
-        if position >= len(self._pool):
-            self._pool = os.urandom(10 * _POOL_IDS).hex()
-            position = 0
-        self._position = position + 20
-        noise = self._pool[position : position + 20]
+        if not self._tails:
+            self._tails = _tails()
         millis = f"{time.time_ns() // 1_000_000:012x}"
-        variant = "89ab"[int(noise[3], 16) & 3]
-        return f"{millis[:8]}-{millis[8:]}-7{noise[:3]}-{variant}{noise[4:7]}-{noise[7:19]}"
+        return f"{millis[:8]}-{millis[8:]}{self._tails.pop()}"

@@ -180,7 +180,8 @@ class ServerConnection(asyncio.Protocol):
     def _crashed(self, error: BaseException) -> None:
         if not isinstance(error, ClientGone):
             self.server.on_crash(error)
-        self.abort()
+        if self._state != "linger":  # there the last answer is on its way
+            self.abort()
 
     def turn_ended(self, request: IncomingRequest) -> None:
         """The answer to `request` is written: go on with the next one, or wait, or close."""
@@ -278,7 +279,7 @@ class ServerConnection(asyncio.Protocol):
     # Refusing what is no request.
 
     def _refuse_soon(self, status: int, message: str) -> None:
-        """What is no request came: refuse it, after the answers to the good ones before it. Nothing more is read."""
+        """Refuse what is no request, after the answers to the good ones before it. Nothing more is read."""
         request = self._request
         reader = self._reader
         broken = reader.incoming

@@ -14,6 +14,7 @@ requests, the time that a stalled reader may take.
 
 import asyncio
 import collections
+import errno
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
@@ -114,7 +115,7 @@ class Server:
     async def listen_unix(
         self, make_connection: Callable[["Server"], "ServerConnection"], path: Path, *, backlog: int = 4096
     ) -> None:
-        """Listen on a unix socket at `path`; a dead socket of an earlier process is replaced."""
+        """Listen on a unix socket at `path`; a dead socket of an earlier process is replaced. OSError for a live one."""
         _remove_dead_socket(path)
         listener = await self.loop.create_unix_server(lambda: make_connection(self), str(path), backlog=backlog)
         self._listeners.append(listener)
@@ -183,5 +184,6 @@ def _remove_dead_socket(path: Path) -> None:
     if not path.is_socket():
         return
     with socket.socket(socket.AF_UNIX) as probe:
-        if probe.connect_ex(str(path)) != 0:
-            path.unlink()
+        if probe.connect_ex(str(path)) == 0:  # the loop would take it over without a word
+            raise OSError(errno.EADDRINUSE, "address already in use", str(path))
+    path.unlink()

@@ -27,6 +27,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_phase",
+        "_pieces",
         "_response",
         "_reusable",
         "_transport",
@@ -47,6 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._answered: Signal[IncomingResponse] | None = None
         self._window = b""  # a head as far as it has come
         self._lines: list[bytes] = []  # of a head that llhttp has yet to read
+        self._pieces: list[bytes] = []  # of the body, as llhttp finds them in the bytes at hand
         self._phase = "pooled"
         self._complete = False
         self._reusable = False
@@ -119,6 +121,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self.bytes_seen = True
                 data = self._take_head(self._window + data if self._window else data)
             self._parser.feed_data(data)
+            self._deliver()
         except BadMessage as error:
             self._broken(error)
             return
@@ -126,9 +129,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._broken(BadMessage("the upstream wants another protocol"))
             return
         except httptools.HttpParserError as error:
+            self._fail_parsing(error)
             if not self._complete:
-                cause = error.__context__
-                self._broken(cause if isinstance(cause, BadMessage) else BadMessage("malformed HTTP answer"))
                 return
         response = self._response
         if response is None:
@@ -141,6 +143,27 @@ class UpstreamConnection(asyncio.Protocol):
         if self._answered is not None:
             answered, self._answered = self._answered, None
             answered.set(response)
+
+    def _deliver(self) -> None:
+        """Hand on what was read of the body, in one piece: a chunk may be a byte (F81), and a piece has its price."""
+        pieces = self._pieces
+        if not pieces:
+            return
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        if self._response is not None:
+            self._response.arrived(data)
+
+    def _fail_parsing(self, error: Exception) -> None:
+        """llhttp stopped. What it read of the body before counts; what it did not like may be behind the answer."""
+        cause = error.__context__
+        try:
+            self._deliver()
+        except BadMessage as worse:
+            cause = worse
+            self._complete = False
+        if not self._complete:
+            self._broken(cause if isinstance(cause, BadMessage) else BadMessage("malformed HTTP answer"))
 
     def _take_head(self, window: bytes) -> bytes:
         """Cut the head into lines once it is complete; returns what llhttp is to read, nothing before that.
@@ -192,9 +215,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._phase = "body"
 
     def on_body(self, data: bytes) -> None:
-        response = self._response
-        if response is not None:
-            response.arrived(data)
+        self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         self._complete = self._response is not None
