@@ -1,5 +1,6 @@
 """Callers of the session's gateways, and a gateway that has what the others leave off."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,17 +98,18 @@ def command_json(gateway: Gateway, *arguments: str) -> Any:
 
 @pytest.fixture(scope="session")
 def tenant(gateway: Gateway) -> Callable[..., Caller]:
-    """Makes an organisation with a project and a key, and gives the key's caller."""
-    made = 0
+    """Makes a key and gives its caller: in a project that all tests share, or in an organisation `apart`."""
+    numbers = itertools.count()
 
-    def make(*arguments: str, organisation: str | None = None) -> Caller:
-        nonlocal made
-        made += 1
-        if organisation is None:
-            organisation = f"organisation-{made}"
-            command_json(gateway, "orgs", "create", organisation)
-        [project] = command_json(gateway, "projects", "create", f"project-{made}", "--org", organisation)
-        key = command_json(gateway, "keys", "create", f"key-{made}", "--project", project["id"], *arguments)
-        return Caller(gateway, key["key"])
+    def project_of(organisation: str) -> str:
+        command_json(gateway, "orgs", "create", organisation)
+        return command_json(gateway, "projects", "create", "project", "--org", organisation)[0]["id"]
+
+    shared = project_of("shared")
+
+    def make(*arguments: str, apart: bool = False) -> Caller:
+        name = f"tenant-{next(numbers)}"
+        project = project_of(name) if apart else shared
+        return Caller(gateway, command_json(gateway, "keys", "create", name, "--project", project, *arguments)["key"])
 
     return make

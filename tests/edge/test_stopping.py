@@ -161,7 +161,6 @@ def test_journal_is_complete_after_a_stop(start: Start) -> None:
     ids += [caller.chat({"status": 500}).header("x-request-id") for _ in range(5)]
     ids += [caller.get("/v1/models").header("x-request-id") for _ in range(5)]
     strangers = [Caller(gateway, key="wrong").get("/v1/models").header("x-request-id") for _ in range(5)]
-    assert usage_rows(gateway) == []
     assert gateway.stop() == 0
     rows = {row["id"].hex(): row for row in usage_rows(gateway)}
     assert rows.keys() == {str(request_id).replace("-", "") for request_id in ids}

@@ -64,22 +64,27 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("case", ENDINGS)
-def test_f78_cut(case: str, model: str, caller: Caller, scripted: Upstream) -> None:
-    """What came whole is relayed and counted, then the stream says that it failed."""
+def streamed_with_end(caller: Caller, scripted: Upstream, model: str, end: bytes) -> Answer:
+    """The answer to a stream of which two events are with the client before `end` comes in one piece."""
     relayed = threading.Event()
 
     def script(visit: Visit) -> None:
         visit.stream(ROLE + said("one"), said("two"))
         relayed.wait(30)
-        visit.send(ENDINGS[case])
+        visit.send(end)
 
     scripted.play(script)
     with caller.stream(model=model) as connection:
         connection.body_until(b'"two"')
         relayed.set()
-        answer = connection.rest()
+        return connection.rest()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("case", ENDINGS)
+def test_f78_cut(case: str, model: str, caller: Caller, scripted: Upstream) -> None:
+    """What came whole is relayed and counted, then the stream says that it failed."""
+    answer = streamed_with_end(caller, scripted, model, ENDINGS[case])
     assert answer.text == "onetwo"
     record = assert_failed_in_band(answer, caller)
     usage = record["usage"]
@@ -157,8 +162,7 @@ def test_f78_a_bad_event_among_good_ones(
     spoiler: bytes, then: bytes, model: str, caller: Caller, scripted: Upstream
 ) -> None:
     """In one piece: what came before it is relayed, what comes after it is not believed."""
-    scripted.play(lambda visit: visit.stream(ROLE + said("one") + said("two"), said("three") + spoiler + then))
-    answer = caller.streamed(model=model)
+    answer = streamed_with_end(caller, scripted, model, chunk_of(said("three") + spoiler + then))
     assert answer.text == "onetwothree"
     record = assert_failed_in_band(answer, caller)
     assert record["usage"]["output"] == 3
@@ -259,7 +263,7 @@ def test_f81_one_byte_chunks(model: str, caller: Caller, scripted: Upstream, sca
     scripted.play(script)
     spent = cpu_s(scaled.pid)
     answer = caller.streamed(model=model)
-    assert cpu_s(scaled.pid) - spent < 15.0
+    assert cpu_s(scaled.pid) - spent < 2.0
     assert_succeeded(answer, caller, "x" * 100_000)
 
 
@@ -301,14 +305,14 @@ def test_f83_flood_that_says_nothing(
 
     def script(visit: Visit) -> None:
         visit.send(STREAM_HEAD)
-        for _ in range(32):
+        for _ in range(16):
             visit.send(chunk_of(flood * 1024))
 
     scripted.play(script)
     before = forget_peak(scaled.pid)
     answer = caller.chat(model=model, stream=True)
     assert (answer.status, answer.error["code"]) == (503, "upstream_unavailable")
-    assert peak_rss_bytes(scaled.pid) - before < 24 * MEGABYTE
+    assert peak_rss_bytes(scaled.pid) - before < 10 * MEGABYTE
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -236,6 +236,7 @@ async def _stream(provider: Provider, dialect: Dialect, call: Call, response: In
     if not response.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
         response.abort()
         raise UpstreamUnavailable("The provider answered a stream with something else.")
+    response.forget_head()
     answer = StreamAnswer(call, dialect.stream(call.request, exact=provider.exact), response)
     response.pour(answer)
     try:

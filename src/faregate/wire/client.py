@@ -141,20 +141,22 @@ class Client:
         connection = UpstreamConnection(self, origin)
         # A task, because name look-ups and handshakes need one; a request on a warm connection does without.
         within_s, phase = self._connect_deadline(timeouts)
-        opening = asyncio.ensure_future(asyncio.wait_for(self._open(origin, connection), within_s))
+        opening = asyncio.ensure_future(self._open_within(within_s, origin, connection))
         try:
             await opening
         except BaseException as error:
             opening.cancel()
-            connection.abort()
-            if not connection.was_open:
-                self.left(connection)
+            connection.give_up()
             if isinstance(error, TimeoutError):
                 raise TimedOut(phase) from None
             if isinstance(error, OSError | UnicodeError):
                 raise ConnectFailed(_reason(error)) from None
             raise
         return connection
+
+    async def _open_within(self, within_s: float, origin: Origin, connection: UpstreamConnection) -> None:
+        async with asyncio.timeout(within_s):
+            await self._open(origin, connection)
 
     async def _open(self, origin: Origin, connection: UpstreamConnection) -> None:
         tls = self._tls_for(origin) if origin.scheme == "https" else None

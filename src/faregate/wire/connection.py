@@ -163,7 +163,7 @@ class ServerConnection(asyncio.Protocol):
                 self._pause_reading()
 
     def _start_turn(self) -> None:
-        request = self._reader.queue.popleft()
+        request = self._reader.queue.pop(0)
         server = self.server
         if server.trusted_proxies:
             request.client_address = server.trusted_proxies.client_of(
@@ -224,6 +224,11 @@ class ServerConnection(asyncio.Protocol):
     def _next_turn(self) -> None:
         if self._request is None and self._reader.queue:
             self._start_turn()
+
+    def forget_head(self, request: IncomingRequest) -> None:
+        """The answer to `request` may last: hold nothing that only its beginning needed."""
+        request.forget_head()
+        self._reader.forget_head()
 
     def closing_field(self, request: IncomingRequest) -> bytes:
         """The connection field of the answer; decides here whether the connection can go on."""

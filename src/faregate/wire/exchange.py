@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from .connection import ServerConnection
 
 
+_NO_HEADERS: dict[bytes, bytes] = {}
+
+
 class BodyTooLarge(WireError):
     """The body is larger than the handler takes."""
 
@@ -56,6 +59,10 @@ class IncomingRequest:
         self.body_bytes = 0
         self.pieces: list[bytes] = []
         self.wanted: Signal[None] | None = None
+
+    def forget_head(self) -> None:
+        """Let go of the headers: nobody will ask for them again, and a stream may last."""
+        self.headers = _NO_HEADERS
 
     def authenticated(self) -> None:
         """The caller is known: the connection leaves the pool of unknown ones."""
@@ -127,6 +134,7 @@ class OutgoingResponse:
         framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
         closing = self._connection.closing_field(self._request)
         self._head = b"%b%b%b%b\r\n" % (status_line(status), headers, framing, closing)
+        self._connection.forget_head(self._request)
 
     def write(self, data: bytes) -> None:
         """One piece of the body; one write to the socket."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _LET_GO_S = 1.0
 
 
+_NO_HEADERS: dict[bytes, bytes] = {}
+
+
 class IncomingResponse:
     """An answer whose head is complete. Claim its body once: `read()` it whole, or give it a Sink with `pour()`."""
 
@@ -38,6 +41,10 @@ class IncomingResponse:
         self._error: Exception | None = None
         self._sink: Sink | None = None
         self._inflater: Inflater | None = None
+
+    def forget_head(self) -> None:
+        """Let go of the headers: nobody will ask for them again, and a stream may last."""
+        self.headers = _NO_HEADERS
 
     def pour(self, sink: Sink) -> None:
         """Give the body to `sink` as it comes; what was held already goes first."""

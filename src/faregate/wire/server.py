@@ -115,7 +115,7 @@ class Server:
     async def listen_unix(
         self, make_connection: Callable[["Server"], "ServerConnection"], path: Path, *, backlog: int = 4096
     ) -> None:
-        """Listen on a unix socket at `path`; a dead socket of an earlier process is replaced. OSError for a live one."""
+        """Listen on a unix socket at `path`; a dead one of an earlier process is replaced. OSError for a live one."""
         _remove_dead_socket(path)
         listener = await self.loop.create_unix_server(lambda: make_connection(self), str(path), backlog=backlog)
         self._listeners.append(listener)

@@ -21,6 +21,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_answered",
         "_complete",
+        "_counted",
         "_deadline_at",
         "_idle_s",
         "_lines",
@@ -31,12 +32,12 @@ class UpstreamConnection(asyncio.Protocol):
         "_response",
         "_reusable",
         "_transport",
+        "_until_close",
         "_window",
         "bytes_seen",
         "client",
         "due_at",
         "origin",
-        "was_open",
     )
 
     def __init__(self, client: "Client", origin: "Origin") -> None:
@@ -52,11 +53,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._phase = "pooled"
         self._complete = False
         self._reusable = False
+        self._until_close = False  # whether only the connection's end can end the body
         self._idle_s = 0.0
         self._deadline_at = NEVER
         self._paused = False
         self.bytes_seen = False
-        self.was_open = False
+        self._counted = True  # in the pool's number of open ones
         self.due_at = NEVER
 
     @property
@@ -93,20 +95,23 @@ class UpstreamConnection(asyncio.Protocol):
         if self._phase == "closed":  # nobody waits for it any longer
             self._transport.abort()
             return
-        self.was_open = True
         self.client.deadlines.watch(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.client.deadlines.forget(self)
         self.due_at = NEVER
         phase, self._phase = self._phase, "closed"
-        if phase == "body" and exc is None and self._until_close():
+        if phase == "body" and exc is None and self._until_close:
             self._finish()
         elif phase != "pooled":
             self._fail(ConnectionLost("the connection ended before the answer did"))
         del self._parser
         self._response = self._answered = None
-        if self.was_open:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._counted:
+            self._counted = False
+            self.client.deadlines.forget(self)
             self.client.left(self)
 
     def eof_received(self) -> bool:
@@ -135,13 +140,13 @@ class UpstreamConnection(asyncio.Protocol):
         response = self._response
         if response is None:
             return
+        answered, self._answered = self._answered, None
         if self._complete:
             self._finish()
         else:
             due_at = self.client.deadlines.now + self._idle_s
             self.due_at = due_at if due_at < self._deadline_at else self._deadline_at
-        if self._answered is not None:
-            answered, self._answered = self._answered, None
+        if answered is not None:
             answered.set(response)
 
     def _deliver(self) -> None:
@@ -212,6 +217,7 @@ class UpstreamConnection(asyncio.Protocol):
         elif coding != b"identity":
             raise BadMessage("the answer is in an encoding that was not asked for")
         self._response = response
+        self._until_close = b"content-length" not in headers and b"transfer-encoding" not in headers
         self._phase = "body"
 
     def on_body(self, data: bytes) -> None:
@@ -222,14 +228,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._reusable = self._complete and self._parser.should_keep_alive()  # llhttp forgets after this callback
 
     # Endings.
-
-    def _until_close(self) -> bool:
-        response = self._response
-        return (
-            response is not None
-            and b"content-length" not in response.headers
-            and b"transfer-encoding" not in response.headers
-        )
 
     def _finish(self) -> None:
         """The body has ended: back to the pool first, so that whoever hears of the end finds it there.
@@ -293,6 +291,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._response = self._answered = None
         if self._transport is not None:
             self._transport.abort()
+
+    def give_up(self) -> None:
+        """Close one that was to be made. A loop that is interrupted then may never say that it is lost."""
+        self.abort()
+        self._leave()
 
     def pause_reading(self) -> None:
         """Read no more for now."""
