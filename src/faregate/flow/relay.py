@@ -96,8 +96,9 @@ class StreamAnswer:
             self._break(UpstreamUnavailable(f"The provider sent what no stream is: {error}."))
             return
         if observed.error is not None:
-            if self.opened.is_set:
-                self._put(out)  # what was said before it
+            self._put(out)  # what was said before it counts, in whatever pieces it came
+            if observed.has_content:
+                self.opened.set(None)
             self._break(UpstreamUnavailable("The provider failed while it was answering."))
         elif observed.done:
             self._complete(out)

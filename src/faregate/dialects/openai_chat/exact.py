@@ -21,6 +21,7 @@ from .errors import words_of
 from .usage import read_usage
 
 _USAGE_NULL = b',"usage":null'
+_BETWEEN_EVENTS = b'}\n\ndata: {"'
 _DATED = re.compile(r"-(?:\d{4}-?\d{2}-?\d{2}|\d{4})\Z")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
 
@@ -77,8 +78,10 @@ class Exact:
             usages = data.count(b'"usage"')
             events = data.count(b"\n\n")
             written = self._model_written
-            if (not usages or usages == data.count(_USAGE_NULL)) and (
-                not written or events == data.count(written) == data.count(b'"model"')
+            if (
+                (events == 1 or events == data.count(_BETWEEN_EVENTS) + 1)
+                and (not usages or usages == data.count(_USAGE_NULL))
+                and (not written or events == data.count(written) == data.count(b'"model"'))
             ):
                 observed.deltas += events
                 self._last = data
