@@ -406,7 +406,7 @@ async def test_cancelled_while_connecting() -> None:
             job.strand.cancel(LookupError())
             with pytest.raises(LookupError):
                 await job
-            assert rig.pool(origin).open == 0
+        await until(lambda: rig.pool(origin).open == 0, "the connection is given up")
         for filler in fillers:
             filler.close()
 
@@ -659,7 +659,7 @@ async def test_redirects_are_answers() -> None:
         for status in (301, 302, 303, 307, 308):
             response: IncomingResponse = await rig.calling(origin)
             assert response.status == status
-            assert response.headers[b"location"].startswith(b"http://169.254")
+            assert (response.field(b"location") or b"").startswith(b"http://169.254")
             assert await Job(response.read(10)) == b""
         assert list(rig.client._pools) == [origin]
 

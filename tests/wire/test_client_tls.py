@@ -2,13 +2,14 @@
 
 import asyncio
 import base64
+import dataclasses
 import ssl
 import time
 import warnings
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from faregate.wire.client import Origin, Timeouts
 from faregate.wire.messages import ConnectFailed, ConnectionLost, TimedOut, WireError
@@ -26,7 +27,7 @@ def context_of(authority: Authority, name: str, alternatives: str, *, expired: b
 
 
 async def secured(rig: Rig, authority: Authority, context: ssl.SSLContext, *scripts) -> Origin:
-    return (await rig.upstream(*scripts, ssl=context))._replace(ca_file=str(authority.certificate))
+    return replace(await rig.upstream(*scripts, ssl=context), ca_file=str(authority.certificate))
 
 
 @on_loop
@@ -50,7 +51,7 @@ async def test_f76_certificates_that_do_not_hold(
         context = context_of(authority, "odd", alternatives, expired=expired)
         origin = await secured(rig, authority, context, echo)
         if not trusted:
-            origin = origin._replace(ca_file=None)
+            origin = replace(origin, ca_file=None)
         began_at = time.monotonic()
         with pytest.raises(ConnectFailed, match="certificate not accepted"):
             await rig.call(origin)
@@ -74,7 +75,7 @@ async def test_a_server_that_speaks_no_tls(authority: Authority) -> None:
     async with Rig() as rig:
         for script, kinds in ((mute, TimedOut), (rude, ConnectFailed)):
             plain = await rig.upstream(script)
-            origin = plain._replace(scheme="https", ca_file=str(authority.certificate))
+            origin = replace(plain, scheme="https", ca_file=str(authority.certificate))
             with pytest.raises(kinds):
                 await rig.call(origin, timeouts=Timeouts(connect_s=0.3))
             await until(lambda origin=origin: rig.pool(origin).open == 0)
@@ -197,7 +198,7 @@ async def test_a_tunnel_with_credentials(authority: Authority) -> None:
 async def test_the_certificate_behind_a_tunnel_is_verified(authority: Authority) -> None:
     async with Rig() as rig:
         _, origin_of, rig.client._proxies = await tunnelled(rig, authority)
-        for origin in (await origin_of("other.test"), (await origin_of("upstream.test"))._replace(ca_file=None)):
+        for origin in (await origin_of("other.test"), replace(await origin_of("upstream.test"), ca_file=None)):
             with pytest.raises(ConnectFailed, match="certificate not accepted"):
                 await rig.call(origin)
             await until(lambda origin=origin: rig.pool(origin).open == 0)
@@ -244,7 +245,7 @@ async def test_what_goes_around_the_proxy(authority: Authority) -> None:
     """Plain http, this machine, and what NO_PROXY names: the proxy hears nothing of them."""
     async with Rig() as rig:
         proxy, origin_of, proxies = await tunnelled(rig, authority)
-        rig.client._proxies = replace(proxies, exempt=("upstream.test", "10.0.0.0/8"))
+        rig.client._proxies = dataclasses.replace(proxies, exempt=("upstream.test", "10.0.0.0/8"))
         plain = await rig.upstream(echo)
         assert await rig.call(plain, b"plain") == (200, b"plain")
         local = await secured(rig, authority, context_of(authority, "good", "IP:127.0.0.1"), echo)

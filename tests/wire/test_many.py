@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+from msgspec.structs import replace
+
 from faregate.wire.client import ClientLimits, Origin
 from faregate.wire.connection import ServerConnection
 from faregate.wire.exchange import IncomingRequest, OutgoingResponse
@@ -65,7 +67,7 @@ async def test_five_thousand_open_streams() -> None:
     async with Rig(gateway, limits, client_limits=client_limits) as rig:
         behind = rig.more_server(upstream, limits)
         origin = Origin("http", "127.0.0.1", await behind.listen_tcp(ServerConnection, "127.0.0.1", 0))
-        rig.timeouts = rig.timeouts._replace(first_byte_s=60, idle_s=60, connect_s=30)
+        rig.timeouts = replace(rig.timeouts, first_byte_s=60, idle_s=60, connect_s=30)
         loop = asyncio.get_running_loop()
         listeners = [Listener(number) for number in range(count)]
         for start in range(0, count, 500):

@@ -11,8 +11,7 @@ import h11
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faregate.wire.client import ClientLimits, Origin, Timeouts
-from faregate.wire.incoming import IncomingResponse
+from faregate.wire.client import ClientLimits, Exchange, Timeouts
 from faregate.wire.strand import Strand
 from faregate.wire.upstream import UpstreamConnection
 
@@ -47,12 +46,14 @@ class FakeTransport:
     def resume_reading(self) -> None: ...
 
 
-class FakeClient:
-    """Notes what a connection tells its client."""
+class FakePool:
+    """Notes what a connection tells its pool, and is its own client."""
 
     def __init__(self) -> None:
         self.deadlines = SimpleNamespace(now=0.0, watch=lambda item: None, forget=lambda item: None)
         self.limits = ClientLimits()
+        self.outbox = SimpleNamespace(put=lambda transport, data: transport.write(data))
+        self.client = self
         self.pooled = 0
         self.gone = 0
 
@@ -77,8 +78,8 @@ class Read:
 
 def read_ours(pieces: list[bytes], *, closes: bool, broken: bool = False) -> Read:
     """The answer in `pieces`, after which the upstream closes or does not."""
-    client = FakeClient()
-    connection = UpstreamConnection(client, Origin("http", "upstream", 80))  # type: ignore[arg-type]
+    pool = FakePool()
+    connection = UpstreamConnection(pool)  # type: ignore[arg-type]
     transport = FakeTransport()
     connection.connection_made(transport)  # type: ignore[arg-type]
     read = Read()
@@ -97,9 +98,12 @@ def read_ours(pieces: list[bytes], *, closes: bool, broken: bool = False) -> Rea
             read.error = type(error).__name__
 
     async def call() -> None:
-        response: IncomingResponse = await connection.exchange(REQUEST, b"", Timeouts())
+        exchange = Exchange(pool, REQUEST, b"", Timeouts())  # type: ignore[arg-type]
+        connection.begin(exchange)
+        response = await exchange
+        assert response.head is not None
         read.status = response.status
-        read.headers = response.headers
+        read.headers = response.head.fields()
         response.pour(Gather())
 
     def crashed(error: BaseException) -> None:
@@ -108,12 +112,12 @@ def read_ours(pieces: list[bytes], *, closes: bool, broken: bool = False) -> Rea
     strand = Strand(call(), crashed)
     assert transport.written == REQUEST
     for piece in pieces:
-        if not transport.closed and not client.pooled:
+        if not transport.closed and not pool.pooled:
             connection.data_received(piece)
-    read.reusable = bool(client.pooled)
+    read.reusable = bool(pool.pooled)
     if closes or transport.closed:
         connection.connection_lost(ConnectionResetError() if broken else None)
-        assert client.gone == 1
+        assert pool.gone == 1
     elif not read.complete and not read.error:
         strand.cancel(asyncio.CancelledError())
         read.error = "waits"

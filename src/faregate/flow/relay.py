@@ -234,7 +234,7 @@ async def _whole(
 
 
 async def _stream(provider: Provider, dialect: Dialect, call: Call, response: IncomingResponse) -> StreamAnswer:
-    if not response.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
+    if not (response.field(b"content-type") or b"").lower().startswith(b"text/event-stream"):
         response.abort()
         raise UpstreamUnavailable("The provider answered a stream with something else.")
     response.forget_head()
@@ -287,12 +287,12 @@ def call_error(error: Exception) -> CallError:
 
 def _retry_after_s(response: IncomingResponse) -> float:
     try:
-        wanted = float(response.headers.get(b"retry-after", b"1"))
+        wanted = float(response.field(b"retry-after") or b"1")
     except ValueError:
         return 1.0
     return min(wanted, _RETRY_AFTER_S_MAX) if wanted > 0 else 1.0
 
 
 def _request_id(response: IncomingResponse) -> str | None:
-    value = response.headers.get(b"x-request-id")
+    value = response.field(b"x-request-id")
     return None if value is None or len(value) > 200 else value.decode("latin-1")

@@ -23,6 +23,7 @@ class CuttingConnection(ServerConnection):
         transport = self._transport
         if transport is None:
             return
+        self.server.outbox.flush()
         if transport.get_write_buffer_size():
             transport.close()
             self.server.loop.call_later(_FLUSH_TIMEOUT_S, transport.abort)

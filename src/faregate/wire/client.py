@@ -1,10 +1,11 @@
 """The calling side: connections to origins, pooled, each with its deadlines, cancelled the moment nobody waits.
 
-Theory of operation. A request takes the warmest idle connection of its origin, or makes one. The answer's head wakes
-the waiting strand; its body then goes by callback to a Sink, or is read whole. A body nobody has claimed yet is held
-up to a bound, then the socket is paused. A reused connection that dies before a byte of the answer came is replaced
-once, in silence: the server closed it while idle, and has not seen the request. `abort()` closes the socket at once,
-which is how the provider learns that the client has gone.
+Theory of operation. A request takes the warmest idle connection of its origin, or a task makes one. The Exchange that
+`send` returns is what the strand waits for: the answer's head wakes it, its failure too, and a strand that gives up
+closes the connection (`abandoned`). The body then goes by callback to a Sink, or is read whole. A body nobody has
+claimed yet is held up to a bound, then the socket is paused. A reused connection that dies before a byte of the answer
+came is replaced once, in silence: the server closed it while idle, and has not seen the request. `abort()` closes the
+socket at once, which is how the provider learns that the client has gone.
 
 Redirects are never followed (security.md S11): a 3xx is an answer like any other.
 """
@@ -12,18 +13,20 @@ Redirects are never followed (security.md S11): a 3xx is an answer like any othe
 import asyncio
 import ssl
 from collections import deque
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+
+import msgspec
 
 from .deadlines import NEVER, Deadlines
 from .incoming import IncomingResponse
-from .messages import ConnectFailed, ConnectionLost, TimedOut
+from .messages import ConnectFailed, ConnectionLost, TimedOut, WireError
+from .outbox import Outbox
 from .proxies import Proxies, open_tunnel
 from .strand import Signal
 from .upstream import UpstreamConnection
 
 
-class Origin(NamedTuple):
+class Origin(msgspec.Struct, frozen=True, cache_hash=True):
     """Where connections go: scheme is http or https; `unix_path` replaces host and port on this machine; `ca_file` is
     a private authority that may sign for it."""
 
@@ -41,7 +44,7 @@ class Origin(NamedTuple):
         return host if self.port == default else f"{host}:{self.port}"
 
 
-class Timeouts(NamedTuple):
+class Timeouts(msgspec.Struct, frozen=True):
     """Deadlines of one request, seconds; `deadline_at` is the total one, on the loop's clock."""
 
     connect_s: float = 3.0
@@ -61,13 +64,135 @@ class ClientLimits:
     unclaimed_bytes_max: int = 256 * 1024
 
 
-@dataclass(slots=True)
-class Pool:
-    """The connections of one origin: idle ones, warmest last, and those who wait for one."""
+class Exchange(Signal[IncomingResponse]):
+    """One request and the wait for its answer, head read. ConnectFailed, TimedOut, ConnectionLost or BadMessage
+    (messages.py) where there is none."""
 
-    idle: list[UpstreamConnection] = field(default_factory=list)
-    waiting: deque[Signal[None]] = field(default_factory=deque)
-    open: int = 0
+    __slots__ = ("body", "connection", "head", "is_reused", "opening", "pool", "timeouts")
+
+    def __init__(self, pool: "Pool", head: bytes, body: bytes, timeouts: Timeouts) -> None:
+        super().__init__()
+        self.pool = pool
+        self.head = head
+        self.body = body
+        self.timeouts = timeouts
+        self.is_reused = False
+        self.connection: UpstreamConnection | None = None
+        self.opening: asyncio.Task[None] | None = None
+
+    def lost(self, connection: UpstreamConnection, error: Exception) -> None:
+        """`connection` failed before the answer's head was here: once, in silence, the request may be sent again."""
+        if self.is_reused and not connection.bytes_seen and isinstance(error, ConnectionLost):
+            self.is_reused = False
+            self.connection = None
+            self.pool.open_for(self)
+        else:
+            self.fail(error)
+
+    def abandoned(self) -> None:
+        """Nobody waits any longer: the provider shall know."""
+        if self.opening is not None:
+            self.opening.cancel()
+        elif self.connection is not None:
+            self.connection.abort()
+
+
+class Pool:
+    """The connections of one origin: idle ones, warmest last, and those who wait for a place."""
+
+    def __init__(self, client: "Client", origin: Origin) -> None:
+        self.client = client
+        self.origin = origin
+        self.idle: list[UpstreamConnection] = []
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.open = 0
+
+    def send(self, exchange: Exchange) -> None:
+        """Send a request over the warmest idle connection, or a new one."""
+        connection = self._warm()
+        if connection is None:
+            self.open_for(exchange)
+        else:
+            exchange.is_reused = True
+            connection.begin(exchange)
+
+    def _warm(self) -> UpstreamConnection | None:
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    def open_for(self, exchange: Exchange) -> None:
+        """Make a connection for a request; in a task, because name look-ups and handshakes need one."""
+        exchange.opening = asyncio.ensure_future(self._open_for(exchange))
+
+    async def _open_for(self, exchange: Exchange) -> None:
+        client = self.client
+        within_s, phase = client.connect_deadline(exchange.timeouts)
+        made: UpstreamConnection | None = None
+        connection: UpstreamConnection | None = None
+        try:
+            async with asyncio.timeout(within_s):
+                while connection is None and self.open >= client.limits.connections_per_origin_max:
+                    await self._place()
+                    connection = self._warm()
+                    exchange.is_reused = connection is not None
+                if connection is None:
+                    self.open += 1
+                    connection = made = UpstreamConnection(self)
+                    await client.open(self.origin, made)
+        except BaseException as error:
+            exchange.opening = None
+            if made is not None:
+                made.give_up()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            exchange.fail(_failure(error, phase))
+            return
+        exchange.opening = None
+        connection.begin(exchange)
+
+    async def _place(self) -> None:
+        """Wait until a connection may be made, or one is idle."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(place)
+        try:
+            await place
+        except BaseException:
+            if place in self.waiting:
+                self.waiting.remove(place)
+            else:  # it was given, and nobody is here to take it
+                self._place_free()
+            raise
+
+    # What connections tell us.
+
+    def released(self, connection: UpstreamConnection) -> None:
+        """An exchange ended cleanly: the connection can serve another."""
+        client = self.client
+        if len(self.idle) >= client.limits.idle_per_origin_max:
+            connection.abort()
+            return
+        connection.due_at = client.deadlines.now + client.limits.idle_timeout_s
+        self.idle.append(connection)
+        if self.waiting:
+            self._place_free()
+
+    def left(self, connection: UpstreamConnection) -> None:
+        """A connection is gone."""
+        self.open -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
+        self._place_free()
+
+    def _place_free(self) -> None:
+        while self.waiting:
+            place = self.waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
 
 
 class Client:
@@ -79,86 +204,32 @@ class Client:
         *,
         proxies: Proxies | None = None,
         limits: ClientLimits | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self.deadlines = deadlines
         self.limits = limits or ClientLimits()
         self._loop = asyncio.get_running_loop()
+        self.outbox = outbox or Outbox(self._loop)
         self._tls: dict[str | None, ssl.SSLContext] = {}
         self._proxies = proxies or Proxies()
         self._pools: dict[Origin, Pool] = {}
 
-    async def send(self, origin: Origin, head: bytes, body: bytes, timeouts: Timeouts) -> IncomingResponse:
-        """Send one request and return its answer, head read. `head` ends with the empty line.
-
-        ConnectFailed, TimedOut, ConnectionLost or BadMessage (messages.py). A strand that is cancelled while it waits
-        takes the connection down with it.
-        """
-        connection, reused = await self._connection(origin, timeouts)
-        try:
-            return await connection.exchange(head, body, timeouts)
-        except ConnectionLost:
-            if not reused or connection.bytes_seen:
-                raise
-        connection = await self._connect(origin, timeouts)
-        return await connection.exchange(head, body, timeouts)
-
-    async def _connection(self, origin: Origin, timeouts: Timeouts) -> tuple[UpstreamConnection, bool]:
+    def send(self, origin: Origin, head: bytes, body: bytes, timeouts: Timeouts) -> Exchange:
+        """Send one request; awaited, the Exchange gives its answer. `head` ends with the empty line."""
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool()
-        while True:
-            while pool.idle:
-                connection = pool.idle.pop()
-                if connection.usable:
-                    return connection, True
-            if pool.open < self.limits.connections_per_origin_max:
-                return await self._connect(origin, timeouts), False
-            await self._wait_for_place(pool, timeouts)
+            pool = self._pools[origin] = Pool(self, origin)
+        exchange = Exchange(pool, head, body, timeouts)
+        pool.send(exchange)
+        return exchange
 
-    async def _wait_for_place(self, pool: Pool, timeouts: Timeouts) -> None:
-        place: Signal[None] = Signal()
-        within_s, phase = self._connect_deadline(timeouts)
-        timer = self._loop.call_later(within_s, place.fail, TimedOut(phase))
-        pool.waiting.append(place)
-        try:
-            await place
-        except BaseException:
-            if place in pool.waiting:
-                pool.waiting.remove(place)
-            else:  # it was given, and nobody is here to take it
-                self._place_free(pool)
-            raise
-        finally:
-            timer.cancel()
-
-    def _connect_deadline(self, timeouts: Timeouts) -> tuple[float, str]:
+    def connect_deadline(self, timeouts: Timeouts) -> tuple[float, str]:
+        """How many seconds a connection may take to be made, and which deadline says so."""
         left_s = timeouts.deadline_at - self._loop.time()
         return (timeouts.connect_s, "connect") if timeouts.connect_s <= left_s else (max(0.0, left_s), "total")
 
-    async def _connect(self, origin: Origin, timeouts: Timeouts) -> UpstreamConnection:
-        pool = self._pools[origin]
-        pool.open += 1
-        connection = UpstreamConnection(self, origin)
-        # A task, because name look-ups and handshakes need one; a request on a warm connection does without.
-        within_s, phase = self._connect_deadline(timeouts)
-        opening = asyncio.ensure_future(self._open_within(within_s, origin, connection))
-        try:
-            await opening
-        except BaseException as error:
-            opening.cancel()
-            connection.give_up()
-            if isinstance(error, TimeoutError):
-                raise TimedOut(phase) from None
-            if isinstance(error, OSError | UnicodeError):
-                raise ConnectFailed(_reason(error)) from None
-            raise
-        return connection
-
-    async def _open_within(self, within_s: float, origin: Origin, connection: UpstreamConnection) -> None:
-        async with asyncio.timeout(within_s):
-            await self._open(origin, connection)
-
-    async def _open(self, origin: Origin, connection: UpstreamConnection) -> None:
+    async def open(self, origin: Origin, connection: UpstreamConnection) -> None:
+        """Connect `connection` to `origin`. OSError, UnicodeError, ConnectFailed."""
         tls = self._tls_for(origin) if origin.scheme == "https" else None
         if origin.unix_path is not None:
             await self._loop.create_unix_connection(lambda: connection, origin.unix_path)
@@ -179,33 +250,6 @@ class Client:
             context = self._tls[origin.ca_file] = client_tls(origin.ca_file)
         return context
 
-    # What connections tell us.
-
-    def released(self, connection: UpstreamConnection) -> None:
-        """An exchange ended cleanly: the connection can serve another."""
-        pool = self._pools[connection.origin]
-        if len(pool.idle) >= self.limits.idle_per_origin_max:
-            connection.abort()
-            return
-        connection.due_at = self.deadlines.now + self.limits.idle_timeout_s
-        pool.idle.append(connection)
-        self._place_free(pool)
-
-    def left(self, connection: UpstreamConnection) -> None:
-        """A connection is gone."""
-        pool = self._pools[connection.origin]
-        pool.open -= 1
-        if connection in pool.idle:
-            pool.idle.remove(connection)
-        self._place_free(pool)
-
-    def _place_free(self, pool: Pool) -> None:
-        while pool.waiting:
-            place = pool.waiting.popleft()
-            if not place.is_set:
-                self._loop.call_soon(place.set, None)
-                return
-
     def close(self) -> None:
         """Close every idle connection."""
         for pool in self._pools.values():
@@ -224,7 +268,12 @@ def client_tls(ca_file: str | None = None) -> ssl.SSLContext:
     return context
 
 
-def _reason(error: Exception) -> str:
+def _failure(error: BaseException, phase: str) -> Exception:
+    """What it means that a connection could not be made."""
+    if isinstance(error, TimeoutError):
+        return TimedOut(phase)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {error.verify_message}"
-    return type(error).__name__
+        return ConnectFailed(f"certificate not accepted: {error.verify_message}")
+    if isinstance(error, WireError):
+        return error
+    return ConnectFailed(type(error).__name__)

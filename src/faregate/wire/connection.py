@@ -8,8 +8,9 @@ from ..core.errors import ClientGone
 from .addresses import read_proxy_header
 from .deadlines import NEVER
 from .exchange import BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
+from .heads import HeadTooLarge
 from .messages import CONTINUE, BadMessage, status_line
-from .reading import HeadTooLarge, RequestReader
+from .reading import RequestReader
 from .server import Server
 from .strand import Signal, Strand
 
@@ -44,7 +45,7 @@ class ServerConnection(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._reader = RequestReader(functools.partial(IncomingRequest, self), server.head_bounds)
+        self._reader = RequestReader(functools.partial(IncomingRequest, self), server.heads)
         self._transport: asyncio.Transport | None = None
         self._request: IncomingRequest | None = None  # the request being answered
         self._response: OutgoingResponse | None = None
@@ -95,7 +96,6 @@ class ServerConnection(asyncio.Protocol):
         self._release(self._request)
         self._release_queue()
         self._request = self._response = None
-        self._reader.close()
         if strand is not None:
             strand.cancel(ClientGone())
 
@@ -131,6 +131,9 @@ class ServerConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._writing_paused = True
         self.due_at = self.server.deadlines.now + self.server.limits.write_timeout_s
+        if self._request is None and self._state != "linger":
+            self._state = "unread"  # a further answer would only add to what waits
+            self._pause_reading()
         if self._response is not None and self._response.source is not None:
             self._response.source.pause_reading()
 
@@ -156,7 +159,7 @@ class ServerConnection(asyncio.Protocol):
         elif request is reader.incoming:
             if request.body_bytes > self.server.limits.body_unread_bytes_max:
                 self._pause_reading()
-        elif reader.queue or reader.in_head:
+        elif reader.queue or reader.partial:
             # Read on as long as may be: who does not read does not see the client leave.
             self._behind_bytes += size
             if self._behind_bytes > _BEHIND_BYTES_MAX:
@@ -165,10 +168,12 @@ class ServerConnection(asyncio.Protocol):
     def _start_turn(self) -> None:
         request = self._reader.queue.pop(0)
         server = self.server
-        if server.trusted_proxies:
+        if server.behind_proxies:
             request.client_address = server.trusted_proxies.client_of(
                 self.client_address, request.headers.get(b"x-forwarded-for")
             )
+        else:
+            request.client_address = self.client_address
         self._request = request
         self._state = "busy"
         self.due_at = NEVER
@@ -200,7 +205,7 @@ class ServerConnection(asyncio.Protocol):
             return
         self._reader.discarding = not request.complete
         if self._writing_paused:
-            self._state = "unread"  # its deadline is running; a further answer would only add to what waits
+            self._state = "unread"  # its deadline is running
             self._pause_reading()
         else:
             self._await_next()
@@ -215,20 +220,15 @@ class ServerConnection(asyncio.Protocol):
         elif self.server.draining:
             self._close()
         else:
-            self._state = "head" if reader.in_head else "idle"
-            timeout_s = limits.head_timeout_s if reader.in_head else limits.keep_alive_timeout_s
+            self._state = "head" if reader.partial else "idle"
+            timeout_s = limits.head_timeout_s if reader.partial else limits.keep_alive_timeout_s
             self.due_at = self.server.deadlines.now + self._patience_s(timeout_s)
             self._behind_bytes = 0
             self._resume_reading()
 
     def _next_turn(self) -> None:
-        if self._request is None and self._reader.queue:
+        if self._request is None and self._reader.queue and self._state != "unread":
             self._start_turn()
-
-    def forget_head(self, request: IncomingRequest) -> None:
-        """The answer to `request` may last: hold nothing that only its beginning needed."""
-        request.forget_head()
-        self._reader.forget_head()
 
     def closing_field(self, request: IncomingRequest) -> bytes:
         """The connection field of the answer; decides here whether the connection can go on."""
@@ -238,7 +238,7 @@ class ServerConnection(asyncio.Protocol):
             request.keep_alive = False
         if not request.keep_alive:
             return b"connection: close\r\n"
-        return b"" if request.http_11 else b"connection: keep-alive\r\n"
+        return b"" if request.head.http_11 else b"connection: keep-alive\r\n"
 
     def _worth_discarding(self, request: IncomingRequest) -> bool:
         length = request.content_length
@@ -306,7 +306,7 @@ class ServerConnection(asyncio.Protocol):
             self._refusal = None
             headers, body = self.server.refusal(status, message)
             framing = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-            transport.write(status_line(status) + headers + framing + body)
+            self.write(status_line(status) + headers + framing + body)
         if self._response is not None:
             self._response.finished = True
         strand, self._strand = self._strand, None
@@ -344,7 +344,7 @@ class ServerConnection(asyncio.Protocol):
             elif self._request.wanted is not None:
                 self._request.keep_alive = False
                 self._request.wanted.fail(BodyTooSlow())
-        elif self._state == "head" and self._reader.in_head:
+        elif self._state == "head" and self._reader.partial:
             self._refuse(408, "The request took too long to arrive.")
         elif self._state in ("head", "idle"):
             self._close()
@@ -358,6 +358,7 @@ class ServerConnection(asyncio.Protocol):
         self.due_at = self.server.deadlines.now + self.server.limits.linger_timeout_s
         transport = self._transport
         if transport is not None and transport.can_write_eof():
+            self.server.outbox.flush()
             transport.write_eof()
 
     def _close(self) -> None:
@@ -365,6 +366,7 @@ class ServerConnection(asyncio.Protocol):
         self._state = "linger"
         self.due_at = self.server.deadlines.now + self.server.limits.write_timeout_s
         if self._transport is not None:
+            self.server.outbox.flush()
             self._transport.close()
 
     def drain(self) -> None:
@@ -375,6 +377,7 @@ class ServerConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once, whatever is under way."""
         if self._transport is not None:
+            self.server.outbox.flush()
             self._transport.abort()
 
     def cancel_turn(self, response: OutgoingResponse, error: Exception) -> None:
@@ -383,10 +386,10 @@ class ServerConnection(asyncio.Protocol):
             self._strand.cancel(error)
 
     def write(self, data: bytes) -> None:
-        """Bytes to the socket; nothing once it is closing."""
+        """Bytes to the socket, at the end of this turn of the loop; nothing once it is closing."""
         transport = self._transport
-        if transport is not None and not transport.is_closing():
-            transport.write(data)
+        if transport is not None:
+            self.server.outbox.put(transport, data)
 
     def authenticated(self) -> None:
         """The client has shown a valid key."""

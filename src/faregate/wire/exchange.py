@@ -1,16 +1,17 @@
 """One request and its answer, as the handler sees them. The connection under both is connection.py's."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..core.ports import Source
-from .messages import BODILESS_STATUSES, LAST_CHUNK, WireError, chunk, status_line
+from .heads import RequestHead
+from .messages import BODILESS_STATUSES, LAST_CHUNK, STATUS_LINES, WireError, chunk, status_line
 from .strand import Signal
 
 if TYPE_CHECKING:
     from .connection import ServerConnection
-
-
-_NO_HEADERS: dict[bytes, bytes] = {}
 
 
 class BodyTooLarge(WireError):
@@ -25,116 +26,104 @@ class NoRoomForBody(WireError):
     """All bodies in flight together are larger than the server takes."""
 
 
-class IncomingRequest:
-    """A request whose head is complete. Header names are lower-case; names and values are bytes as they came."""
+class IncomingRequest(msgspec.Struct, eq=False):
+    """A request whose head is complete."""
 
-    __slots__ = (
-        "_connection",
-        "body_bytes",
-        "client_address",
-        "complete",
-        "content_length",
-        "expects_continue",
-        "headers",
-        "http_11",
-        "keep_alive",
-        "method",
-        "path",
-        "pieces",
-        "query",
-        "wanted",
-    )
+    _connection: "ServerConnection"
+    head: RequestHead
+    content_length: int | None  # as stated; None where the body is chunked or absent
+    keep_alive: bool
+    expects_continue: bool
+    client_address: str = ""
+    complete: bool = False
+    body_bytes: int = 0
+    pieces: list[bytes] = []
+    wanted: Signal[None] | None = None
 
-    def __init__(self, connection: "ServerConnection", method: bytes, target: bytes) -> None:
-        self._connection = connection
-        self.method = method
-        self.path, _, self.query = target.partition(b"?")
-        self.headers: dict[bytes, bytes] = {}
-        self.client_address = connection.client_address
-        self.http_11 = True
-        self.keep_alive = True
-        self.expects_continue = False
-        self.complete = False
-        self.content_length: int | None = None  # as stated; None where the body is chunked or absent
-        self.body_bytes = 0
-        self.pieces: list[bytes] = []
-        self.wanted: Signal[None] | None = None
+    @property
+    def method(self) -> bytes:
+        """The method, as it came."""
+        return self.head.method
 
-    def forget_head(self) -> None:
-        """Let go of the headers: nobody will ask for them again, and a stream may last."""
-        self.headers = _NO_HEADERS
+    @property
+    def path(self) -> bytes:
+        """The target up to the first question mark, as it came."""
+        return self.head.path
+
+    @property
+    def query(self) -> bytes:
+        """The target behind the first question mark, as it came."""
+        return self.head.query
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """The header fields, names in lower case; not to be relied on for the length."""
+        return self.head.headers
 
     def authenticated(self) -> None:
         """The caller is known: the connection leaves the pool of unknown ones."""
         self._connection.authenticated()
 
-    async def body(self, bytes_max: int) -> bytes:
-        """The whole body. BodyTooLarge beyond `bytes_max`; BodyTooSlow; NoRoomForBody; ClientGone."""
-        length = self.content_length
-        if length is not None and length > bytes_max:
+    def take_body(self, bytes_max: int) -> bytes | None:
+        """The whole body if it is here, else None. BodyTooLarge beyond `bytes_max`, even before it is here."""
+        if self.body_bytes > bytes_max or (self.content_length or 0) > bytes_max:
             raise BodyTooLarge
         if not self.complete:
-            await self._connection.receive_body(self, bytes_max)
-        if self.body_bytes > bytes_max:
-            raise BodyTooLarge
-        pieces, self.pieces = self.pieces, []
+            return None
+        pieces = self.pieces
+        self.pieces = []
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    async def body(self, bytes_max: int) -> bytes:
+        """The whole body. BodyTooLarge beyond `bytes_max`; BodyTooSlow; NoRoomForBody; ClientGone."""
+        body = self.take_body(bytes_max)
+        if body is None:
+            await self._connection.receive_body(self, bytes_max)
+            body = self.take_body(bytes_max)
+        assert body is not None
+        return body
 
-class OutgoingResponse:
+
+class OutgoingResponse(msgspec.Struct, eq=False):
     """The answer to one request: `send` it whole, or `start`, `write` and `finish` it. `headers` is bytes of field
     lines (messages.header_lines); framing fields are added here. After the client is gone, writes do nothing."""
 
-    __slots__ = (
-        "_chunked",
-        "_connection",
-        "_head",
-        "_headless",
-        "_request",
-        "bytes_out",
-        "finished",
-        "source",
-        "status",
-    )
-
-    def __init__(self, connection: "ServerConnection", request: IncomingRequest) -> None:
-        self._connection = connection
-        self._request = request
-        self._head = b""
-        self._headless = request.method == b"HEAD"
-        self._chunked = False
-        self.source: Source | None = None
-        self.status = 0
-        self.finished = False
-        self.bytes_out = 0
+    _connection: "ServerConnection"
+    _request: IncomingRequest
+    _head: bytes = b""
+    _headless: bool = False
+    _chunked: bool = False
+    source: Source | None = None
+    status: int = 0
+    finished: bool = False
+    bytes_out: int = 0
 
     def send(self, status: int, headers: bytes, body: bytes) -> None:
         """The whole answer in one write."""
         if self.finished:
             return
-        self.status = status
-        self.bytes_out = len(body)
-        framing = b"" if status in BODILESS_STATUSES else b"content-length: %d\r\n" % len(body)
-        head = b"%b%b%b%b\r\n" % (
-            status_line(status),
-            headers,
-            framing,
-            self._connection.closing_field(self._request),
-        )
         self.finished = True
-        self._connection.write(head if self._headless else head + body)
-        self._connection.turn_ended(self._request)
+        self.status = status
+        self.bytes_out = size = len(body)
+        connection = self._connection
+        request = self._request
+        line = STATUS_LINES.get(status) or status_line(status)
+        framing = b"" if status in BODILESS_STATUSES else b"content-length: %d\r\n" % size
+        if request.head.method == b"HEAD":
+            body = b""
+        connection.write(b"%b%b%b%b\r\n%b" % (line, headers, framing, connection.closing_field(request), body))
+        connection.turn_ended(request)
 
     def start(self, status: int, headers: bytes) -> None:
         """Begin an answer of unknown length. The head leaves with the first write."""
         self.status = status
-        self._chunked = self._request.http_11
+        self._headless = self._request.head.method == b"HEAD"
+        self._chunked = self._request.head.http_11
         if not self._chunked:
             self._request.keep_alive = False
         framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
         closing = self._connection.closing_field(self._request)
         self._head = b"%b%b%b%b\r\n" % (status_line(status), headers, framing, closing)
-        self._connection.forget_head(self._request)
 
     def write(self, data: bytes) -> None:
         """One piece of the body; one write to the socket."""

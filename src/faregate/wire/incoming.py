@@ -3,7 +3,10 @@
 import zlib
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..core.ports import Sink
+from .heads import ResponseHead
 from .messages import BadMessage
 from .strand import Signal
 
@@ -13,38 +16,26 @@ if TYPE_CHECKING:
 _LET_GO_S = 1.0
 
 
-_NO_HEADERS: dict[bytes, bytes] = {}
-
-
-class IncomingResponse:
+class IncomingResponse(msgspec.Struct, eq=False):
     """An answer whose head is complete. Claim its body once: `read()` it whole, or give it a Sink with `pour()`."""
 
-    __slots__ = (
-        "_connection",
-        "_ended",
-        "_error",
-        "_held",
-        "_held_bytes",
-        "_inflater",
-        "_sink",
-        "headers",
-        "status",
-    )
+    _connection: "UpstreamConnection"
+    status: int
+    head: ResponseHead | None
+    _held: list[bytes] = []
+    _held_bytes: int = 0
+    _ended: bool = False
+    _error: Exception | None = None
+    _sink: Sink | None = None
+    _inflater: "Inflater | None" = None
 
-    def __init__(self, connection: "UpstreamConnection", status: int, headers: dict[bytes, bytes]) -> None:
-        self._connection = connection
-        self.status = status
-        self.headers = headers
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._ended = False
-        self._error: Exception | None = None
-        self._sink: Sink | None = None
-        self._inflater: Inflater | None = None
+    def field(self, name: bytes) -> bytes | None:
+        """A header field by its name in lower case; None where the head has none, or was let go."""
+        return None if self.head is None else self.head.field(name)
 
     def forget_head(self) -> None:
-        """Let go of the headers: nobody will ask for them again, and a stream may last."""
-        self.headers = _NO_HEADERS
+        """Let go of the head: nobody will ask for it again, and a stream may last."""
+        self.head = None
 
     def pour(self, sink: Sink) -> None:
         """Give the body to `sink` as it comes; what was held already goes first."""
@@ -59,11 +50,21 @@ class IncomingResponse:
         else:
             self.resume_reading()
 
+    def take(self, bytes_max: int) -> bytes | None:
+        """The whole body where it came with its head, as most do, else None. BadMessage over `bytes_max`."""
+        if not self._ended:
+            return None
+        if self._held_bytes > bytes_max:
+            raise BadMessage("the answer is too large")
+        held = self._held
+        self._held = []
+        return held[0] if len(held) == 1 else b"".join(held)
+
     async def read(self, bytes_max: int) -> bytes:
         """The whole body. BadMessage where it is over `bytes_max`, before or after decoding."""
-        if self._ended and self._held_bytes <= bytes_max:  # it came in one piece with its head, as most do
-            held, self._held = self._held, []
-            return held[0] if len(held) == 1 else b"".join(held)
+        body = self.take(bytes_max)
+        if body is not None:
+            return body
         whole = _Whole(bytes_max)
         self.pour(whole)
         try:
@@ -108,7 +109,7 @@ class IncomingResponse:
             return
         self._held.append(data)
         self._held_bytes += len(data)
-        if self._held_bytes > self._connection.client.limits.unclaimed_bytes_max:
+        if self._held_bytes > self._connection.pool.client.limits.unclaimed_bytes_max:
             self.pause_reading()
 
     def inflate(self) -> None:

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from .addresses import TrustedProxies
 from .deadlines import Deadlines
-from .reading import HeadBounds
+from .heads import HeadBounds, Heads
+from .outbox import Outbox
 
 if TYPE_CHECKING:
     from .connection import ServerConnection
@@ -68,19 +69,21 @@ class Server:
         trusted_proxies: TrustedProxies | None = None,
         *,
         proxy_protocol: bool = False,
+        outbox: Outbox | None = None,
         on_crash: Callable[[BaseException], None],
     ) -> None:
         self.handler = handler
         self.refusal = refusal
         self.deadlines = deadlines
         self.limits = limits or ServerLimits()
-        self.head_bounds = HeadBounds(
-            self.limits.head_bytes_max, self.limits.head_fields_max, self.limits.target_bytes_max
-        )
+        bounds = HeadBounds(self.limits.head_bytes_max, self.limits.head_fields_max, self.limits.target_bytes_max)
+        self.heads = Heads(bounds)
         self.trusted_proxies = trusted_proxies or TrustedProxies()
+        self.behind_proxies = bool(self.trusted_proxies)
         self.proxy_protocol = proxy_protocol
         self.on_crash = on_crash
         self.loop = asyncio.get_running_loop()
+        self.outbox = outbox or Outbox(self.loop)
         self.connections: set[ServerConnection] = set()
         self.unauthenticated: collections.Counter[str] = collections.Counter()
         self.bodies_bytes = 0

@@ -42,9 +42,13 @@ class Signal(Generic[T]):
         self._wake()
 
     def _wake(self) -> None:
-        strand, self._strand = self._strand, None
+        strand = self._strand
         if strand is not None:
+            self._strand = None
             strand.step()
+
+    def abandoned(self) -> None:
+        """The strand that waited was cancelled; for those who do something that nobody waits for any longer."""
 
     def __await__(self) -> Generator["Signal[T]", None, T]:
         if not self.is_set:
@@ -114,6 +118,7 @@ class Strand:
         waited = self._waiting_for
         if isinstance(waited, Signal):
             waited._strand = None
+            waited.abandoned()
         self.step(error)
 
 

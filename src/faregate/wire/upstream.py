@@ -1,64 +1,59 @@
-"""One connection to an origin, and the response that comes over it. See client.py for the theory."""
+"""One connection to an origin. See client.py for the theory."""
 
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-import httptools
-
+from .chunked import Chunks
 from .deadlines import NEVER
+from .heads import EMPTY_LINE, read_response_head
 from .incoming import IncomingResponse
-from .messages import BadMessage, ConnectionLost, TimedOut
-from .strand import Signal
+from .messages import BODILESS_STATUSES, BadMessage, ConnectionLost, TimedOut
 
 if TYPE_CHECKING:
-    from .client import Client, Origin, Timeouts
+    from .client import Exchange, Pool
+
+_LENGTH_DIGITS_MAX = 18
+_BODY_BYTES_DEFERRED_MAX = 64 * 1024
+_UNTIL_CLOSE = -1
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """The protocol of one connection. `exchange` sends a request and waits for the head; the connection goes back to
-    the pool when the body has ended and both sides keep it."""
+    """The protocol of one connection. `begin` sends a request; the connection goes back to the pool when the answer's
+    body has ended and both sides keep it. Phases: `pooled`, `first_byte`, `body`, `closed`."""
 
     __slots__ = (
-        "_answered",
-        "_complete",
+        "_chunks",
         "_counted",
-        "_deadline_at",
+        "_exchange",
         "_idle_s",
-        "_lines",
-        "_parser",
+        "_left",
         "_paused",
         "_phase",
-        "_pieces",
         "_response",
         "_reusable",
         "_transport",
-        "_until_close",
         "_window",
         "bytes_seen",
-        "client",
+        "deadline_at",
         "due_at",
-        "origin",
+        "pool",
     )
 
-    def __init__(self, client: "Client", origin: "Origin") -> None:
-        self.client = client
-        self.origin = origin
+    def __init__(self, pool: "Pool") -> None:
+        self.pool = pool
         self._transport: asyncio.Transport | None = None
-        self._parser: httptools.HttpResponseParser = httptools.HttpResponseParser(self)
+        self._exchange: Exchange | None = None  # as long as its answer's head has not come
         self._response: IncomingResponse | None = None
-        self._answered: Signal[IncomingResponse] | None = None
         self._window = b""  # a head as far as it has come
-        self._lines: list[bytes] = []  # of a head that llhttp has yet to read
-        self._pieces: list[bytes] = []  # of the body, as llhttp finds them in the bytes at hand
+        self._chunks: Chunks | None = None
+        self._left = 0  # of a sized body, bytes; or _UNTIL_CLOSE
         self._phase = "pooled"
-        self._complete = False
         self._reusable = False
-        self._until_close = False  # whether only the connection's end can end the body
         self._idle_s = 0.0
-        self._deadline_at = NEVER
         self._paused = False
-        self.bytes_seen = False
         self._counted = True  # in the pool's number of open ones
+        self.bytes_seen = False
+        self.deadline_at = NEVER
         self.due_at = NEVER
 
     @property
@@ -66,27 +61,28 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether another request may be sent."""
         return self._transport is not None and not self._transport.is_closing() and self._phase == "pooled"
 
-    async def exchange(self, head: bytes, body: bytes, timeouts: "Timeouts") -> IncomingResponse:
-        """Send a request; its answer once the head is complete."""
+    def begin(self, exchange: "Exchange") -> None:
+        """Send a request; `exchange` hears of its answer once the head is complete, or of its failure."""
         transport = self._transport
         if transport is None or transport.is_closing():
-            raise ConnectionLost("closed before it was used")
+            exchange.fail(ConnectionLost("closed before it was used"))
+            return
+        self._exchange = exchange
+        exchange.connection = self
         self.bytes_seen = False
         self._phase = "first_byte"
-        self._complete = False
+        timeouts = exchange.timeouts
         self._idle_s = timeouts.idle_s
-        self._deadline_at = timeouts.deadline_at
-        self.due_at = min(self.client.deadlines.now + timeouts.first_byte_s, timeouts.deadline_at)
-        answered: Signal[IncomingResponse] = Signal()
-        self._answered = answered
-        transport.write(head + body if len(body) < 65536 else head)
-        if len(body) >= 65536:
+        self.deadline_at = deadline_at = timeouts.deadline_at
+        client = self.pool.client
+        due_at = client.deadlines.now + timeouts.first_byte_s
+        self.due_at = due_at if due_at < deadline_at else deadline_at
+        body = exchange.body
+        if len(body) < _BODY_BYTES_DEFERRED_MAX:
+            client.outbox.put(transport, exchange.head + body)
+        else:
+            transport.write(exchange.head)
             transport.write(body)
-        try:
-            return await answered
-        except BaseException:
-            self.abort()
-            raise
 
     # The transport's callbacks.
 
@@ -95,137 +91,143 @@ class UpstreamConnection(asyncio.Protocol):
         if self._phase == "closed":  # nobody waits for it any longer
             self._transport.abort()
             return
-        self.client.deadlines.watch(self)
+        self.pool.client.deadlines.watch(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.due_at = NEVER
         phase, self._phase = self._phase, "closed"
-        if phase == "body" and exc is None and self._until_close:
+        if phase == "body" and exc is None and self._chunks is None and self._left == _UNTIL_CLOSE:
             self._finish()
         elif phase != "pooled":
             self._fail(ConnectionLost("the connection ended before the answer did"))
-        del self._parser
-        self._response = self._answered = None
+        self._response = self._exchange = None
         self._leave()
 
     def _leave(self) -> None:
         if self._counted:
             self._counted = False
-            self.client.deadlines.forget(self)
-            self.client.left(self)
+            self.pool.client.deadlines.forget(self)
+            self.pool.left(self)
 
     def eof_received(self) -> bool:
         return False
 
     def data_received(self, data: bytes) -> None:
-        if self._phase not in ("first_byte", "body"):
+        if self._phase == "first_byte":
+            self.bytes_seen = True
+            try:
+                data = self._take_head(self._window + data if self._window else data)
+            except BadMessage as error:
+                self._broken(error)
+                return
+        elif self._phase != "body":
             self.abort()  # nobody asked: whatever it is, it must not become the next answer
             return
+        response = self._response
+        if response is None:  # the head is not complete
+            return
         try:
-            if self._phase == "first_byte":
-                self.bytes_seen = True
-                data = self._take_head(self._window + data if self._window else data)
-            self._parser.feed_data(data)
-            self._deliver()
+            ended = self._take_body(response, data)
         except BadMessage as error:
             self._broken(error)
             return
-        except httptools.HttpParserUpgrade:
-            self._broken(BadMessage("the upstream wants another protocol"))
+        if self._response is not response:  # whoever took the body has closed the connection
             return
-        except httptools.HttpParserError as error:
-            self._fail_parsing(error)
-            if not self._complete:
-                return
-        response = self._response
-        if response is None:
-            return
-        answered, self._answered = self._answered, None
-        if self._complete:
+        exchange = self._exchange
+        self._exchange = None
+        if ended:
             self._finish()
         else:
-            due_at = self.client.deadlines.now + self._idle_s
-            self.due_at = due_at if due_at < self._deadline_at else self._deadline_at
-        if answered is not None:
-            answered.set(response)
-
-    def _deliver(self) -> None:
-        """Hand on what was read of the body, in one piece: a chunk may be a byte (F81), and a piece has its price."""
-        pieces = self._pieces
-        if not pieces:
-            return
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        if self._response is not None:
-            self._response.arrived(data)
-
-    def _fail_parsing(self, error: Exception) -> None:
-        """llhttp stopped. What it read of the body before counts; what it did not like may be behind the answer."""
-        cause = error.__context__
-        try:
-            self._deliver()
-        except BadMessage as worse:
-            cause = worse
-            self._complete = False
-        if not self._complete:
-            self._broken(cause if isinstance(cause, BadMessage) else BadMessage("malformed HTTP answer"))
+            due_at = self.pool.client.deadlines.now + self._idle_s
+            self.due_at = due_at if due_at < self.deadline_at else self.deadline_at
+        if exchange is not None:
+            exchange.set(response)
 
     def _take_head(self, window: bytes) -> bytes:
-        """Cut the head into lines once it is complete; returns what llhttp is to read, nothing before that.
-
-        As in reading.py, a callback for each field would cost more than all the rest of the head.
-        """
+        """Read the head once it is complete; returns what is behind it, nothing before that."""
         while True:
-            end = window.find(b"\r\n\r\n")
-            if max(end, len(window) if end < 0 else 0) > self.client.limits.head_bytes_max:
+            end = window.find(EMPTY_LINE)
+            if (len(window) if end < 0 else end) > self.pool.client.limits.head_bytes_max:
                 raise BadMessage("the answer's head is too large")
             if end < 0:
                 self._window = window
                 return b""
-            lines = window[:end].split(b"\r\n")
-            if not lines[0].startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
-                raise BadMessage("malformed HTTP answer")
-            if lines[0][9:10] != b"1":
-                self._window = b""
-                self._lines = lines
-                return window
-            self._parser.feed_data(window[: end + 4])  # an interim answer, 100 or 103 say, tells us nothing
+            head = read_response_head(window[:end])
             window = window[end + 4 :]
-
-    # The parser's callbacks.
-
-    def on_message_begin(self) -> None:
-        if self._complete:  # the answer stands, but what follows it was not asked for
-            self._reusable = False
-            raise BadMessage("bytes behind the answer")
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status < 200:
-            return
-        lines, self._lines = self._lines, []
-        if not lines:
-            raise BadMessage("malformed HTTP answer")
-        fields = [line.partition(b":") for line in lines[1:]]
-        headers = {name.lower(): value.strip() for name, _, value in fields}
-        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-            raise BadMessage("unknown transfer coding")
-        response = IncomingResponse(self, status, headers)
-        coding = headers.get(b"content-encoding", b"identity").lower()
-        if coding == b"gzip":
+            if head.status >= 200:
+                break
+            if head.status == 101:
+                raise BadMessage("the upstream wants another protocol")
+        self._window = b""
+        response = IncomingResponse(self, head.status, head)
+        coding = head.value(b"\r\ncontent-encoding:")
+        if coding is not None and (coding := coding.lower()) != b"identity":
+            if coding != b"gzip":
+                raise BadMessage("the answer is in an encoding that was not asked for")
             response.inflate()
-        elif coding != b"identity":
-            raise BadMessage("the answer is in an encoding that was not asked for")
+        self._read_framing(response)
         self._response = response
-        self._until_close = b"content-length" not in headers and b"transfer-encoding" not in headers
         self._phase = "body"
+        return window
 
-    def on_body(self, data: bytes) -> None:
-        self._pieces.append(data)
+    def _read_framing(self, response: IncomingResponse) -> None:
+        """How the body ends, and whether the connection may be kept then (RFC 9112 sections 6.3 and 9.3)."""
+        head = response.head
+        assert head is not None
+        coding = head.value(b"\r\ntransfer-encoding:")
+        length = head.value(b"\r\ncontent-length:")
+        self._chunks = None
+        if coding is not None:
+            if length is not None or not head.http_11 or coding.lower() != b"chunked":
+                raise BadMessage("unknown transfer coding")
+            if head.comes_twice(b"\r\ntransfer-encoding:"):
+                raise BadMessage("a field came twice")
+            self._chunks = Chunks()
+        elif length is not None:
+            if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX or head.comes_twice(b"\r\ncontent-length:"):
+                raise BadMessage("malformed Content-Length")
+            self._left = int(length)
+        else:
+            self._left = _UNTIL_CLOSE
+        if head.status in BODILESS_STATUSES:
+            self._chunks = None
+            self._left = 0
+        said = head.value(b"\r\nconnection:")
+        if said is None:
+            self._reusable = head.http_11
+        elif head.http_11:
+            self._reusable = said.lower() == b"keep-alive" and not head.comes_twice(b"\r\nconnection:")
+        else:
+            self._reusable = False  # of an older time: not worth the doubt
 
-    def on_message_complete(self) -> None:
-        self._complete = self._response is not None
-        self._reusable = self._complete and self._parser.should_keep_alive()  # llhttp forgets after this callback
+    def _take_body(self, response: IncomingResponse, data: bytes) -> bool:
+        """Hand on what is of the body; whether it ended. BadMessage."""
+        chunks = self._chunks
+        if chunks is not None:
+            body = chunks.feed(data)
+            if body:
+                response.arrived(body)
+            if chunks.ended:
+                if chunks.rest:
+                    self._reusable = False  # the answer stands, but what follows it was not asked for
+                return True
+            if chunks.broken is not None and self._response is response:
+                raise BadMessage(chunks.broken)
+            return False
+        left = self._left
+        if left == _UNTIL_CLOSE:
+            if data:
+                response.arrived(data)
+            return False
+        left -= len(data)
+        if left < 0:
+            data = data[:left]
+            self._reusable = False  # as above
+            left = 0
+        self._left = left
+        if data:
+            response.arrived(data)
+        return not left
 
     # Endings.
 
@@ -234,19 +236,20 @@ class UpstreamConnection(asyncio.Protocol):
 
         Not where the request is still on its way: an upstream that answered so early may never read the rest.
         """
-        response, self._response = self._response, None
+        response = self._response
+        self._response = self._chunks = None
         transport = self._transport
         if (
-            self._complete
-            and self._reusable
+            self._reusable
+            and self._phase == "body"
             and transport is not None
             and not transport.is_closing()
             and not transport.get_write_buffer_size()
         ):
             self._phase = "pooled"
-            self.due_at = NEVER
-            self.resume_reading()
-            self.client.released(self)
+            if self._paused:
+                self.resume_reading()
+            self.pool.released(self)
         else:
             self._phase = "closed"
             if transport is not None:
@@ -255,10 +258,10 @@ class UpstreamConnection(asyncio.Protocol):
             response.ended()
 
     def _fail(self, error: Exception) -> None:
-        answered, self._answered = self._answered, None
+        exchange, self._exchange = self._exchange, None
         response, self._response = self._response, None
-        if answered is not None:
-            answered.fail(error)
+        if exchange is not None:
+            exchange.lost(self, error)
         elif response is not None:
             response.failed(error)
 
@@ -270,25 +273,25 @@ class UpstreamConnection(asyncio.Protocol):
 
     def due(self) -> None:
         """A deadline passed."""
-        now = self.client.deadlines.now
+        now = self.pool.client.deadlines.now
         if self._phase == "pooled":
             self.abort()
             return
-        if self._paused and now < self._deadline_at:
-            self.due_at = min(now + self._idle_s, self._deadline_at)  # we made it wait: that is not its silence
+        if self._paused and now < self.deadline_at:
+            self.due_at = min(now + self._idle_s, self.deadline_at)  # we made it wait: that is not its silence
             return
-        phase = "total" if now >= self._deadline_at else "first_byte" if self._phase == "first_byte" else "idle"
+        phase = "total" if now >= self.deadline_at else "first_byte" if self._phase == "first_byte" else "idle"
         self._broken(TimedOut(phase))
 
     def hurry(self, within_s: float) -> None:
         """The rest of the answer has this long, however it trickles."""
-        self._deadline_at = self.due_at = self.client.deadlines.now + within_s
+        self.deadline_at = self.due_at = self.pool.client.deadlines.now + within_s
         self.resume_reading()
 
     def abort(self) -> None:
         """Close at once."""
         self._phase = "closed"
-        self._response = self._answered = None
+        self._response = self._exchange = None
         if self._transport is not None:
             self._transport.abort()
 

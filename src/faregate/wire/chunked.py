@@ -1,0 +1,87 @@
+"""Chunked bodies (RFC 9112 section 7.1), undone as they arrive; strictly, because two parsers that read a chunk
+differently are what smugglers live on. A chunk extension is skipped, a trailer checked and skipped."""
+
+import re
+
+_CRLF = b"\r\n"
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e]*+)?\Z").match
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+\Z").match
+_SIZE_LINE_BYTES_MAX = 1024
+_TRAILER_BYTES_MAX = 16 * 1024
+
+
+class Chunks:
+    """One chunked body. After `feed`, `ended` tells whether it is complete, `broken` what is wrong with it.
+
+    What is read does not depend on how the bytes were split.
+    """
+
+    __slots__ = ("_left", "_line", "_trailer_bytes", "broken", "ended", "rest")
+
+    def __init__(self) -> None:
+        self._left = 0  # of the chunk at hand, with the CRLF behind it
+        self._line = b""  # a size or trailer line as far as it has come
+        self._trailer_bytes = -1  # below 0: the trailer has not begun
+        self.ended = False
+        self.broken: str | None = None
+        self.rest = b""  # behind the end
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes of the body in `data`, up to the end or to what is broken."""
+        if self._line:
+            data = self._line + data
+            self._line = b""
+        size = len(data)
+        left = self._left
+        pieces = []
+        at = 0
+        while at < size:
+            if left:
+                stop = at + left
+                if left > 2:
+                    pieces.append(data[at : stop - 2])
+                if stop > size:
+                    left = stop - size  # at most 2 of which are the CRLF
+                    if left < 2 and data[-1] != 13:
+                        self.broken = "a chunk is longer than it says"
+                    break
+                if data[stop - min(left, 2) : stop] != _CRLF[-min(left, 2) :]:
+                    self.broken = "a chunk is longer than it says"
+                    break
+                left = 0
+                at = stop
+                continue
+            end = data.find(_CRLF, at)
+            if end < 0 or self._trailer_bytes >= 0:
+                at = self._read_line(data, at, end)
+                if self.ended or self.broken is not None:
+                    break
+                continue
+            known = _SIZE(data, at, end)
+            if known is None or end - at > _SIZE_LINE_BYTES_MAX:
+                self.broken = "a chunk has no size"
+                break
+            at = end + 2
+            left = int(known[1], 16)
+            if left:
+                left += 2
+            else:
+                self._trailer_bytes = 0
+        self._left = left
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_line(self, data: bytes, at: int, end: int) -> int:
+        """A line that is not complete, or one of the trailer; gives where the next one begins."""
+        if end < 0:
+            self._line = data[at:]
+            bytes_max = _SIZE_LINE_BYTES_MAX if self._trailer_bytes < 0 else _TRAILER_BYTES_MAX
+            if len(self._line) > bytes_max + 1:  # its CR may be there already
+                self.broken = "a line without an end"
+            return len(data)
+        self._trailer_bytes += end - at
+        if end == at:
+            self.ended = True
+            self.rest = data[end + 2 :]
+        elif self._trailer_bytes > _TRAILER_BYTES_MAX or _TRAILER(data, at, end) is None:
+            self.broken = "a malformed trailer"
+        return end + 2

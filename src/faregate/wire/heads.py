@@ -1,0 +1,228 @@
+"""Heads: what may stand in them, and how they are read.
+
+A request's head is cut at its empty line and split into fields here, which costs a fraction of a callback for each;
+then llhttp reads the same bytes, and refuses what smugglers live on (length and chunking together, bare LF, folded
+lines, characters that no field may hold). Only what both agree on is a head. Added to llhttp's rules, because two
+parsers could read it differently (security.md S13): one space each in the request line, HTTP 1.0 or 1.1 alone, one
+Host, `chunked` as the only transfer coding and never with 1.0; and the bounds.
+
+One client's heads differ from each other in their Content-Length at most, as a rule. So a head that was read is kept,
+and found again by its bytes, the length left out: what two parsers made of it holds for every copy.
+
+An answer's head is checked by one pattern, stricter than llhttp, and searched for the few fields that matter.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import httptools
+import msgspec
+
+from .messages import BadMessage
+
+EMPTY_LINE = b"\r\n\r\n"
+_SINGLE_FIELDS = frozenset({b"host", b"content-length", b"authorization", b"content-type", b"transfer-encoding"})
+_LENGTH_DIGITS_MAX = 18
+_KEPT_MAX = 1024
+_KEPT_BYTES_MAX = 4096
+_RESPONSE_HEAD = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*+)?+"
+    rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+)*+\Z"
+).match
+
+
+class HeadTooLarge(BadMessage):
+    """The head is over its bounds."""
+
+
+class HeadBounds(msgspec.Struct, frozen=True):
+    """How large a head may be, in bytes and fields."""
+
+    bytes_max: int
+    fields_max: int
+    target_bytes_max: int
+
+
+class RequestHead(msgspec.Struct, kw_only=True):
+    """What a request's head says, but for its length. Header names are lower-case; names and values are bytes as they
+    came. It is shared by all requests whose heads are the same, so nothing in it may be changed; `notes` is for what a
+    handler makes of it alone."""
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    http_11: bool
+    keep_alive: bool = True
+    chunked: bool = False
+    expects_continue: bool = False
+    notes: Any = None
+
+
+class Heads:
+    """Reads the heads of requests, and keeps what was read of them."""
+
+    def __init__(self, bounds: HeadBounds) -> None:
+        self.bounds = bounds
+        self._sized: dict[bytes, RequestHead] = {}  # by the head without its Content-Length line
+        self._others: dict[bytes, tuple[RequestHead, int | None]] = {}
+
+    def read(self, head: bytes) -> tuple[RequestHead, int | None]:
+        """A head, its empty line excluded, and the length that it states. BadMessage, HeadTooLarge."""
+        start = head.find(b"\r\nContent-Length: ")
+        if start < 0:
+            start = head.find(b"\r\ncontent-length: ")
+        if start < 0:
+            found = self._others.get(head)
+            if found is None:
+                found = read_request_head(head, self.bounds)
+                _keep(self._others, head, found)
+            return found
+        end = head.find(b"\r", start + 18)
+        if end < 0:
+            end = len(head)
+        around = head[:start] + head[end:]
+        known = self._sized.get(around)
+        if known is None:
+            known, length = read_request_head(head, self.bounds)
+            _keep(self._sized, around, known)
+            return known, length
+        return known, _length(head[start + 18 : end])
+
+
+def _keep(kept: dict[bytes, Any], head: bytes, read: Any) -> None:
+    if len(head) <= _KEPT_BYTES_MAX:
+        if len(kept) >= _KEPT_MAX:
+            kept.clear()
+        kept[head] = read
+
+
+def _length(digits: bytes) -> int:
+    if not digits.isdigit() or len(digits) > _LENGTH_DIGITS_MAX:
+        raise BadMessage("malformed Content-Length")
+    return int(digits)
+
+
+def read_request_head(head: bytes, bounds: HeadBounds) -> tuple[RequestHead, int | None]:
+    """As Heads.read, for a head that is new."""
+    if not head.isascii():  # nobody agrees on what such bytes mean (F70)
+        raise BadMessage("a head that is not ASCII")
+    lines = head.split(b"\r\n")
+    words = lines[0].split(b" ")
+    if len(words) != 3 or words[2] not in (b"HTTP/1.1", b"HTTP/1.0") or words[0] == b"CONNECT":
+        raise BadMessage("malformed request line")
+    if len(words[1]) > bounds.target_bytes_max or len(lines) > bounds.fields_max + 1:
+        raise HeadTooLarge
+    headers = _fields(lines[1:])
+    http_11 = words[2] == b"HTTP/1.1"
+    coding = headers.get(b"transfer-encoding")
+    if http_11 and b"host" not in headers:
+        raise BadMessage("no Host")
+    if coding is not None and (coding.lower() != b"chunked" or not http_11):
+        raise BadMessage("unknown transfer coding")
+    length = headers.get(b"content-length")
+    if b"upgrade" in headers:
+        head = _without_upgrade(headers, lines)
+    path, _, query = words[1].partition(b"?")
+    expect = headers.get(b"expect")
+    read = RequestHead(
+        method=words[0],
+        path=path,
+        query=query,
+        headers=headers,
+        http_11=http_11,
+        keep_alive=_Confirmation().keep_alive(head, words[0]),
+        chunked=coding is not None,
+        expects_continue=expect is not None and http_11 and expect.lower() == b"100-continue",
+    )
+    return read, None if length is None else _length(length)
+
+
+def _fields(lines: list[bytes]) -> dict[bytes, bytes]:
+    """Fields by name; of those that came more than once the values joined by commas, where that is their meaning."""
+    headers: dict[bytes, bytes] = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        value = value.strip()
+        if name not in headers:
+            headers[name] = value
+        elif name in _SINGLE_FIELDS:
+            raise BadMessage("a field came twice")
+        else:
+            headers[name] += b", " + value
+    return headers
+
+
+def _without_upgrade(headers: dict[bytes, bytes], lines: list[bytes]) -> bytes:
+    """The head of an h2c upgrade as the plain HTTP/1.1 request it also is; Java's client sends one by default.
+
+    llhttp would stop at a head that asks to upgrade. Any other upgrade is refused.
+    """
+    if headers[b"upgrade"].lower() != b"h2c":
+        raise BadMessage("upgrade is not supported")
+    return b"\r\n".join(line for line in lines if not line.lower().startswith((b"upgrade:", b"http2-settings:")))
+
+
+class _Confirmation:
+    """llhttp's word on one head."""
+
+    _keeps_alive: bool | None = None
+
+    def keep_alive(self, head: bytes, method: bytes) -> bool:
+        """Whether the connection may be kept after this request. BadMessage where llhttp reads the head otherwise."""
+        self._parser = parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(head + EMPTY_LINE)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            raise BadMessage("malformed HTTP") from None
+        finally:
+            del self._parser
+        if self._keeps_alive is None or parser.get_method() != method:
+            raise BadMessage("malformed HTTP")
+        return self._keeps_alive
+
+    def on_headers_complete(self) -> None:
+        """llhttp has read the head."""
+        self._keeps_alive = self._parser.should_keep_alive()
+
+
+class ResponseHead(msgspec.Struct):
+    """What an answer's head says; fields are looked for when they are asked for."""
+
+    status: int
+    http_11: bool
+    _raw: bytes
+    _lowered: bytes
+
+    def field(self, name: bytes) -> bytes | None:
+        """The value of the field `name` (in lower case), of several the first; None where there is none."""
+        return self.value(b"\r\n%b:" % name)
+
+    def value(self, mark: bytes) -> bytes | None:
+        """As `field`, with the name as CRLF, name, colon."""
+        at = self._lowered.find(mark)
+        if at < 0:
+            return None
+        raw = self._raw
+        start = at + len(mark)
+        end = raw.find(b"\r", start)
+        return (raw[start:] if end < 0 else raw[start:end]).strip()
+
+    def comes_twice(self, mark: bytes) -> bool:
+        """Whether a field, written as for `value`, comes more than once."""
+        return self._lowered.count(mark) > 1
+
+    def fields(self) -> dict[bytes, bytes]:
+        """All fields, names in lower case; of several of one name the last."""
+        lines = [line.partition(b":") for line in self._raw.split(b"\r\n")[1:]]
+        return {name.lower(): value.strip() for name, _, value in lines}
+
+
+def read_response_head(head: bytes) -> ResponseHead:
+    """An answer's head, its empty line excluded. BadMessage."""
+    read = _RESPONSE_HEAD(head)
+    if read is None:
+        raise BadMessage("malformed HTTP answer")
+    return ResponseHead(int(read[2]), read[1] == b"1", head, head.lower())
