@@ -131,12 +131,13 @@ def test_members_arrive_as_they_were_sent(special_caller: Caller, scripted: Upst
 
 def test_of_a_member_that_comes_twice_the_checked_one_is_sent(special_caller: Caller, scripted: Upstream) -> None:
     visits = scripted.play(lambda visit: visit.whole(500, b""))
-    body = (
-        b'{"model":"nobody","messages":[],"model":"scripted","messages":[{"role":"user","content":"x"}],"n":9999,"n":1}'
-    )
-    assert special_caller.ask("POST", CHAT, body).status == 503
+    earlier = b'"model":"nobody","mess\\u0061ges":[{"role":"system","content":"y"}],"n":2,'
+    body = b'{%b"model":"scripted","messages":[{"role":"user","content":"x"}],"n":1}'
+    assert special_caller.ask("POST", CHAT, body % earlier).status == 503
     assert visits[0].body.count(b'"model"') == visits[0].body.count(b'"messages"') == visits[0].body.count(b'"n"') == 1
     assert visits[0].json() == {"model": "scripted", "messages": [{"role": "user", "content": "x"}], "n": 1}
+    refused = special_caller.ask("POST", CHAT, body % b'"n":9999,')
+    assert (refused.status, refused.json()["error"]["param"]) == (400, "n")
 
 
 def test_upstream_model_name(special_caller: Caller, simulator: Simulator) -> None:

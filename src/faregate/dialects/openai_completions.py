@@ -1,28 +1,25 @@
 """OpenAI legacy completions: chat's wire without messages. Frames carry `choices[].text`; bytes are relayed."""
 
-from typing import Any
-
 import msgspec
 
 from ..core.chat import ChatRequest
-from ..core.errors import MalformedRequest
 from . import Result, StreamTransform
 from .openai_chat import errors, request, result
 from .openai_chat.exact import Exact
 
-_prompt_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(str | list[str | int | list[int]])
+
+class _Completion(request.Common, kw_only=True):
+    prompt: str | list[str | int | list[int]]
+
+
+_decoder = msgspec.json.Decoder(_Completion)
 
 
 def parse_request(body: bytes) -> ChatRequest:
     """A body of POST /v1/completions. MalformedRequest names the parameter at fault."""
     members = request.decode_members(body)
-    asked = request.read_common(members)
-    raw = members.get("prompt")
-    if raw is None:
-        raise MalformedRequest("Missing required parameter: 'prompt'.", param="prompt")
-    request.decode(_prompt_decoder, raw, "prompt")
-    asked.prompt_bytes = len(memoryview(raw))
-    return asked
+    completion = request.decode(_decoder, body)
+    return request.request_of(completion, members, len(memoryview(members["prompt"])))
 
 
 class OpenAICompletions:

@@ -24,7 +24,7 @@ from ..core.errors import (
 from ..core.identity import Caller
 from ..core.ids import RequestIds
 from ..dialects import Dialect
-from ..flow import exchange
+from ..flow import admission, exchange
 from ..flow.admission import Callers
 from ..flow.gate import Gate
 from ..telemetry.log import Log
@@ -32,9 +32,10 @@ from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomFo
 from . import intake, listing
 from .cors import Cors
 from .house import House
+from .intake import HeadFacts
 from .probes import Probes
 from .reply import Reply
-from .routes import PROBES, Route, Routes
+from .routes import Route, Routes
 
 CLIENT_GONE_STATUS = 499
 
@@ -76,21 +77,22 @@ class Door:
 
     async def answer(self, request: IncomingRequest, response: OutgoingResponse) -> None:
         """The handler of wire.server: never raises."""
-        probe = PROBES.get(request.path)
+        head = request.head
+        facts: HeadFacts = head.notes
+        if facts is None:
+            facts = head.notes = intake.read_head(head, self._routes, self.callers.digest)
         record = UsageRecord(
             id=self._ids(),
             received_at=time.time(),
-            method=request.method.decode("ascii"),
+            method=facts.method,
             client_address=request.client_address,
             region=self.region,
         )
-        gate = self.gate
-        reply = Reply(self.house, response, record, self._fallback, gate.deadlines, self.limits.keep_alive_comment_s)
+        reply = Reply(
+            self.house, response, record, self._fallback, self.gate.deadlines, self.limits.keep_alive_comment_s
+        )
         try:
-            if probe is not None:
-                self._probe(probe, request, reply)
-            else:
-                await self._serve(request, response, reply, record)
+            await self._serve(facts, request, response, reply, record)
         except ClientGone:
             record.status, record.error_kind = CLIENT_GONE_STATUS, "client_gone"
         except CallError as error:
@@ -103,68 +105,83 @@ class Door:
         finally:
             self.in_flight.pop(record.id, None)
             reply.close()
-            if probe is None:
+            if facts.probe is None:
                 self.keep(record)
 
     async def _serve(
-        self, request: IncomingRequest, response: OutgoingResponse, reply: Reply, record: UsageRecord
-    ) -> None:
-        origin = request.headers.get(b"origin")
-        if origin is not None and self.cors:
-            reply.add_headers(self.cors.lines(origin))
-            if record.method == "OPTIONS" and b"access-control-request-method" in request.headers:
-                reply.send(204, b"", self.cors.preflight(origin))
-                return
-        if self.gate.deadlines.lag_s > self.limits.lag_max_s or len(self.in_flight) >= self.limits.in_flight_max:
-            raise Overloaded("The gateway has too much to do; try again in a moment.", retry_after_s=1.0)
-        caller = await self.callers.identify(intake.credential(request), request.client_address)
-        request.authenticated()
-        record.key_id = caller.key_id
-        record.project_id = caller.project_id
-        record.organisation_id = caller.organisation_id
-        record.client_request_id = intake.client_request_id(request)
-        route = self._routes.match(request.path)
-        if route is None:
-            raise NotFound("There is no such path. The API is under " + " and ".join(self.house.facts.prefixes) + ".")
-        record.operation, record.dialect = route.operation, route.dialect
-        if record.method not in route.methods or record.method == "OPTIONS":
-            _refuse_method(record.method, route, reply)
-            return
-        if route.operation in ("chat", "completions"):
-            await self._call(route, caller, request, response, reply, record)
-        else:
-            reply.send(200, await self._look_up(route, caller))
-
-    async def _call(
         self,
-        route: Route,
-        caller: Caller,
+        facts: HeadFacts,
         request: IncomingRequest,
         response: OutgoingResponse,
         reply: Reply,
         record: UsageRecord,
     ) -> None:
-        intake.check_body_headers(request)
-        self.in_flight[record.id] = (caller, response)  # from here on a revoked key ends it, a slow upload too
-        body = await request.body(self.limits.json_body_bytes_max)
-        reply.restart_clock()
+        if facts.probe is not None:
+            self._probe(facts.probe, request, reply)
+            return
+        if facts.origin is not None and self.cors:
+            reply.add_headers(self.cors.lines(facts.origin))
+            if facts.is_preflight:
+                reply.send(204, b"", self.cors.preflight(facts.origin))
+                return
+        if self.gate.deadlines.lag_s > self.limits.lag_max_s or len(self.in_flight) >= self.limits.in_flight_max:
+            raise Overloaded("The gateway has too much to do; try again in a moment.", retry_after_s=1.0)
+        caller = self.callers.cached(facts.digest)
+        if caller is None:
+            caller = await self._prove(facts)
+        admission.check(caller, request.client_address)
+        request.authenticated()
+        record.key_id = caller.key_id
+        record.project_id = caller.project_id
+        record.organisation_id = caller.organisation_id
+        record.client_request_id = facts.client_request_id
+        route = facts.route
+        if route is None:
+            raise NotFound("There is no such path. The API is under " + " and ".join(self.house.facts.prefixes) + ".")
+        record.operation = route.operation
+        record.dialect = route.dialect
+        if facts.method not in route.methods or facts.method == "OPTIONS":
+            _refuse_method(facts.method, route, reply)
+        elif not route.is_call:
+            reply.send(200, await self._look_up(route, caller))
+        elif facts.is_encoded:
+            raise MalformedRequest(
+                "Encoded request bodies are not accepted; send the body plain.", kind="unsupported_media_type"
+            )
+        else:
+            self.in_flight[record.id] = (caller, response)  # from here on a revoked key ends it, a slow upload too
+            body = request.take_body(self.limits.json_body_bytes_max)
+            if body is None:
+                body = await request.body(self.limits.json_body_bytes_max)
+                reply.restart_clock()  # latency counts from the request's last byte
+            call = self._call(route, caller, body, reply, record)
+            del body  # a stream may run for long after its request is of no use
+            await exchange.run(self.gate, call, reply)
+
+    async def _prove(self, facts: HeadFacts) -> Caller:
+        if facts.problem is not None:
+            kind, message = facts.problem
+            raise kind(message)
+        return await self.callers.prove(facts.credential, facts.digest)
+
+    def _call(self, route: Route, caller: Caller, body: bytes, reply: Reply, record: UsageRecord) -> Call:
+        """The call that a body asks for. MalformedRequest."""
         record.bytes_in = len(body)
-        reply.dialect = self.gate.dialects[route.dialect]
-        asked = reply.dialect.parse_request(body)
-        del body  # a stream may run for long after its request is of no use
-        record.stream = asked.stream
+        gate = self.gate
+        reply.dialect = dialect = gate.dialects[route.dialect]
+        asked = dialect.parse_request(body)
         if asked.stream:
+            record.stream = True
             reply.expect_stream()
-        call = Call(
+        return Call(
             id=record.id,
             caller=caller,
             operation=route.operation,
             dialect=route.dialect,
             request=asked,
-            deadline_at=self.gate.deadlines.now + self.limits.longest_request_s,
+            deadline_at=gate.deadlines.now + self.limits.longest_request_s,
             record=record,
         )
-        await exchange.run(self.gate, call, reply)
 
     async def _look_up(self, route: Route, caller: Caller) -> bytes:
         snapshot = self.gate.snapshot
@@ -178,8 +195,8 @@ class Door:
         return listing.record_body(found)
 
     def _probe(self, route: Route, request: IncomingRequest, reply: Reply) -> None:
-        if request.method not in (b"GET", b"HEAD"):
-            _refuse_method(request.method.decode("ascii"), route, reply)
+        if request.head.method not in (b"GET", b"HEAD"):
+            _refuse_method(request.head.method.decode("ascii"), route, reply)
             return
         status, body, lines = self.probes.answer(route.operation, request.client_address)
         reply.send(status, body, lines)

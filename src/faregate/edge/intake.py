@@ -1,10 +1,14 @@
-"""What comes in with a request besides its body: the credential, and what the headers ask of the gateway."""
+"""What comes in with a request besides its body: what its head asks of the gateway."""
 
 import re
 import urllib.parse
+from collections.abc import Callable
 
-from ..core.errors import InvalidKey, MalformedRequest
-from ..wire.exchange import IncomingRequest
+import msgspec
+
+from ..core.errors import CallerError, InvalidKey, MalformedRequest
+from ..wire.heads import RequestHead
+from .routes import PROBES, Route, Routes
 
 KEY_BYTES_MAX = 512
 _CLIENT_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
@@ -12,43 +16,65 @@ _KEY_PARAMETERS = frozenset({"key", "api_key", "api-key", "apikey", "access_toke
 _IN_QUERY = "API keys are not accepted in the URL. Send yours in the Authorization header."
 
 
-def credential(request: IncomingRequest) -> bytes:
-    """The key that a request presents. InvalidKey where it has none, or has it in the URL (security.md S4)."""
-    if request.query and _KEY_PARAMETERS.intersection(query_of(request)):
-        raise InvalidKey(_IN_QUERY)
-    headers = request.headers
+class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a head says to the gateway. Many requests have the same head: it is read once and stays with it.
+
+    `credential` is the key presented, `digest` its keyed hash; `problem` is what is wrong with how it came. `origin` is
+    that of a browser, `client_request_id` the client's own id where it is fit to be kept (security.md S15).
+    """
+
+    method: str
+    probe: Route | None
+    route: Route | None
+    credential: bytes
+    digest: bytes
+    problem: tuple[type[CallerError], str] | None
+    client_request_id: str | None
+    origin: bytes | None
+    is_preflight: bool
+    is_encoded: bool
+
+
+def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes]) -> HeadFacts:
+    """The facts of a head; `digest` is the keyed hash of keys. Never raises."""
+    headers = head.headers
+    credential, problem = _credential(head)
+    client_id = headers.get(b"x-request-id") or headers.get(b"x-client-request-id")
+    return HeadFacts(
+        method=head.method.decode("ascii"),
+        probe=PROBES.get(head.path),
+        route=routes.match(head.path),
+        credential=credential,
+        digest=digest(credential),
+        problem=problem,
+        client_request_id=client_id.decode("ascii") if client_id and _CLIENT_REQUEST_ID.match(client_id) else None,
+        origin=headers.get(b"origin"),
+        is_preflight=head.method == b"OPTIONS" and b"access-control-request-method" in headers,
+        is_encoded=headers.get(b"content-encoding", b"").lower() not in (b"", b"identity"),
+    )
+
+
+def _credential(head: RequestHead) -> tuple[bytes, tuple[type[CallerError], str] | None]:
+    """The key that a head presents, empty where it has none, and what is wrong with it; one in the URL is refused
+    (security.md S4)."""
+    if head.query:
+        try:
+            in_query = _KEY_PARAMETERS.intersection(query_of(head))
+        except ValueError:
+            return b"", (MalformedRequest, "The query has too many parameters.")
+        if in_query:
+            return b"", (InvalidKey, _IN_QUERY)
+    headers = head.headers
     value = headers.get(b"authorization")
-    if value is not None:
-        scheme, _, token = value.partition(b" ")
-        if scheme.lower() != b"bearer":
-            raise InvalidKey
-        value = token.strip()
+    if value is None:
+        value = headers.get(b"x-api-key") or headers.get(b"x-goog-api-key") or b""
     else:
-        value = headers.get(b"x-api-key") or headers.get(b"x-goog-api-key")
-    if not value or len(value) > KEY_BYTES_MAX:
-        raise InvalidKey
-    return value
+        scheme, _, token = value.partition(b" ")
+        value = token.strip() if scheme.lower() == b"bearer" else b""
+    return value if len(value) <= KEY_BYTES_MAX else b"", None
 
 
-def query_of(request: IncomingRequest) -> dict[str, str]:
-    """The query's parameters; of one that comes twice the last. MalformedRequest for too many of them."""
-    try:
-        pairs = urllib.parse.parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
-    except ValueError:
-        raise MalformedRequest("The query has too many parameters.") from None
-    return dict(pairs)
-
-
-def client_request_id(request: IncomingRequest) -> str | None:
-    """The client's own id for its request, where it is fit to be kept (security.md S15)."""
-    value = request.headers.get(b"x-request-id") or request.headers.get(b"x-client-request-id")
-    return value.decode("ascii") if value is not None and _CLIENT_REQUEST_ID.match(value) else None
-
-
-def check_body_headers(request: IncomingRequest) -> None:
-    """A body that we could not read is refused before it is. Raises MalformedRequest with kind 415."""
-    coding = request.headers.get(b"content-encoding")
-    if coding is not None and coding.lower() not in (b"identity", b""):
-        raise MalformedRequest(
-            "Encoded request bodies are not accepted; send the body plain.", kind="unsupported_media_type"
-        )
+def query_of(head: RequestHead) -> dict[str, str]:
+    """The query's parameters; of one that comes twice the last. ValueError for too many of them."""
+    text = head.query.decode("latin-1")
+    return dict(urllib.parse.parse_qsl(text, keep_blank_values=True, max_num_fields=100))

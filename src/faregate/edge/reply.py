@@ -2,6 +2,8 @@
 
 import time
 
+import msgspec
+
 from ..core.call import UsageRecord
 from ..core.errors import CallError
 from ..dialects import Dialect
@@ -18,44 +20,21 @@ _EVENT_STREAM = (
 _KEEP_ALIVE = comment(b"keep-alive")
 
 
-class Reply:
+class Reply(msgspec.Struct, eq=False):
     """One answer. For a stream it is watched by the deadlines: after a silence of `comment_s` seconds the head leaves
     if it has not, and a comment keeps the connection from looking dead."""
 
-    __slots__ = (
-        "_bytes_seen",
-        "_comment_s",
-        "_deadlines",
-        "_extra",
-        "_house",
-        "_quiet_since",
-        "_record",
-        "_response",
-        "_started_at",
-        "dialect",
-        "due_at",
-    )
-
-    def __init__(
-        self,
-        house: House,
-        response: OutgoingResponse,
-        record: UsageRecord,
-        dialect: Dialect,
-        deadlines: Deadlines,
-        comment_s: float,
-    ) -> None:
-        self._house = house
-        self._response = response
-        self._record = record
-        self.dialect = dialect
-        self._deadlines = deadlines
-        self._comment_s = comment_s
-        self._started_at = time.perf_counter()
-        self._extra = b""
-        self._bytes_seen = 0
-        self._quiet_since = 0.0
-        self.due_at = NEVER
+    _house: House
+    _response: OutgoingResponse
+    _record: UsageRecord
+    dialect: Dialect
+    _deadlines: Deadlines
+    _comment_s: float
+    _started_at: float = msgspec.field(default_factory=time.perf_counter)
+    _extra: bytes = b""
+    _bytes_seen: int = 0
+    _quiet_since: float = 0.0
+    due_at: float = NEVER
 
     def add_headers(self, lines: bytes) -> None:
         """Header lines that this answer has besides the house's."""
@@ -69,9 +48,8 @@ class Reply:
         """A whole answer."""
         record = self._record
         record.status = status
-        record.first_byte_ms = self._elapsed_ms()
-        head = lines + self._house.head(record, record.first_byte_ms) + self._extra
-        self._response.send(status, head, body)
+        record.first_byte_ms = elapsed_ms = self._elapsed_ms()
+        self._response.send(status, lines + self._house.head(record, elapsed_ms) + self._extra, body)
 
     async def relay(self, answer: WholeAnswer | StreamAnswer) -> None:
         """The answer of a call; returns when it is written."""

@@ -5,20 +5,22 @@ from typing import NamedTuple
 
 
 class Route(NamedTuple):
-    """What a path means. `argument` is the decoded rest of a path that names one thing."""
+    """What a path means. `argument` is the decoded rest of a path that names one thing; `is_call` tells whether a
+    provider is asked."""
 
     operation: str
     dialect: str
     methods: tuple[str, ...]
     argument: str = ""
+    is_call: bool = False
 
 
 _POST = ("POST", "OPTIONS")
 _GET = ("GET", "HEAD", "OPTIONS")
 
 _EXACT = {
-    b"/chat/completions": Route("chat", "openai_chat", _POST),
-    b"/completions": Route("completions", "openai_completions", _POST),
+    b"/chat/completions": Route("chat", "openai_chat", _POST, is_call=True),
+    b"/completions": Route("completions", "openai_completions", _POST, is_call=True),
     b"/models": Route("models", "openai_chat", _GET),
 }
 _UNDER = (

@@ -1,4 +1,5 @@
-"""Who calls, and may they: identify() turns a credential into a Caller, allow() a model's name into a model."""
+"""Who calls, and may they: Callers turns a credential into a Caller, check() asks whether it may call, allow() which
+model."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -26,31 +27,22 @@ class Callers:
         self._unknown: dict[bytes, float] = {}
         self._generation = 0
 
-    def cached(self, presented: bytes) -> Caller | None:
-        """The caller of a key that was proven a moment ago; costs one hash, no wait."""
-        found = self._known.get(key_digest(self._pepper, presented))
+    def digest(self, presented: bytes) -> bytes:
+        """The keyed hash of a presented key, by which it is known."""
+        return key_digest(self._pepper, presented)
+
+    def cached(self, digest: bytes) -> Caller | None:
+        """The caller of a key that was proven a moment ago."""
+        found = self._known.get(digest)
         if found is None or found[1] < time.monotonic():
             return None
         return found[0]
 
-    async def identify(self, presented: bytes, client_address: str) -> Caller:
+    async def prove(self, presented: bytes, digest: bytes) -> Caller:
         """The caller behind `presented`. InvalidKey, the same for whatever is wrong with it."""
-        caller = self.cached(presented)
-        if caller is None:
-            caller = await self._look_up(presented)
-        if caller.expires_at is not None and caller.expires_at <= time.time():
-            raise InvalidKey
-        if caller.allowed_networks and not caller.may_call_from(client_address):
-            raise NotPermitted("This key may not be used from this address.", kind="address_not_allowed")
-        if caller.disabled:
-            raise NotPermitted("API access is disabled for this account.", kind="account_disabled")
-        return caller
-
-    async def _look_up(self, presented: bytes) -> Caller:
         key_id = key_id_of(presented, self._prefix)
         if key_id is None:
             raise InvalidKey
-        digest = key_digest(self._pepper, presented)
         now = time.monotonic()
         if self._unknown.get(digest, 0.0) > now:
             raise InvalidKey
@@ -73,6 +65,16 @@ class Callers:
         self._generation += 1
         self._known.clear()
         self._unknown.clear()
+
+
+def check(caller: Caller, client_address: str) -> None:
+    """Whether a proven caller may call at all, now and from there. InvalidKey, NotPermitted."""
+    if caller.expires_at is not None and caller.expires_at <= time.time():
+        raise InvalidKey
+    if caller.allowed_networks and not caller.may_call_from(client_address):
+        raise NotPermitted("This key may not be used from this address.", kind="address_not_allowed")
+    if caller.disabled:
+        raise NotPermitted("API access is disabled for this account.", kind="account_disabled")
 
 
 def allow(call: Call, snapshot: Snapshot) -> Model:

@@ -16,7 +16,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     model = admission.allow(call, snapshot)
     call.record.model = model.id
     targets = routing.choose(model, snapshot)
-    answer = await relay.open(gate, targets, call, reply)  # may fail over; not after this line
+    answer = await relay.open(gate, targets, call)  # may fail over; not after this line
     call.request.forget_members()
     try:
         await reply.relay(answer)  # bytes pass by callback: upstream, transform, socket

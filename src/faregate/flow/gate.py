@@ -24,7 +24,8 @@ class FlowLimits:
 
 @dataclass(slots=True, kw_only=True)
 class Gate:
-    """Built once by app.py. `snapshot` is replaced whole when what is served changes."""
+    """Built once by app.py. `snapshot` is replaced whole when what is served changes. `heads` keeps the heads of
+    requests to providers, lengths left out, by provider, operation and whether the answer is a stream."""
 
     client: Client
     deadlines: Deadlines
@@ -33,3 +34,4 @@ class Gate:
     dialects: Mapping[str, Dialect]
     redact: Redactor
     limits: FlowLimits = field(default_factory=FlowLimits)
+    heads: dict[tuple[str, str, bool], bytes] = field(default_factory=dict)

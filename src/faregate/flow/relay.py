@@ -10,6 +10,8 @@ socket. The coroutine wakes for the end.
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from ..core.call import Call
 from ..core.catalog import Target
 from ..core.errors import (
@@ -22,7 +24,8 @@ from ..core.errors import (
 )
 from ..dialects import Dialect, StreamTransform
 from ..providers import Provider
-from ..wire.client import Timeouts
+from ..wire.client import Exchange, Timeouts
+from ..wire.deadlines import NEVER
 from ..wire.incoming import IncomingResponse
 from ..wire.messages import BadMessage, TimedOut, WireError
 from ..wire.strand import Signal
@@ -45,13 +48,10 @@ class Reply(Protocol):
         ...
 
 
-class WholeAnswer:
+class WholeAnswer(msgspec.Struct):
     """An answer that is complete."""
 
-    __slots__ = ("body",)
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
+    body: bytes
 
     def close(self) -> None:
         """Nothing is open."""
@@ -164,20 +164,36 @@ class StreamAnswer:
         self._call.record.usage = meter.usage_of_stream(self._call.request, self._observed)
 
 
-async def open(gate: Gate, targets: tuple[Target, ...], call: Call, reply: Reply) -> WholeAnswer | StreamAnswer:
+async def open(gate: Gate, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:
     """The answer of the first target that gives one. Raises the last target's CallError where none does."""
     failures: list[UpstreamError] = []
     record = call.record
+    dialect = gate.dialects[call.dialect]
     for target in targets[: gate.limits.attempts_max]:
         record.attempts += 1
         record.provider = target.provider
         record.upstream_model = target.upstream_model
         record.region = target.region
         record.replica = target.replica
+        provider = gate.providers[target.provider]
         try:
-            return await _attempt(gate, gate.providers[target.provider], target, call)
-        except UpstreamError as error:
-            failures.append(error)
+            response = await _send(gate, provider, target, dialect, call)
+            record.upstream_request_id = _request_id(response)
+            if response.status != 200:
+                raise await _refusal(gate, dialect, response)
+            if call.request.stream:
+                return await _stream(provider, dialect, call, response)
+            raw = response.take(gate.limits.answer_bytes_max)
+            if raw is None:
+                raw = await response.read(gate.limits.answer_bytes_max)
+            return _whole(provider, dialect, call, raw)
+        except WireError as error:
+            failure = call_error(error)
+            if not isinstance(failure, UpstreamError):
+                raise failure from None
+            failures.append(failure)
+        except UpstreamError as failure:
+            failures.append(failure)
     raise _verdict(failures)
 
 
@@ -189,45 +205,37 @@ def _verdict(failures: list[UpstreamError]) -> UpstreamError:
     return min(failures, key=lambda failure: failure.retry_after_s or 0.0)
 
 
-async def _attempt(gate: Gate, provider: Provider, target: Target, call: Call) -> WholeAnswer | StreamAnswer:
-    dialect = gate.dialects[call.dialect]
+def _send(gate: Gate, provider: Provider, target: Target, dialect: Dialect, call: Call) -> Exchange:
+    """Send the call to a target; awaited, the Exchange gives the answer's head."""
     request = call.request
     body = dialect.render_request(request, target.upstream_model, stream_usage=provider.stream_usage)
     limits = gate.limits
     timeouts = Timeouts(
-        connect_s=limits.connect_timeout_s,
-        first_byte_s=limits.first_byte_timeout_s if request.stream else float("inf"),
-        idle_s=limits.idle_timeout_s,
-        deadline_at=call.deadline_at,
+        limits.connect_timeout_s,
+        limits.first_byte_timeout_s if request.stream else NEVER,
+        limits.idle_timeout_s,
+        call.deadline_at,
     )
-    try:
-        response = await gate.client.send(provider.origin, _head(provider, call, len(body)), body, timeouts)
-        call.record.upstream_request_id = _request_id(response)
-        if response.status != 200:
-            raise await _refusal(gate, dialect, response)
-        if not request.stream:
-            return await _whole(gate, provider, dialect, call, response)
-        return await _stream(provider, dialect, call, response)
-    except WireError as error:
-        raise call_error(error) from None
+    head = b"%bcontent-length: %d\r\n\r\n" % (_head(gate, provider, call), len(body))
+    return gate.client.send(provider.origin, head, body, timeouts)
 
 
-def _head(provider: Provider, call: Call, body_bytes: int) -> bytes:
-    """The request's head. Its fields but the length are the same for every call of an operation (S13)."""
-    path = provider.path + PATHS[call.operation]
-    accept = b"text/event-stream" if call.request.stream else b"application/json"
-    return b"POST %b HTTP/1.1\r\n%baccept: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (
-        path.encode(),
-        provider.fields,
-        accept,
-        body_bytes,
-    )
+def _head(gate: Gate, provider: Provider, call: Call) -> bytes:
+    """The request's head but for its length: the same for every call of an operation (S13), so it is kept."""
+    key = (provider.name, call.operation, call.request.stream)
+    head = gate.heads.get(key)
+    if head is None:
+        path = provider.path + PATHS[call.operation]
+        accept = b"text/event-stream" if call.request.stream else b"application/json"
+        head = gate.heads[key] = b"POST %b HTTP/1.1\r\n%baccept: %b\r\ncontent-type: application/json\r\n" % (
+            path.encode(),
+            provider.fields,
+            accept,
+        )
+    return head
 
 
-async def _whole(
-    gate: Gate, provider: Provider, dialect: Dialect, call: Call, response: IncomingResponse
-) -> WholeAnswer:
-    raw = await response.read(gate.limits.answer_bytes_max)
+def _whole(provider: Provider, dialect: Dialect, call: Call, raw: bytes) -> WholeAnswer:
     result = dialect.parse_result(raw, call.request, exact=provider.exact)
     call.record.usage = meter.usage_of_result(call.request, result.usage, len(raw))
     return WholeAnswer(result.body)

@@ -197,12 +197,12 @@ class ResponseHead(msgspec.Struct):
     _lowered: bytes
 
     def field(self, name: bytes) -> bytes | None:
-        """The value of the field `name` (in lower case), of several the first; None where there is none."""
+        """The value of the field `name` (in lower case), of several the last; None where there is none."""
         return self.value(b"\r\n%b:" % name)
 
     def value(self, mark: bytes) -> bytes | None:
         """As `field`, with the name as CRLF, name, colon."""
-        at = self._lowered.find(mark)
+        at = self._lowered.rfind(mark)
         if at < 0:
             return None
         raw = self._raw

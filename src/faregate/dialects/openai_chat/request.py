@@ -5,8 +5,7 @@ S12). Everything else is the provider's to judge, unknown members included.
 """
 
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,7 +17,6 @@ TOOLS_MAX = 1_024
 CHOICES_MAX = 128
 MEMBERS_MAX = 1_000
 
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2})"
 )
@@ -28,13 +26,18 @@ _STRING, _LIST, _NULL, _OBJECT = b'"'[0], b"["[0], b"n"[0], b"{"[0]
 Members = dict[str, msgspec.Raw]
 
 
-class _Message(msgspec.Struct):
-    role: str
-    content: msgspec.Raw = msgspec.Raw(b"null")
+_Number = Annotated[float, msgspec.Meta(ge=-2, le=2)]
+_Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+_Choices = Annotated[int, msgspec.Meta(ge=1, le=CHOICES_MAX)]
 
 
 class _Typed(msgspec.Struct):
     type: str
+
+
+class _Message(msgspec.Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class StreamOptions(msgspec.Struct):
@@ -43,11 +46,35 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
+class Common(msgspec.Struct):
+    """The members that chat and legacy completions share, of those that are checked."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: _Choices | None = None
+    best_of: _Choices | None = None
+    max_tokens: _Tokens | None = None
+    max_completion_tokens: _Tokens | None = None
+    stop: str | Annotated[list[str], msgspec.Meta(max_length=4)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    presence_penalty: _Number | None = None
+    frequency_penalty: _Number | None = None
+    tools: Annotated[list[_Typed], msgspec.Meta(max_length=TOOLS_MAX)] | None = None
+
+
+class _Chat(Common, kw_only=True):
+    messages: Annotated[list[_Message], msgspec.Meta(min_length=1, max_length=MESSAGES_MAX)]
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
+
+
 _members_decoder = msgspec.json.Decoder(Members)
-_messages_decoder = msgspec.json.Decoder(list[_Message])
+_chat_decoder = msgspec.json.Decoder(_Chat)
 _typed_list_decoder = msgspec.json.Decoder(list[_Typed])
-_options_decoder = msgspec.json.Decoder(StreamOptions | None)
-_PATH = re.compile(r" - at `\$(.*)`$")
+_AT = re.compile(r" - at `\$\.?(.*)`$")
+_MISSING = re.compile(r"Object missing required field `(.*)`")
 
 
 def decode_members(body: bytes) -> Members:
@@ -76,19 +103,8 @@ def decode_members(body: bytes) -> Members:
 def parse_request(body: bytes) -> ChatRequest:
     """A body of POST /v1/chat/completions. MalformedRequest names the parameter at fault."""
     members = decode_members(body)
-    request = read_common(members)
-    raw = members.get("messages")
-    if raw is None:
-        raise MalformedRequest("Missing required parameter: 'messages'.", param="messages")
-    messages = decode(_messages_decoder, raw, "messages")
-    if not messages:
-        raise MalformedRequest("'messages' must not be empty.", param="messages")
-    if len(messages) > MESSAGES_MAX:
-        raise MalformedRequest(f"'messages' may hold at most {MESSAGES_MAX}.", param="messages")
-    for index, message in enumerate(messages):
-        if message.role not in _ROLES:
-            param = f"messages[{index}].role"
-            raise MalformedRequest(f"Unknown role in '{param}'.", param=param)
+    chat = decode(_chat_decoder, body)
+    for index, message in enumerate(chat.messages):
         content = message.content
         first = memoryview(content)[0]
         if first == _LIST:
@@ -96,129 +112,42 @@ def parse_request(body: bytes) -> ChatRequest:
         elif first not in (_STRING, _NULL):
             param = f"messages[{index}].content"
             raise MalformedRequest(f"'{param}' must be a string or a list of parts.", param=param)
-    request.prompt_bytes = len(memoryview(raw))
-    return request
+    if chat.top_logprobs is not None and not chat.logprobs:
+        raise MalformedRequest("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
+    return request_of(chat, members, len(memoryview(members["messages"])))
 
 
-def read_common(members: Members) -> ChatRequest:
-    """The fields that chat and legacy completions share, checked."""
-    raw = members.get("model")
-    if raw is None:
-        raise MalformedRequest("Missing required parameter: 'model'.", param="model")
-    model = decode(_string_decoder, raw, "model")
-    request = ChatRequest(model=model, members=members)
-    for name, value in members.items():
-        check = _CHECKS.get(name)
-        if check is not None and memoryview(value)[0] != _NULL:
-            check(value, request)
-    if "top_logprobs" in members and "messages" in members:
-        _top_logprobs_need_logprobs(members)
-    return request
+def request_of(common: Common, members: Members, prompt_bytes: int) -> ChatRequest:
+    """What is decided on, of a body whose members have been checked."""
+    options = common.stream_options
+    return ChatRequest(
+        model=common.model,
+        members=members,
+        stream=common.stream is True,
+        include_usage=options is not None and options.include_usage is True,
+        choices=max(common.n or 1, common.best_of or 1),
+        output_tokens_max=common.max_completion_tokens or common.max_tokens,  # the former wins where both are given
+        has_tools=bool(common.tools),
+        prompt_bytes=prompt_bytes,
+    )
 
 
-def decode(decoder: "msgspec.json.Decoder[Any]", raw: msgspec.Raw, param: str) -> Any:
-    """`raw` decoded; MalformedRequest with the path of what does not fit, starting at `param`."""
+def decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes | msgspec.Raw, within: str = "") -> Any:
+    """`raw` decoded. MalformedRequest with the path of what does not fit, which begins with `within`."""
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        text = str(error)
-        path = _PATH.search(text)
-        where = param + (path.group(1) if path else "")
-        reason = _PATH.sub("", text)
-        raise MalformedRequest(f"Invalid value for '{where}': {reason}.", param=where) from None
+        reason = str(error)
+        found = _AT.search(reason)
+        param = within + (found[1] if found else "")
+        reason = _AT.sub("", reason)
+        missing = _MISSING.fullmatch(reason)
+        if missing is not None:
+            param = f"{param}.{missing[1]}".lstrip(".")
+            raise MalformedRequest(f"Missing required parameter: '{param}'.", param=param) from None
+        raise MalformedRequest(f"Invalid value for '{param}': {reason}.", param=param) from None
     except (msgspec.DecodeError, RecursionError):
-        raise MalformedRequest(f"Invalid value for '{param}'.", param=param) from None
-
-
-_string_decoder = msgspec.json.Decoder(str)
-_bool_decoder = msgspec.json.Decoder(bool)
-_int_decoder = msgspec.json.Decoder(int)
-_number_decoder = msgspec.json.Decoder(float)
-_stop_decoder = msgspec.json.Decoder(str | list[str])
-
-
-def _stream(raw: msgspec.Raw, request: ChatRequest) -> None:
-    request.stream = decode(_bool_decoder, raw, "stream")
-
-
-def _stream_options(raw: msgspec.Raw, request: ChatRequest) -> None:
-    options = decode(_options_decoder, raw, "stream_options")
-    request.include_usage = bool(options.include_usage)
-
-
-def _choices(raw: msgspec.Raw, request: ChatRequest) -> None:
-    request.choices = _whole(raw, "n", 1, CHOICES_MAX)
-
-
-def _best_of(raw: msgspec.Raw, request: ChatRequest) -> None:
-    request.choices = max(request.choices, _whole(raw, "best_of", 1, CHOICES_MAX))
-
-
-def _max_tokens(raw: msgspec.Raw, request: ChatRequest) -> None:
-    limit = _whole(raw, "max_tokens", 1, 2**31)
-    if request.output_tokens_max is None:  # max_completion_tokens wins where both are given
-        request.output_tokens_max = limit
-
-
-def _max_completion_tokens(raw: msgspec.Raw, request: ChatRequest) -> None:
-    request.output_tokens_max = _whole(raw, "max_completion_tokens", 1, 2**31)
-
-
-def _tools(raw: msgspec.Raw, request: ChatRequest) -> None:
-    tools = decode(_typed_list_decoder, raw, "tools")
-    if len(tools) > TOOLS_MAX:
-        raise MalformedRequest(f"'tools' may hold at most {TOOLS_MAX}.", param="tools")
-    request.has_tools = bool(tools)
-
-
-def _stop(raw: msgspec.Raw, _request: ChatRequest) -> None:
-    stop = decode(_stop_decoder, raw, "stop")
-    if isinstance(stop, list) and len(stop) > 4:
-        raise MalformedRequest("'stop' may hold at most 4 sequences.", param="stop")
-
-
-def _number(name: str, lowest: float, highest: float) -> Callable[[msgspec.Raw, ChatRequest], None]:
-    def check(raw: msgspec.Raw, _request: ChatRequest) -> None:
-        value = decode(_number_decoder, raw, name)
-        if not lowest <= value <= highest:
-            raise MalformedRequest(f"'{name}' must be between {lowest:g} and {highest:g}.", param=name)
-
-    return check
-
-
-def _top_logprobs(raw: msgspec.Raw, _request: ChatRequest) -> None:
-    _whole(raw, "top_logprobs", 0, 20)
-
-
-def _top_logprobs_need_logprobs(members: Members) -> None:
-    if memoryview(members["top_logprobs"])[0] == _NULL:
-        return
-    if bytes(members.get("logprobs", b"")) != b"true":
-        raise MalformedRequest("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
-
-
-def _whole(raw: msgspec.Raw, name: str, lowest: int, highest: int) -> int:
-    value = decode(_int_decoder, raw, name)
-    if not lowest <= value <= highest:
-        raise MalformedRequest(f"'{name}' must be between {lowest} and {highest}.", param=name)
-    return value
-
-
-_CHECKS: dict[str, Callable[[msgspec.Raw, ChatRequest], None]] = {
-    "stream": _stream,
-    "stream_options": _stream_options,
-    "n": _choices,
-    "best_of": _best_of,
-    "max_tokens": _max_tokens,
-    "max_completion_tokens": _max_completion_tokens,
-    "tools": _tools,
-    "stop": _stop,
-    "temperature": _number("temperature", 0, 2),
-    "top_p": _number("top_p", 0, 1),
-    "presence_penalty": _number("presence_penalty", -2, 2),
-    "frequency_penalty": _number("frequency_penalty", -2, 2),
-    "top_logprobs": _top_logprobs,
-}
+        raise MalformedRequest(f"Invalid value for '{within}'.", param=within or None) from None
 
 
 def _has_lone_surrogate(body: bytes) -> bool:

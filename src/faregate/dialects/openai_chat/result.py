@@ -3,16 +3,25 @@
 import msgspec
 
 from ...core.chat import ChatRequest
+from ...core.usage import Usage
 from ...wire.messages import BadMessage
 from .. import Result
 from .exact import is_form_of, replace_member
 from .repair import repair_result
-from .usage import read_usage, usage_of
+from .usage import PlainUsage, usage_of, usage_of_plain
 
 _ABSENT = msgspec.Raw(b"null")
 
 
 class _Answer(msgspec.Struct):
+    choices: msgspec.Raw
+    model: str | None = None
+    usage: PlainUsage | None = None
+
+
+class _OddAnswer(msgspec.Struct):
+    """An answer whose usage is not what it should be."""
+
     choices: msgspec.Raw
     model: str | None = None
     usage: msgspec.Raw = _ABSENT
@@ -21,6 +30,7 @@ class _Answer(msgspec.Struct):
 _LIST = b"["[0]
 _CHOICES_BYTES_MIN = len(b'[{"index":0}]')
 _answer_decoder = msgspec.json.Decoder(_Answer)
+_odd_answer_decoder = msgspec.json.Decoder(_OddAnswer)
 
 
 def parse_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
@@ -30,6 +40,9 @@ def parse_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
         return Result(msgspec.json.encode(repaired), usage_of(repaired.get("usage")), repaired.get("model"), True)
     try:
         answer = _answer_decoder.decode(body)
+        usage = None if answer.usage is None else usage_of_plain(answer.usage)
+    except msgspec.ValidationError:
+        answer, usage = _odd_answer(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadMessage("the answer is not the JSON it should be") from None
     choices = memoryview(answer.choices)
@@ -37,4 +50,12 @@ def parse_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
         raise BadMessage("the answer holds no choices")
     if answer.model is not None and not is_form_of(answer.model, request.model):
         body = replace_member(body, b"model", msgspec.json.encode(request.model))
-    return Result(body, read_usage(answer.usage), answer.model, True)
+    return Result(body, usage, answer.model, True)
+
+
+def _odd_answer(body: bytes) -> tuple[_OddAnswer, Usage | None]:
+    try:
+        answer = _odd_answer_decoder.decode(body)
+        return answer, usage_of(msgspec.json.decode(answer.usage))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadMessage("the answer is not the JSON it should be") from None

@@ -13,7 +13,7 @@ class _Details(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
-class _Plain(msgspec.Struct):
+class PlainUsage(msgspec.Struct):
     """A usage object whose figures are what they should be: read without a dictionary."""
 
     prompt_tokens: int
@@ -24,15 +24,19 @@ class _Plain(msgspec.Struct):
 
 
 _NO_DETAILS = _Details()
-_plain_decoder = msgspec.json.Decoder(_Plain)
+_plain_decoder = msgspec.json.Decoder(PlainUsage)
 
 
 def read_usage(raw: msgspec.Raw) -> Usage | None:
     """The Usage that an undecoded `usage` member states; as usage_of, faster for what is in order."""
     try:
-        plain = _plain_decoder.decode(raw)
+        return usage_of_plain(_plain_decoder.decode(raw))
     except msgspec.ValidationError:
         return usage_of(msgspec.json.decode(raw))
+
+
+def usage_of_plain(plain: PlainUsage) -> Usage:
+    """The Usage that a decoded `usage` member states."""
     prompt_details = plain.prompt_tokens_details or _NO_DETAILS
     cache_read = prompt_details.cached_tokens
     if cache_read is None:
@@ -42,7 +46,9 @@ def read_usage(raw: msgspec.Raw) -> Usage | None:
     fresh = plain.prompt_tokens - cache_read - cache_write
     output = plain.completion_tokens - reasoning
     if min(fresh, cache_read, cache_write, output, reasoning) < 0 or max(fresh, output) > _TOKENS_MAX:
-        return usage_of(msgspec.json.decode(raw))
+        usage = usage_of(msgspec.to_builtins(plain))
+        assert usage is not None
+        return usage
     return Usage(
         input=fresh,
         cache_read=cache_read,
