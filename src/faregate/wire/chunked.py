@@ -11,28 +11,35 @@ _TRAILER_BYTES_MAX = 16 * 1024
 
 
 class Chunks:
-    """One chunked body. After `feed`, `ended` tells whether it is complete, `broken` what is wrong with it.
+    """One chunked body. After `feed`, `settled` tells that no more will be read: then it has `ended`, or is `broken`.
 
     What is read does not depend on how the bytes were split.
     """
 
-    __slots__ = ("_left", "_line", "_trailer_bytes", "broken", "ended", "rest")
+    __slots__ = ("_left", "_line", "_trailer_bytes", "broken", "ended", "rest", "settled")
 
     def __init__(self) -> None:
         self._left = 0  # of the chunk at hand, with the CRLF behind it
         self._line = b""  # a size or trailer line as far as it has come
         self._trailer_bytes = -1  # below 0: the trailer has not begun
+        self.settled = False
         self.ended = False
         self.broken: str | None = None
         self.rest = b""  # behind the end
 
     def feed(self, data: bytes) -> bytes:
         """The bytes of the body in `data`, up to the end or to what is broken."""
+        size = len(data)
+        left = self._left
+        if not left and not self._line and self._trailer_bytes < 0:
+            end = data.find(_CRLF)  # one chunk and nothing else, as streams come
+            known = _SIZE(data, 0, end) if end > 0 else None
+            if known is not None and size == end + 4 + int(known[1], 16) > end + 4 and data.endswith(_CRLF):
+                return data[end + 2 : -2]
         if self._line:
             data = self._line + data
             self._line = b""
-        size = len(data)
-        left = self._left
+            size = len(data)
         pieces = []
         at = 0
         while at < size:
@@ -43,10 +50,10 @@ class Chunks:
                 if stop > size:
                     left = stop - size  # at most 2 of which are the CRLF
                     if left < 2 and data[-1] != 13:
-                        self.broken = "a chunk is longer than it says"
+                        self._break("a chunk is longer than it says")
                     break
                 if data[stop - min(left, 2) : stop] != _CRLF[-min(left, 2) :]:
-                    self.broken = "a chunk is longer than it says"
+                    self._break("a chunk is longer than it says")
                     break
                 left = 0
                 at = stop
@@ -54,12 +61,12 @@ class Chunks:
             end = data.find(_CRLF, at)
             if end < 0 or self._trailer_bytes >= 0:
                 at = self._read_line(data, at, end)
-                if self.ended or self.broken is not None:
+                if self.settled:
                     break
                 continue
             known = _SIZE(data, at, end)
             if known is None or end - at > _SIZE_LINE_BYTES_MAX:
-                self.broken = "a chunk has no size"
+                self._break("a chunk has no size")
                 break
             at = end + 2
             left = int(known[1], 16)
@@ -76,12 +83,16 @@ class Chunks:
             self._line = data[at:]
             bytes_max = _SIZE_LINE_BYTES_MAX if self._trailer_bytes < 0 else _TRAILER_BYTES_MAX
             if len(self._line) > bytes_max + 1:  # its CR may be there already
-                self.broken = "a line without an end"
+                self._break("a line without an end")
             return len(data)
         self._trailer_bytes += end - at
         if end == at:
-            self.ended = True
+            self.ended = self.settled = True
             self.rest = data[end + 2 :]
         elif self._trailer_bytes > _TRAILER_BYTES_MAX or _TRAILER(data, at, end) is None:
-            self.broken = "a malformed trailer"
+            self._break("a malformed trailer")
         return end + 2
+
+    def _break(self, reason: str) -> None:
+        self.broken = reason
+        self.settled = True

@@ -26,6 +26,7 @@ class ServerConnection(asyncio.Protocol):
     __slots__ = (
         "_behind_bytes",
         "_known",
+        "_outbox",
         "_proxy_bytes",
         "_reader",
         "_reading_paused",
@@ -45,6 +46,7 @@ class ServerConnection(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self._outbox = server.outbox
         self._reader = RequestReader(functools.partial(IncomingRequest, self), server.heads)
         self._transport: asyncio.Transport | None = None
         self._request: IncomingRequest | None = None  # the request being answered
@@ -358,7 +360,7 @@ class ServerConnection(asyncio.Protocol):
         self.due_at = self.server.deadlines.now + self.server.limits.linger_timeout_s
         transport = self._transport
         if transport is not None and transport.can_write_eof():
-            self.server.outbox.flush()
+            self._outbox.flush()
             transport.write_eof()
 
     def _close(self) -> None:
@@ -366,7 +368,7 @@ class ServerConnection(asyncio.Protocol):
         self._state = "linger"
         self.due_at = self.server.deadlines.now + self.server.limits.write_timeout_s
         if self._transport is not None:
-            self.server.outbox.flush()
+            self._outbox.flush()
             self._transport.close()
 
     def drain(self) -> None:
@@ -377,7 +379,7 @@ class ServerConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once, whatever is under way."""
         if self._transport is not None:
-            self.server.outbox.flush()
+            self._outbox.flush()
             self._transport.abort()
 
     def cancel_turn(self, response: OutgoingResponse, error: Exception) -> None:
@@ -389,7 +391,7 @@ class ServerConnection(asyncio.Protocol):
         """Bytes to the socket, at the end of this turn of the loop; nothing once it is closing."""
         transport = self._transport
         if transport is not None:
-            self.server.outbox.put(transport, data)
+            self._outbox.put(transport, data)
 
     def authenticated(self) -> None:
         """The client has shown a valid key."""

@@ -131,7 +131,7 @@ class OutgoingResponse(msgspec.Struct, eq=False):
             return
         self.bytes_out += len(data)
         if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
+            data = chunk(data)
         if self._head:
             data = self._head if self._headless else self._head + data
             self._head = b""

@@ -15,6 +15,9 @@ CRLF = b"\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_SIZE_LINES_MAX = 1024
+_SIZE_LINES = tuple(b"%x\r\n" % size for size in range(_SIZE_LINES_MAX))  # of the chunks that streams are made of
+
 BODILESS_STATUSES = frozenset({204, 304})
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
@@ -57,4 +60,5 @@ def header_lines(headers: Iterable[tuple[str, str]]) -> bytes:
 
 def chunk(data: bytes) -> bytes:
     """One chunk of a chunked body."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    size = len(data)
+    return (_SIZE_LINES[size] if size < _SIZE_LINES_MAX else b"%x\r\n" % size) + data + CRLF

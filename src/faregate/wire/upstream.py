@@ -127,7 +127,16 @@ class UpstreamConnection(asyncio.Protocol):
         if response is None:  # the head is not complete
             return
         try:
-            ended = self._take_body(response, data)
+            chunks = self._chunks
+            if chunks is None:
+                ended = self._take_sized(response, data)
+            else:
+                body = chunks.feed(data)
+                if body:
+                    response.arrived(body)
+                ended = chunks.ended
+                if chunks.settled and self._response is response:
+                    self._end_chunks(chunks)
         except BadMessage as error:
             self._broken(error)
             return
@@ -200,31 +209,22 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._reusable = False  # of an older time: not worth the doubt
 
-    def _take_body(self, response: IncomingResponse, data: bytes) -> bool:
-        """Hand on what is of the body; whether it ended. BadMessage."""
-        chunks = self._chunks
-        if chunks is not None:
-            body = chunks.feed(data)
-            if body:
-                response.arrived(body)
-            if chunks.ended:
-                if chunks.rest:
-                    self._reusable = False  # the answer stands, but what follows it was not asked for
-                return True
-            if chunks.broken is not None and self._response is response:
-                raise BadMessage(chunks.broken)
-            return False
+    def _end_chunks(self, chunks: Chunks) -> None:
+        if chunks.broken is not None:
+            raise BadMessage(chunks.broken)
+        if chunks.rest:
+            self._reusable = False  # the answer stands, but what follows it was not asked for
+
+    def _take_sized(self, response: IncomingResponse, data: bytes) -> bool:
+        """Hand on what is of a body with a length, or one that only the connection's end can end; whether it ended."""
         left = self._left
-        if left == _UNTIL_CLOSE:
-            if data:
-                response.arrived(data)
-            return False
-        left -= len(data)
-        if left < 0:
-            data = data[:left]
-            self._reusable = False  # as above
-            left = 0
-        self._left = left
+        if left != _UNTIL_CLOSE:
+            left -= len(data)
+            if left < 0:
+                data = data[:left]
+                self._reusable = False  # as above
+                left = 0
+            self._left = left
         if data:
             response.arrived(data)
         return not left

@@ -45,6 +45,7 @@ class Exact:
 
     __slots__ = (
         "_frames",
+        "_is_flowing",
         "_keep_usage",
         "_last",
         "_model_asked",
@@ -57,6 +58,7 @@ class Exact:
     def __init__(self, request: ChatRequest) -> None:
         self.observed = Observed()
         self._frames = FrameParser()
+        self._is_flowing = False  # content has begun, and no event is half here
         self._keep_usage = request.include_usage
         self._model_asked = request.model
         self._model_written = b""  # the member as the upstream writes it, where it must be written anew
@@ -68,8 +70,7 @@ class Exact:
         """The client's bytes for `data`."""
         observed = self.observed
         if (
-            observed.has_content
-            and self._frames.empty
+            self._is_flowing
             and data.startswith(b'data: {"')
             and data.endswith(b"}\n\n")
             and b'"error"' not in data
@@ -88,7 +89,9 @@ class Exact:
                 if usages and not self._keep_usage:
                     data = data.replace(_USAGE_NULL, b"")
                 return data.replace(written, self._model_shown) if written else data
-        return b"".join([self._frame(frame) for frame in self._frames.feed(data)])
+        out = b"".join([self._frame(frame) for frame in self._frames.feed(data)])
+        self._is_flowing = observed.has_content and self._frames.empty
+        return out
 
     def close(self) -> bytes:
         """The end of the body. Complete where the end mark came, or else the usage or a finish reason."""
