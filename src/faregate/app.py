@@ -97,6 +97,8 @@ class DataPlane:
                 asyncio.ensure_future(self._watch_directory()),
                 asyncio.ensure_future(self._watch_models()),
             ]
+            for task in background:
+                task.add_done_callback(self._background_ended)
             await self._announce(base_url)
             gc.collect()
             gc.freeze()  # what lives as long as the process need not be looked at again
@@ -262,10 +264,18 @@ class DataPlane:
             return
         now = time.time()
         keys = {key.id: key for key in await self._directory.list_keys()}
+        organisations = {each.id for each in await self._directory.list_organisations() if not each.disabled}
+        projects = {each.id for each in await self._directory.list_projects() if not each.disabled}
 
         def still_valid(caller: Caller) -> bool:
             key = keys.get(caller.key_id)
-            return key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
+            return (
+                key is not None
+                and key.revoked_at is None
+                and (key.expires_at is None or key.expires_at > now)
+                and caller.organisation_id in organisations
+                and caller.project_id in projects
+            )
 
         cut = self._door.cut_revoked(still_valid)
         if cut:
@@ -282,6 +292,10 @@ class DataPlane:
                     self._gate.snapshot = self._snapshot()
                     self._log.event("info", "models_discovered", provider=provider.name, models=len(found))
             await asyncio.sleep(DISCOVERY_INTERVAL_S if self._discovered else 2.0)
+
+    def _background_ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (crash := task.exception()) is not None:
+            self._log.event("error", "background_crash", error=type(crash).__name__, task=task.get_name())
 
     # Stopping
 

@@ -122,6 +122,22 @@ def test_f96_upload_under_way_is_cut(scaled: Gateway, simulator: Simulator, sinc
     assert simulator.get("/simulator/truth")["last_seq"] == since
 
 
+@pytest.mark.parametrize("noun", ["orgs", "projects"])
+def test_streams_of_what_was_disabled_are_cut(noun: str, scaled: Gateway, key: dict[str, Any]) -> None:
+    caller = Caller(scaled, key["key"])
+    try:
+        with caller.stream({"output_tokens": 10_000, "tokens_per_s": 20}) as connection:
+            disabled_at = time.monotonic()
+            assert scaled.command(noun, "disable", "demo").returncode == 0
+            answer = connection.rest()
+            assert time.monotonic() - disabled_at < CUT_WITHIN_S
+        assert answer.events[-2]["error"]["code"] == "invalid_api_key"
+        assert caller.get("/v1/models").error["code"] == "account_disabled"
+    finally:
+        assert scaled.command(noun, "enable", "demo").returncode == 0
+    eventually(lambda: caller.get("/v1/models").status == 200)
+
+
 def test_f96_other_keys_go_on(scaled: Gateway, key: dict[str, Any], caller: Caller) -> None:
     with caller.stream({"output_tokens": 30, "tokens_per_s": 20}) as connection:
         revoke(scaled, key)

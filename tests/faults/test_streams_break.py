@@ -252,8 +252,22 @@ def test_f80_line_of_ten_megabytes_in_small_pieces(caller: Caller, scripted: Ups
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_a_character_cut_in_two_reaches_the_client(model: str, caller: Caller, scripted: Upstream) -> None:
+    """An upstream in JavaScript cuts a string between the halves of a surrogate pair."""
+
+    def half(escape: bytes) -> bytes:
+        return said("HALF").replace(b"HALF", escape)
+
+    parts = (ROLE, said("go "), half(b"\\ud83d"), half(b"\\uDE80"), half(b"\\\\ud83d"), FINISH, USAGE_EVENT, DONE)
+    scripted.play(lambda visit: visit.stream(*parts))
+    answer = caller.streamed(model=model)
+    assert_succeeded(answer, caller, "go \ud83d\ude80\\ud83d")
+    assert answer.text.encode("utf-16", "surrogatepass").decode("utf-16") == "go \N{ROCKET}\\ud83d"
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_f81_one_byte_chunks(model: str, caller: Caller, scripted: Upstream, scaled: Gateway) -> None:
-    """A quarter of a megabyte, a byte a chunk: all of it arrives, in linear time. `make bench` has the ratio."""
+    """A quarter of a megabyte, a byte a chunk: all of it arrives, in linear time."""
     events = [said("x" * 100) for _ in range(1000)]
     stream = b"".join([ROLE, *events, FINISH, DONE])
 

@@ -7,6 +7,7 @@ import msgspec
 from ..wire.client import Client, Timeouts
 from ..wire.deadlines import Deadlines
 from ..wire.messages import WireError
+from ..wire.strand import in_strand
 from . import Provider
 
 _LIST_BYTES_MAX = 8 * 1024 * 1024
@@ -26,7 +27,11 @@ _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_List)
 
 
 async def discover(client: Client, deadlines: Deadlines, provider: Provider) -> list[str] | None:
-    """The model names that `GET /models` of `provider` lists; None where it does not answer with a list."""
+    """The model names that `GET /models` of `provider` lists; None where it does not answer with a list. For a task."""
+    return await in_strand(_ask(client, deadlines, provider))
+
+
+async def _ask(client: Client, deadlines: Deadlines, provider: Provider) -> list[str] | None:
     head = b"GET %b/models HTTP/1.1\r\n%baccept: application/json\r\n\r\n" % (
         provider.path.encode(),
         provider.fields,

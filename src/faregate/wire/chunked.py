@@ -6,7 +6,9 @@ import re
 _CRLF = b"\r\n"
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e]*+)?\Z").match
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+\Z").match
+_DIGITS = tuple(int(chr(byte), 16) if chr(byte) in "0123456789abcdefABCDEF" else 0 for byte in range(256))
 _SIZE_LINE_BYTES_MAX = 1024
+_SHORT_LINE_BYTES_MAX = 20
 _TRAILER_BYTES_MAX = 16 * 1024
 
 
@@ -29,35 +31,44 @@ class Chunks:
 
     def feed(self, data: bytes) -> bytes:
         """The bytes of the body in `data`, up to the end or to what is broken."""
+        if not self._left and not self._line and self._trailer_bytes < 0:
+            end = data.find(_CRLF, 0, _SHORT_LINE_BYTES_MAX)  # one chunk and nothing else, as streams come
+            known = _SIZE(data, 0, end) if end > 0 else None
+            if known is not None and len(data) == end + 4 + int(known[1], 16) > end + 4 and data.endswith(_CRLF):
+                return data[end + 2 : -2]
+        pieces: list[bytes] = []
+        self._feed(self._line + data if self._line else data, pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _feed(self, data: bytes, pieces: list[bytes]) -> None:
+        self._line = b""
         size = len(data)
         left = self._left
-        if not left and not self._line and self._trailer_bytes < 0:
-            end = data.find(_CRLF)  # one chunk and nothing else, as streams come
-            known = _SIZE(data, 0, end) if end > 0 else None
-            if known is not None and size == end + 4 + int(known[1], 16) > end + 4 and data.endswith(_CRLF):
-                return data[end + 2 : -2]
-        if self._line:
-            data = self._line + data
-            self._line = b""
-            size = len(data)
-        pieces = []
         at = 0
         while at < size:
             if left:
                 stop = at + left
                 if left > 2:
                     pieces.append(data[at : stop - 2])
-                if stop > size:
-                    left = stop - size  # at most 2 of which are the CRLF
-                    if left < 2 and data[-1] != 13:
-                        self._break("a chunk is longer than it says")
-                    break
-                if data[stop - min(left, 2) : stop] != _CRLF[-min(left, 2) :]:
+                is_bad = data[-1] != 13 if stop == size + 1 else stop <= size and data[at:stop][-2:] != _CRLF[-left:]
+                if is_bad:
                     self._break("a chunk is longer than it says")
                     break
-                left = 0
+                left = max(0, stop - size)
                 at = stop
                 continue
+            if at + 5 < size and self._trailer_bytes < 0:  # chunks of a few bytes, of which there may be very many
+                few = _DIGITS[data[at]]
+                stop = at + 3 + few
+                if (
+                    few
+                    and stop + 1 < size
+                    and data[at + 1] == data[stop] == 13
+                    and data[at + 2] == data[stop + 1] == 10
+                ):
+                    pieces.append(data[at + 3 : stop])
+                    at = stop + 2
+                    continue
             end = data.find(_CRLF, at)
             if end < 0 or self._trailer_bytes >= 0:
                 at = self._read_line(data, at, end)
@@ -75,7 +86,6 @@ class Chunks:
             else:
                 self._trailer_bytes = 0
         self._left = left
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _read_line(self, data: bytes, at: int, end: int) -> int:
         """A line that is not complete, or one of the trailer; gives where the next one begins."""

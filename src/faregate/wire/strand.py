@@ -122,6 +122,27 @@ class Strand:
         self.step(error)
 
 
+async def in_strand(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for signals, for a task, which cannot wait for them itself."""
+    done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    async def run() -> None:
+        result = await coroutine
+        if not done.done():
+            done.set_result(result)
+
+    def crashed(error: BaseException) -> None:
+        if not done.done():
+            done.set_exception(error)
+
+    strand = Strand(run(), crashed)
+    try:
+        return await done
+    except asyncio.CancelledError as error:
+        strand.cancel(error)
+        raise
+
+
 def _wake_future(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)

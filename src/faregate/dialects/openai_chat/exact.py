@@ -18,6 +18,7 @@ from ...core.chat import ChatRequest
 from ...wire.sse import Frame, FrameParser
 from .. import Observed, UpstreamWords
 from .errors import words_of
+from .halves import may_hold_halves, shelter_halves
 from .usage import read_usage
 
 _USAGE_NULL = b',"usage":null'
@@ -120,7 +121,7 @@ class Exact:
             observed.done = observed.finished = True
             return frame.raw
         try:
-            chunk = _chunk_decoder.decode(data)
+            chunk = _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             observed.error = _NOT_JSON  # not raised: what came before it, in the same bytes, is still to be relayed
             return b""
@@ -178,6 +179,16 @@ def has_content(choices: list[Any]) -> bool:
     return False
 
 
+def _decode(data: bytes) -> _Chunk:
+    """A chunk's members. Half of a surrogate pair is no error: its other half is in the next chunk."""
+    try:
+        return _chunk_decoder.decode(data)
+    except msgspec.DecodeError:
+        if not may_hold_halves(data):
+            raise
+        return _chunk_decoder.decode(shelter_halves(data))
+
+
 def _is_set(raw: msgspec.Raw) -> bool:
     return raw is not _ABSENT and bytes(raw) != b"null"
 
@@ -185,7 +196,7 @@ def _is_set(raw: msgspec.Raw) -> bool:
 def _is_whole(data: bytes | None) -> bool:
     """Whether an event whose end is missing is complete nevertheless."""
     try:
-        return data == b"[DONE]" or (data is not None and _chunk_decoder.decode(data) is not None)
+        return data == b"[DONE]" or (data is not None and _decode(data) is not None)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
 

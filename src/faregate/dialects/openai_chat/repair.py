@@ -13,6 +13,7 @@ from ...wire.messages import BadMessage
 from ...wire.sse import DONE, FrameParser, data_frame
 from .. import Observed, UpstreamWords
 from .errors import words_of
+from .halves import may_hold_halves, restore_halves, shelter_halves
 from .repair_rules import (
     Members,
     created_of,
@@ -64,7 +65,7 @@ class Repair:
 
     __slots__ = (
         *("_asked_model", "_choice_count", "_choices", "_failure", "_head", "_include_usage", "_over"),
-        *("_parser", "_usage", "_usage_chunk", "observed"),
+        *("_parser", "_sheltered", "_usage", "_usage_chunk", "observed"),
     )
 
     def __init__(self, request: ChatRequest) -> None:
@@ -78,6 +79,7 @@ class Repair:
         self._usage: Members | None = None
         self._usage_chunk: Members | None = None  # what came around a usage that was an event of its own
         self._over = False
+        self._sheltered = False  # whether halves of characters were met
         self._failure: BadMessage | None = None
 
     def feed(self, data: bytes) -> bytes:
@@ -122,7 +124,7 @@ class Repair:
 
     def _take(self, event: bytes, data: bytes, out: list[bytes]) -> None:
         try:
-            chunk = _decode(data)
+            chunk = self._decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as failure:
             self._take_mark(event, data.strip(), out, failure)
             return
@@ -248,7 +250,21 @@ class Repair:
         chunk["choices"] = choices
         if self._include_usage:
             chunk["usage"] = None
-        out.append(data_frame(_encode(chunk)))
+        out.append(self._frame(chunk))
+
+    def _decode(self, data: bytes) -> object:
+        try:
+            return _decode(data)
+        except msgspec.DecodeError:
+            if not may_hold_halves(data):
+                raise
+            chunk = _decode(shelter_halves(data))
+            self._sheltered = True
+            return chunk
+
+    def _frame(self, chunk: Members) -> bytes:
+        data = _encode(chunk)
+        return data_frame(restore_halves(data) if self._sheltered else data)
 
     def _open(self, state: _Choice, out: list[bytes]) -> None:
         state.opened = True
@@ -272,7 +288,7 @@ class Repair:
         if self._include_usage and self._usage is not None:
             chunk: Members = {**(self._usage_chunk or {}), **self._head, "choices": []}
             chunk["usage"] = usage_shown(self._usage)
-            out.append(data_frame(_encode(chunk)))
+            out.append(self._frame(chunk))
         out.append(DONE)
 
 
