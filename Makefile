@@ -45,6 +45,10 @@ setup: $(VENV)/dev.stamp .venv-openai-previous/stamp $(NODE_MODULES)/stamp  ## i
 test: setup  ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: soak
+soak: setup  ## run what takes minutes: faults at their full size, memory over time
+	$(BIN)/python -m pytest -m soak tests/soak $(ARGS)
+
 .PHONY: check
 check: $(VENV)/dev.stamp  ## lint and type-check
 	$(BIN)/ruff check .

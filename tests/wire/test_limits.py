@@ -93,7 +93,7 @@ async def slow_body(request: IncomingRequest, response: OutgoingResponse) -> Non
 
 @on_loop
 async def test_f62_body_progress() -> None:
-    limits = ServerLimits(body_progress_timeout_s=0.15, body_rate_min_bytes_per_s=1000)
+    limits = ServerLimits(body_progress_timeout_s=0.3, body_rate_min_bytes_per_s=400)
     async with Rig(slow_body, limits) as rig:
         slow, silent, steady = await rig.connect(), await rig.connect(), await rig.connect()
         data = post(b"x" * 2000)
@@ -101,11 +101,11 @@ async def test_f62_body_progress() -> None:
         trickle = asyncio.ensure_future(trickling(slow, data[:-1500], 0.02))
         await steady.send(data[:-2000])
         began_at = time.monotonic()
-        for at in range(0, 2000, 50):  # 0.4 s, at five times the rate
-            await asyncio.sleep(0.01)
+        for at in range(0, 2000, 50):  # 0.8 s, at six times the rate
+            await asyncio.sleep(0.02)
             await steady.send(data[-2000:][at : at + 50])
         assert (await steady.answer()).body == b"2000"
-        assert time.monotonic() - began_at > 0.3
+        assert time.monotonic() - began_at > 0.6
         for peer in (slow, silent):
             answer = await peer.answer()
             assert (answer.status, answer.headers["connection"]) == (408, "close")

@@ -98,7 +98,7 @@ def read_ours(pieces: list[bytes], *, closes: bool, broken: bool = False) -> Rea
             read.error = type(error).__name__
 
     async def call() -> None:
-        exchange = Exchange(pool, REQUEST, b"", Timeouts())  # type: ignore[arg-type]
+        exchange = Exchange(pool=pool, head=REQUEST, body=b"", timeouts=Timeouts())  # type: ignore[arg-type]
         connection.begin(exchange)
         response = await exchange
         assert response.head is not None

@@ -8,8 +8,10 @@ import bisect
 from collections.abc import Iterable
 
 from ..core.call import UsageRecord
+from ..core.usage import NO_USAGE
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_CLASSES = ("input", "cache_read", "cache_write", "output", "reasoning")
 
 
 class _Histogram:
@@ -31,30 +33,30 @@ class Metrics:
 
     def __init__(self) -> None:
         self._requests: dict[tuple[str, str, str, int], int] = {}
-        self._tokens: dict[tuple[str, str, str], int] = {}
+        self._tokens: dict[tuple[str, str], list[int]] = {}  # by model and provider, of each class
         self._total: dict[str, _Histogram] = {}
         self._first_byte: dict[str, _Histogram] = {}
 
     def observe(self, records: list[UsageRecord]) -> None:
         """Count finished requests."""
+        requests = self._requests
         for record in records:
             route = record.operation or "other"
             label = (route, record.model or "none", record.provider or "none", record.status)
-            self._requests[label] = self._requests.get(label, 0) + 1
+            requests[label] = requests.get(label, 0) + 1
             self._histogram(self._total, route).observe(record.total_ms / 1000)
             if record.first_byte_ms is not None:
                 self._histogram(self._first_byte, route).observe(record.first_byte_ms / 1000)
             usage = record.usage
-            for kind, count in (
-                ("input", usage.input),
-                ("cache_read", usage.cache_read),
-                ("cache_write", usage.cache_write),
-                ("output", usage.output),
-                ("reasoning", usage.reasoning),
-            ):
-                if count:
-                    key = (record.model, record.provider, kind)
-                    self._tokens[key] = self._tokens.get(key, 0) + count
+            if usage is not NO_USAGE:
+                tokens = self._tokens.get((record.model, record.provider))
+                if tokens is None:
+                    tokens = self._tokens[record.model, record.provider] = [0] * len(_CLASSES)
+                tokens[0] += usage.input
+                tokens[1] += usage.cache_read
+                tokens[2] += usage.cache_write
+                tokens[3] += usage.output
+                tokens[4] += usage.reasoning
 
     @staticmethod
     def _histogram(histograms: dict[str, _Histogram], route: str) -> _Histogram:
@@ -73,9 +75,11 @@ class Metrics:
             labels = _labels(operation=operation, model=model, provider=provider, status=str(status))
             lines.append(f"faregate_requests_total{labels} {count}")
         lines += ["# HELP faregate_tokens_total Tokens by class.", "# TYPE faregate_tokens_total counter"]
-        for (model, provider, kind), count in list(self._tokens.items()):
-            labels = _labels(model=model, provider=provider, **{"class": kind})
-            lines.append(f"faregate_tokens_total{labels} {count}")
+        for (model, provider), counts in list(self._tokens.items()):
+            for kind, count in zip(_CLASSES, counts, strict=True):
+                if count:
+                    labels = _labels(model=model, provider=provider, **{"class": kind})
+                    lines.append(f"faregate_tokens_total{labels} {count}")
         for name, text, histograms in (
             ("faregate_request_seconds", "Time from request to the end of its answer.", self._total),
             (

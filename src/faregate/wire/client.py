@@ -64,21 +64,17 @@ class ClientLimits:
     unclaimed_bytes_max: int = 256 * 1024
 
 
-class Exchange(Signal[IncomingResponse]):
+class Exchange(Signal[IncomingResponse], kw_only=True):
     """One request and the wait for its answer, head read. ConnectFailed, TimedOut, ConnectionLost or BadMessage
     (messages.py) where there is none."""
 
-    __slots__ = ("body", "connection", "head", "is_reused", "opening", "pool", "timeouts")
-
-    def __init__(self, pool: "Pool", head: bytes, body: bytes, timeouts: Timeouts) -> None:
-        super().__init__()
-        self.pool = pool
-        self.head = head
-        self.body = body
-        self.timeouts = timeouts
-        self.is_reused = False
-        self.connection: UpstreamConnection | None = None
-        self.opening: asyncio.Task[None] | None = None
+    pool: "Pool"
+    head: bytes
+    body: bytes
+    timeouts: Timeouts
+    is_reused: bool = False
+    connection: UpstreamConnection | None = None
+    opening: "asyncio.Task[None] | None" = None
 
     def lost(self, connection: UpstreamConnection, error: Exception) -> None:
         """`connection` failed before the answer's head was here: once, in silence, the request may be sent again."""
@@ -219,7 +215,7 @@ class Client:
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pools[origin] = Pool(self, origin)
-        exchange = Exchange(pool, head, body, timeouts)
+        exchange = Exchange(pool=pool, head=head, body=body, timeouts=timeouts)
         pool.send(exchange)
         return exchange
 

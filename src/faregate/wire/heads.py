@@ -202,13 +202,13 @@ class ResponseHead(msgspec.Struct):
 
     def value(self, mark: bytes) -> bytes | None:
         """As `field`, with the name as CRLF, name, colon."""
-        at = self._lowered.rfind(mark)
-        if at < 0:
+        start = self._lowered.rfind(mark)
+        if start < 0:
             return None
+        start += len(mark)
         raw = self._raw
-        start = at + len(mark)
         end = raw.find(b"\r", start)
-        return (raw[start:] if end < 0 else raw[start:end]).strip()
+        return raw[start : end if end > 0 else None].strip()
 
     def comes_twice(self, mark: bytes) -> bool:
         """Whether a field, written as for `value`, comes more than once."""

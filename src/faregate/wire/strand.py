@@ -11,19 +11,18 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 
-class Signal(Generic[T]):
+class Signal(msgspec.Struct, Generic[T], eq=False):
     """A value or an error that one strand may wait for. The first `set` or `fail` counts; later ones do nothing."""
 
-    __slots__ = ("_error", "_strand", "_value", "is_set")
-
-    def __init__(self) -> None:
-        self.is_set = False
-        self._value: T | None = None
-        self._error: BaseException | None = None
-        self._strand: Strand | None = None
+    is_set: bool = False
+    _value: T | None = None
+    _error: BaseException | None = None
+    _strand: "Strand | None" = None
 
     def set(self, value: T) -> None:
         """Deliver `value` and run the waiting strand on."""
@@ -31,7 +30,10 @@ class Signal(Generic[T]):
             return
         self.is_set = True
         self._value = value
-        self._wake()
+        strand = self._strand
+        if strand is not None:
+            self._strand = None
+            strand.step()
 
     def fail(self, error: BaseException) -> None:
         """Deliver `error`, raised where the strand waits."""
@@ -39,9 +41,6 @@ class Signal(Generic[T]):
             return
         self.is_set = True
         self._error = error
-        self._wake()
-
-    def _wake(self) -> None:
         strand = self._strand
         if strand is not None:
             self._strand = None
