@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from faregate.core.usage import Usage, UsageSource
@@ -28,6 +28,7 @@ ODD = st.one_of(st.none(), st.integers(-5, 2**40), st.floats(allow_nan=False, al
         },
     )
 )
+@example({"prompt_tokens": 0, "completion_tokens": 0, "prompt_cache_hit_tokens": None})
 def test_both_ways_agree(raw: dict[str, object]) -> None:
     encoded = msgspec.Raw(msgspec.json.encode(raw))
     careful = usage_of(msgspec.json.decode(encoded))

@@ -74,7 +74,9 @@ def usage_of(raw: object) -> Usage | None:
     prompt_details = _mapping(raw.get("prompt_tokens_details"))
     completion_details = _mapping(raw.get("completion_tokens_details"))
     cached = prompt_details.get("cached_tokens")
-    cache_read = reader.count(raw.get("prompt_cache_hit_tokens", 0) if cached is None else cached, of=prompt)
+    if cached is None:
+        cached = raw.get("prompt_cache_hit_tokens")
+    cache_read = reader.count(0 if cached is None else cached, of=prompt)
     cache_write = reader.count(prompt_details.get("cache_write_tokens") or 0, of=prompt - cache_read)
     reasoning = reader.count(completion_details.get("reasoning_tokens") or 0, of=completion)
     return Usage(

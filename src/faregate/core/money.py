@@ -1,0 +1,198 @@
+"""Money in integers: prices in pico-USD, amounts in nano-USD, and the only place where a cost is rounded.
+
+A price is whole pico-USD (1e-12) per unit, so that $X per million tokens is exactly X * 1e6 pico-USD a token, down to
+lists that go beyond the nano-dollar; an amount is whole nano-USD (1e-9) in a signed 64-bit integer. A cost is summed in
+full precision and rounded up once, at the end: at most one nano-dollar a request (money.md section 1). No float, ever.
+"""
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from .usage import Usage
+
+PICO_PER_NANO = 1_000
+NANO_PER_USD = 1_000_000_000
+PICO_PER_USD = NANO_PER_USD * PICO_PER_NANO
+AMOUNT_NANO_MAX = 2**63 - 1
+_MILLIS_PER_S = 1_000
+_AMOUNT = re.compile(r"(-?)([0-9]{1,10})(?:\.([0-9]{1,9}))?\Z")
+_PRICE = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,18})?\Z")
+
+
+class MoneyError(ValueError):
+    """A text that is no amount or price, or one that is finer or larger than can be kept exactly."""
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one unit of each usage class costs, pico-USD. None: the class has no price of its own and is charged as the
+    class it is part of (`fallbacks` below); for what is part of nothing that is a refusal at admission, never free.
+
+    Token classes are per token; `second` is per second, `image`, `character`, `page`, `search` and `request` per piece.
+    """
+
+    input: int | None = None
+    cache_read: int | None = None
+    cache_write_5m: int | None = None
+    cache_write_1h: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    image_input: int | None = None
+    image_output: int | None = None
+    image: int | None = None
+    second: int | None = None
+    character: int | None = None
+    page: int | None = None
+    search: int | None = None
+    request: int | None = None
+
+    def pico_of(self, name: str) -> int:
+        """The price of a class, or of the class it is charged as; 0 where neither is priced."""
+        pico = getattr(self, name)
+        if pico is not None:
+            return pico
+        part_of = _PART_OF.get(name)
+        return 0 if part_of is None else self.pico_of(part_of)
+
+
+# A class without a price of its own is charged as the class that it is part of.
+_PART_OF = {
+    "cache_read": "input",
+    "cache_write_5m": "input",
+    "cache_write_1h": "cache_write_5m",
+    "audio_input": "input",
+    "image_input": "input",
+    "reasoning": "output",
+    "audio_output": "output",
+    "image_output": "output",
+}
+_INPUTS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
+_OUTPUTS = ("output", "reasoning", "audio_output", "image_output")
+_COUNTERS = (  # of Usage, each with the class that prices it
+    ("input", "input"),
+    ("cache_read", "cache_read"),
+    ("cache_write", "cache_write_5m"),
+    ("cache_write_1h", "cache_write_1h"),
+    ("output", "output"),
+    ("reasoning", "reasoning"),
+    ("audio_input", "audio_input"),
+    ("audio_output", "audio_output"),
+    ("image_input", "image_input"),
+    ("image_output", "image_output"),
+    ("images", "image"),
+    ("characters", "character"),
+    ("pages", "page"),
+    ("searches", "search"),
+    ("requests", "request"),
+)
+
+
+class PriceEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Rates and when they hold: for prompts of more than `prompt_tokens_over` tokens, from `valid_from` on and before
+    `valid_until` (unix seconds), between two minutes of the UTC day, for a service tier."""
+
+    rates: Rates
+    prompt_tokens_over: int = 0
+    valid_from: int = 0
+    valid_until: int | None = None
+    minutes: tuple[int, int] | None = None
+    tier: str = ""
+
+    def holds_at(self, at: int, tier: str) -> bool:
+        """Whether the entry may apply to a request admitted at `at` (unix seconds), whatever its size."""
+        if at < self.valid_from or (self.valid_until is not None and at >= self.valid_until) or tier != self.tier:
+            return False
+        if self.minutes is None:
+            return True
+        start, end = self.minutes
+        minute = at % 86_400 // 60
+        return start <= minute < end if start <= end else minute >= start or minute < end
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model costs: its entries, in no order that matters, and the version that a charge names."""
+
+    version: str
+    entries: tuple[PriceEntry, ...]
+
+    def applicable(self, at: int, tier: str = "") -> tuple[PriceEntry, ...]:
+        """The entries for a request admitted at `at`, fixed from then on; by rising size. Where the tier has none,
+        those without a tier; of several for one size, what began last, then what is narrower in the day, wins."""
+        found = [entry for entry in self.entries if entry.holds_at(at, tier)]
+        if not found:
+            return self.applicable(at) if tier else ()
+        best: dict[int, PriceEntry] = {}
+        for entry in sorted(found, key=lambda entry: (entry.valid_from, entry.minutes is not None)):
+            best[entry.prompt_tokens_over] = entry
+        return tuple(best[size] for size in sorted(best))
+
+
+def rates_for(entries: Iterable[PriceEntry], prompt_tokens: int) -> Rates:
+    """The rates of a prompt of that size: those of the highest threshold it is over, for all of its tokens. LookupError
+    where there is none."""
+    over = [entry for entry in entries if entry.prompt_tokens_over == 0 or prompt_tokens > entry.prompt_tokens_over]
+    if not over:
+        raise LookupError("no price")
+    return max(over, key=lambda entry: entry.prompt_tokens_over).rates
+
+
+def charge_nano(usage: Usage, rates: Rates) -> int:
+    """What a usage costs, nano-USD, rounded up once."""
+    pico = sum(count * rates.pico_of(name) for counter, name in _COUNTERS if (count := getattr(usage, counter)))
+    pico_millis = pico * _MILLIS_PER_S + usage.milliseconds * rates.pico_of("second")
+    return -(-pico_millis // (PICO_PER_NANO * _MILLIS_PER_S))
+
+
+def ceiling_nano(entries: Iterable[PriceEntry], input_tokens_max: int, output_tokens_max: int) -> int:
+    """The most that a call of at most so many tokens can cost, nano-USD: every token in its dearest class, at the
+    dearest entry that a prompt of at most that size can meet (money.md section 4)."""
+    ceilings = [
+        input_tokens_max * max(map(entry.rates.pico_of, _INPUTS))
+        + output_tokens_max * max(map(entry.rates.pico_of, _OUTPUTS))
+        + (entry.rates.request or 0)
+        for entry in entries
+        if input_tokens_max >= entry.prompt_tokens_over
+    ]
+    if not ceilings:
+        raise LookupError("no price")
+    return -(-max(ceilings) // PICO_PER_NANO)
+
+
+def parse_amount(text: str) -> int:
+    """A decimal text in USD ("25.00", "-0.000000001") as nano-USD. MoneyError."""
+    found = _AMOUNT.match(text)
+    if found is None:
+        raise MoneyError(f"{text!r} is no amount of dollars: digits, and at most 9 behind the point")
+    sign, whole, part = found.groups()
+    nano = int(whole) * NANO_PER_USD + int((part or "").ljust(9, "0"))
+    if nano > AMOUNT_NANO_MAX:
+        raise MoneyError(f"{text} is more than an account can hold")
+    return -nano if sign else nano
+
+
+def format_amount(nano: int) -> str:
+    """nano-USD as a plain decimal text in USD, without trailing zeros: "25", "0.000000001"."""
+    whole, part = divmod(abs(nano), NANO_PER_USD)
+    text = f"{whole}.{part:09d}".rstrip("0").rstrip(".")
+    return f"-{text}" if nano < 0 else text
+
+
+def parse_price(text: str, per: int = 1) -> int:
+    """A decimal text in USD per `per` units as pico-USD a unit. MoneyError where that is not a whole number of them:
+    a price is never rounded to the unit (contract.md 7.2)."""
+    if _PRICE.match(text) is None:
+        raise MoneyError(f"{text!r} is no price in dollars")
+    pico = Decimal(text) * PICO_PER_USD / per
+    if pico != int(pico):
+        raise MoneyError(f"{text} per {per} is finer than a pico-dollar a unit")
+    return int(pico)
+
+
+def format_price(pico: int, per: int = 1_000_000) -> str:
+    """pico-USD a unit as a plain decimal text in USD per `per` units."""
+    text = f"{Decimal(pico) * per / PICO_PER_USD:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
