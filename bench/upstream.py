@@ -149,6 +149,8 @@ class Upstream:
             self.close(connection)
             return
         connection.left -= count
+        if len(connection.tail) < SAMPLE_BYTES:  # the head may have come alone
+            connection.tail += bytes(self.scratch[: min(count, SAMPLE_BYTES)])
         if not connection.left:
             ending = bytes(self.scratch[max(0, count - SAMPLE_BYTES) : count])
             sample = connection.tail[:SAMPLE_BYTES] + ending

@@ -24,8 +24,8 @@ from .messages import BadMessage
 EMPTY_LINE = b"\r\n\r\n"
 _SINGLE_FIELDS = frozenset({b"host", b"content-length", b"authorization", b"content-type", b"transfer-encoding"})
 _LENGTH_DIGITS_MAX = 18
-_KEPT_MAX = 1024
-_KEPT_BYTES_MAX = 4096
+_KEPT_MAX = 4096
+_KEPT_BYTES_MAX = 2048
 _RESPONSE_HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*+)?+"
     rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+)*+\Z"
@@ -94,7 +94,7 @@ class Heads:
 def _keep(kept: dict[bytes, Any], head: bytes, read: Any) -> None:
     if len(head) <= _KEPT_BYTES_MAX:
         if len(kept) >= _KEPT_MAX:
-            kept.clear()
+            del kept[next(iter(kept))]  # the oldest
         kept[head] = read
 
 
