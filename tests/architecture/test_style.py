@@ -21,11 +21,12 @@ RANKS = {
     "simulator": 2,
     "providers": 3,
     "stores": 4,
-    "flow": 5,
-    "edge": 6,
-    "app": 7,
-    "cli": 8,
-    "__main__": 9,
+    "ledger": 5,
+    "flow": 6,
+    "edge": 7,
+    "app": 8,
+    "cli": 9,
+    "__main__": 10,
     "__init__": 0,
 }
 FUNCTION_LINES_MAX = 70

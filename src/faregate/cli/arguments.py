@@ -33,6 +33,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _organisations(nouns)
     _projects(nouns)
     _keys(nouns)
+    _credits(nouns)
     _others(nouns)
     return parser.parse_args(words)
 
@@ -92,6 +93,28 @@ def _keys(nouns: "argparse._SubParsersAction[_Parser]") -> None:
         metavar="TIME",
         help="how long the old secret still opens (24h; at most 7d)",
     )
+
+
+def _credits(nouns: "argparse._SubParsersAction[_Parser]") -> None:
+    verbs = _verbs(nouns, "credits", "prepaid credit, in US dollars: every move is a double entry with a reason")
+    add = _verb(verbs, "add", "give an organisation credit")
+    add.add_argument("--promotional", action="store_true", help="a promotion: spent first, may expire")
+    add.add_argument(
+        "--expires", type=_moment, metavar="WHEN", help="of a promotion: after a time (30d) or at a date (2027-01-31)"
+    )
+    add.add_argument("--once", metavar="KEY", help="a key of your own: said again, the same move is not made twice")
+    remove = _verb(verbs, "remove", "take bought credit back, of what is neither spent nor held")
+    for verb in (add, remove):
+        verb.add_argument("organisation", help="id or name")
+        verb.add_argument("amount", help="dollars, as in 25.00; at most 9 digits behind the point")
+        verb.add_argument("--reason", required=True, help="why, for the statement and the audit log")
+    expire = _verb(verbs, "expire", "end a promotion: what is left of it goes back")
+    expire.add_argument("promotion", help="its account, as `credits show` names it")
+    expire.add_argument("--reason", required=True, help="why, for the statement and the audit log")
+    _verb(verbs, "show", "what an organisation has, account by account").add_argument("organisation", help="id or name")
+    _verb(verbs, "statement", "every move of its credit").add_argument("organisation", help="id or name")
+    verbs = _verbs(nouns, "ledger", "the books")
+    _verb(verbs, "verify", "check that they are in order; exits with 1 where they are not")
 
 
 def _others(nouns: "argparse._SubParsersAction[_Parser]") -> None:

@@ -64,6 +64,13 @@ def actor() -> Actor:
 
 def with_directory(arguments: argparse.Namespace, work: Callable[[Directory], Awaitable[Result]]) -> Result:
     """What `work` makes of the open directory. StoreError, SettingsError."""
+    return with_stores(arguments, lambda directory, _: work(directory))
+
+
+def with_stores(
+    arguments: argparse.Namespace, work: Callable[[Directory, SqliteDatabase], Awaitable[Result]]
+) -> Result:
+    """What `work` makes of the open directory and the database under it. StoreError, SettingsError."""
 
     async def run() -> Result:
         settings = read_settings(arguments)
@@ -73,7 +80,7 @@ def with_directory(arguments: argparse.Namespace, work: Callable[[Directory], Aw
         try:
             directory = Directory(database, pepper, prefix=settings.keys.prefix)
             await directory.check_pepper()
-            return await work(directory)
+            return await work(directory, database)
         finally:
             await database.close()
 

@@ -101,7 +101,7 @@ class Directory:
         """The projects of an organisation (id or name), or all, oldest first."""
 
         def work(reading: Transaction) -> list[Row]:
-            owner = self._organisation(reading, organisation).id if organisation is not None else None
+            owner = self.organisation_in(reading, organisation).id if organisation is not None else None
             return reading.all(self._queries["list_projects"], (owner,))
 
         return [_project(row) for row in await self._database.read(work)]
@@ -142,7 +142,7 @@ class Directory:
         """Disable an organisation (id or name), or enable it again: its keys answer 403 meanwhile."""
 
         def work(writing: Transaction) -> Organisation:
-            before = self._organisation(writing, organisation)
+            before = self.organisation_in(writing, organisation)
             if before.disabled == disabled:
                 return before
             after = msgspec.structs.replace(before, disabled=disabled)
@@ -157,7 +157,7 @@ class Directory:
         _checked_name(name)
 
         def work(writing: Transaction) -> Project:
-            owner = self._organisation(writing, organisation).id
+            owner = self.organisation_in(writing, organisation).id
             if writing.all(self._queries["find_projects_named"], (name, owner)):
                 raise Conflict(f"the organisation has a project called {name} already")
             project = Project(id=make_id(), organisation_id=owner, name=name, disabled=False, created_at=self._clock())
@@ -292,7 +292,8 @@ class Directory:
         elif not hmac.compare_digest(row[0], self._pepper.mark):
             raise StoreError("this is not the pepper that the keys in the database were made with")
 
-    def _organisation(self, transaction: Transaction, named: str) -> Organisation:
+    def organisation_in(self, transaction: Transaction, named: str) -> Organisation:
+        """The organisation of that id or name, inside a transaction of the caller's. NoSuchRecord."""
         row = transaction.one(self._queries["find_organisation"], (named,))
         if row is None:
             raise NoSuchRecord(f"there is no organisation {named}")

@@ -1,0 +1,25 @@
+"""`faregate ledger`: verify."""
+
+import argparse
+import sys
+
+from ..core.money import format_amount
+from ..ledger.verify import verify
+from .context import FAILURES, show_json, show_table, with_stores
+
+__all__ = ["FAILURES", "run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check the books; 1 where they are not in order."""
+    proof = with_stores(arguments, lambda _, database: database.read(verify))
+    sums = {kind: format_amount(nano) for kind, nano in sorted(proof.sums_nano.items())}
+    if arguments.json:
+        show_json({"accounts": proof.accounts, "sums": sums, "findings": proof.findings})
+    else:
+        show_table(["kind", "balance"], sums.items())
+        for finding in proof.findings:
+            sys.stdout.write(f"{finding.invariant} does not hold for {finding.account}: {finding.message}\n")
+        verdict = "in order" if not proof.findings else "NOT in order"
+        sys.stdout.write(f"{proof.accounts} accounts: the books are {verdict}\n")
+    return 1 if proof.findings else 0

@@ -1,0 +1,195 @@
+"""Credit by hand: an operator gives it, takes it back, looks at it. Each move is a transfer with an author and a
+reason, and a row of the audit log, in one transaction."""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from ..core.ids import RequestIds
+from ..core.money import AMOUNT_NANO_MAX, format_amount
+from ..stores import audit
+from ..stores.audit import Actor
+from ..stores.database import Conflict, Database, NoSuchRecord, Transaction, named_queries
+from ..stores.directory import Directory
+from .accounts import Account, Move, accounts_of, ensure_account, find_account, post
+
+_REASON_CHARACTERS_MAX = 500
+_STATEMENT_ROWS_MAX = 1000
+_SPENDABLE = ("promo", "cust")
+
+
+def _check(amount_nano: int, reason: str) -> None:
+    if not 0 < amount_nano <= AMOUNT_NANO_MAX:
+        raise Conflict("an amount is more than nothing, and no more than an account can hold")
+    if not reason.strip() or len(reason) > _REASON_CHARACTERS_MAX or not reason.isprintable():
+        raise Conflict(f"a reason is needed: one line of at most {_REASON_CHARACTERS_MAX} characters")
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a statement: what came (positive) or went, and what was there after it, nano-USD."""
+
+    id: str
+    at: float
+    account: str
+    kind: str
+    amount_nano: int
+    balance_nano: int
+    author: str | None
+    reason: str | None
+
+
+class Credits:
+    """Credit of organisations. `clock` gives unix seconds."""
+
+    def __init__(self, database: Database, directory: Directory, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._directory = directory
+        self._clock = clock
+        self._ids = RequestIds()
+
+    async def add(
+        self, organisation: str, amount_nano: int, *, reason: str, actor: Actor, idempotency_key: str | None = None
+    ) -> Account:
+        """Book credit that was bought; it never expires (contract.md 7.3). The account that holds it.
+
+        NoSuchRecord for an unknown organisation; Conflict for an amount, a reason or a key that cannot be.
+        """
+        _check(amount_nano, reason)
+
+        def work(writing: Transaction) -> Account:
+            owner = self._directory.organisation_in(writing, organisation).id
+            name = f"cust:{owner}"
+            account = ensure_account(writing, name, "cust", at=self._clock(), organisation_id=owner)
+            source = ensure_account(writing, "clearing:manual", "clearing", at=self._clock())
+            return self._post(writing, source, account, amount_nano, "topup", account, reason, actor, idempotency_key)
+
+        return await self._database.run(work)
+
+    async def grant(
+        self,
+        organisation: str,
+        amount_nano: int,
+        *,
+        reason: str,
+        actor: Actor,
+        expires_at: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Account:
+        """Give promotional credit, an account of its own that is spent before bought credit. As `add`."""
+        _check(amount_nano, reason)
+
+        def work(writing: Transaction) -> Account:
+            owner = self._directory.organisation_in(writing, organisation).id
+            name = f"promo:{owner}:{idempotency_key or self._ids()}"
+            account = ensure_account(
+                writing, name, "promo", at=self._clock(), organisation_id=owner, expires_at=expires_at
+            )
+            source = ensure_account(writing, "contra:promo", "contra", at=self._clock())
+            return self._post(writing, source, account, amount_nano, "grant", account, reason, actor, idempotency_key)
+
+        return await self._database.run(work)
+
+    async def remove(self, organisation: str, amount_nano: int, *, reason: str, actor: Actor) -> Account:
+        """Take bought credit back, of what is neither spent nor held. InsufficientFunds; as `add`."""
+        _check(amount_nano, reason)
+
+        def work(writing: Transaction) -> Account:
+            owner = self._directory.organisation_in(writing, organisation).id
+            account = ensure_account(writing, f"cust:{owner}", "cust", at=self._clock(), organisation_id=owner)
+            target = ensure_account(writing, "clearing:manual", "clearing", at=self._clock())
+            return self._post(writing, account, target, amount_nano, "payout", account, reason, actor)
+
+        return await self._database.run(work)
+
+    async def expire(self, grant: str, *, reason: str, actor: Actor) -> Account:
+        """End a promotion: what is left of it and not held goes back. NoSuchRecord; Conflict where nothing is left."""
+
+        def work(writing: Transaction) -> Account:
+            account = find_account(writing, grant)
+            if account is None or account.kind != "promo":
+                raise NoSuchRecord(f"there is no promotion {grant}; `credits show` names them")
+            if account.available_nano <= 0:
+                raise Conflict(f"nothing of {grant} is left that could expire")
+            _check(account.available_nano, reason)
+            target = ensure_account(writing, "contra:promo", "contra", at=self._clock())
+            return self._post(writing, account, target, account.available_nano, "expiry", account, reason, actor)
+
+        return await self._database.run(work)
+
+    def _post(
+        self,
+        writing: Transaction,
+        debit: Account,
+        credit: Account,
+        amount_nano: int,
+        kind: str,
+        subject: Account,
+        reason: str,
+        actor: Actor,
+        idempotency_key: str | None = None,
+    ) -> Account:
+        """One move by hand and its audit row; `subject` is the customer's account, given back as it is then."""
+        at = self._clock()
+        move = Move(
+            id=bytes.fromhex(self._ids().replace("-", "")),
+            kind=kind,
+            created_at=at,
+            idempotency_key=idempotency_key,
+            author=actor.name,
+            reason=reason,
+        )
+        is_new = post(writing, debit, credit, amount_nano, move)
+        after = find_account(writing, subject.name)
+        assert after is not None
+        if is_new:
+            audit.record(
+                writing,
+                at=at,
+                actor=actor,
+                action=f"credit.{kind}",
+                subject=subject.name,
+                before={"available": format_amount(subject.available_nano)},
+                after={
+                    "available": format_amount(after.available_nano),
+                    "amount": format_amount(amount_nano),
+                    "reason": reason,
+                },
+            )
+        return after
+
+    async def accounts(self, organisation: str) -> list[Account]:
+        """An organisation's credit: promotions by when they end, then what it bought."""
+
+        def work(reading: Transaction) -> list[Account]:
+            owner = self._directory.organisation_in(reading, organisation)
+            found = [account for account in accounts_of(reading, owner.id) if account.kind in _SPENDABLE]
+            return sorted(found, key=lambda each: (each.kind == "cust", each.expires_at or float("inf"), each.id))
+
+        return await self._database.read(work)
+
+    async def statement(self, organisation: str) -> list[Entry]:
+        """Every move of an organisation's credit, oldest first, at most 1,000."""
+
+        def work(reading: Transaction) -> list[Entry]:
+            owner = self._directory.organisation_in(reading, organisation)
+            rows = reading.all(named_queries("ledger")["statement"], (owner.id, b"", -1, _STATEMENT_ROWS_MAX))
+            entries, balance = [], 0
+            for identity, _, at, kind, account, is_credit, amount, author, reason in rows:
+                change = amount if is_credit else -amount
+                balance += change
+                entries.append(
+                    Entry(
+                        id=identity.hex(),
+                        at=at,
+                        account=account,
+                        kind=kind,
+                        amount_nano=change,
+                        balance_nano=balance,
+                        author=author,
+                        reason=reason,
+                    )
+                )
+            return entries
+
+        return await self._database.read(work)
