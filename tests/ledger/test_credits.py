@@ -193,7 +193,7 @@ def test_who_goes_round_the_triggers_is_found_out(books: Books, tampering: str, 
         door.execute(tampering)
     door.close()
     assert {finding.invariant for finding in books.proof().findings} == {invariant}
-    assert all(finding.account.startswith("cust:") for finding in books.proof().findings)
+    assert all(finding.subject.startswith("cust:") for finding in books.proof().findings)
 
 
 def test_the_table_itself_refuses_a_negative_balance(books: Books) -> None:

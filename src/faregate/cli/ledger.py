@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+import msgspec
+
 from ..core.money import format_amount
 from ..ledger.verify import verify
 from .context import FAILURES, show_json, show_table, with_stores
@@ -15,11 +17,16 @@ def run(arguments: argparse.Namespace) -> int:
     proof = with_stores(arguments, lambda _, database: database.read(verify))
     sums = {kind: format_amount(nano) for kind, nano in sorted(proof.sums_nano.items())}
     if arguments.json:
-        show_json({"accounts": proof.accounts, "sums": sums, "findings": proof.findings})
+        counts = msgspec.structs.asdict(proof)
+        counts.pop("sums_nano")
+        show_json({**counts, "sums": sums})
     else:
         show_table(["kind", "balance"], sums.items())
         for finding in proof.findings:
-            sys.stdout.write(f"{finding.invariant} does not hold for {finding.account}: {finding.message}\n")
+            sys.stdout.write(f"{finding.invariant} does not hold for {finding.subject}: {finding.message}\n")
         verdict = "in order" if not proof.findings else "NOT in order"
-        sys.stdout.write(f"{proof.accounts} accounts: the books are {verdict}\n")
+        sys.stdout.write(
+            f"{proof.accounts} accounts, {proof.active_leases} leases, {proof.open_reservations} open reservations: "
+            f"the books are {verdict}\n"
+        )
     return 1 if proof.findings else 0

@@ -56,11 +56,13 @@ def ensure_account(
     *,
     at: float,
     organisation_id: str | None = None,
+    payer_id: int | None = None,
     expires_at: float | None = None,
 ) -> Account:
-    """The account of that name, opened where it is not there yet."""
+    """The account of that name, opened where it is not there yet. `payer_id` is a promotion's: the bought credit that
+    it is spent before."""
     queries = named_queries("ledger")
-    writing.run(queries["insert_account"], (name, kind, organisation_id, expires_at, at))
+    writing.run(queries["insert_account"], (name, kind, organisation_id, payer_id, expires_at, at))
     account = find_account(writing, name)
     assert account is not None
     return account
@@ -70,6 +72,13 @@ def find_account(reading: Transaction, name: str) -> Account | None:
     """The account of that name, or None."""
     row = reading.one(named_queries("ledger")["find_account"], (name,))
     return None if row is None else Account(*row)
+
+
+def find_account_by_id(reading: Transaction, account_id: int) -> Account:
+    """The account of that id, which must be there."""
+    row = reading.one(named_queries("ledger")["find_account_by_id"], (account_id,))
+    assert row is not None
+    return Account(*row)
 
 
 def accounts_of(reading: Transaction, organisation_id: str) -> list[Account]:

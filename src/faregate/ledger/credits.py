@@ -82,8 +82,10 @@ class Credits:
         def work(writing: Transaction) -> Account:
             owner = self._directory.organisation_in(writing, organisation).id
             name = f"promo:{owner}:{idempotency_key or self._ids()}"
+            now = self._clock()
+            payer = ensure_account(writing, f"cust:{owner}", "cust", at=now, organisation_id=owner)
             account = ensure_account(
-                writing, name, "promo", at=self._clock(), organisation_id=owner, expires_at=expires_at
+                writing, name, "promo", at=now, organisation_id=owner, payer_id=payer.id, expires_at=expires_at
             )
             source = ensure_account(writing, "contra:promo", "contra", at=self._clock())
             return self._post(writing, source, account, amount_nano, "grant", account, reason, actor, idempotency_key)

@@ -7,38 +7,56 @@ from .accounts import GUARDED, RUNNING
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """An invariant that does not hold, and where."""
+    """An invariant that does not hold, and of what: an account's name or a reservation's id."""
 
     invariant: str
-    account: str
+    subject: str
     message: str
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """What `verify` found: the sums by kind of account (credits less debits, nano-USD), and what does not hold."""
+    """What `verify` found: counts, the sums by kind of account (credits less debits, nano-USD), what does not hold."""
 
     accounts: int
+    active_leases: int
+    open_reservations: int
     sums_nano: dict[str, int]
     findings: list[Finding]
 
 
 def verify(reading: Transaction) -> Proof:
-    """Check I1 to I3 over all accounts and transfers.
+    """Check I1 to I5 over all accounts, transfers, leases and reservations.
 
     I1: over all accounts, credits less debits are nothing. I2: the running figures of an account are the sums of its
-    transfers. I3: what a guarded account has given and leased is no more than what it holds.
+    transfers. I3: what a guarded account has given and leased is no more than what it holds. I4: what is leased is what
+    active leases have left. I5: a reservation was charged what its transfers say, its cost is its charge and what was
+    written off, and nothing was charged without one.
     """
+    queries = named_queries("ledger")
     findings: list[Finding] = []
     sums: dict[str, int] = {}
-    rows = reading.all(named_queries("ledger")["sums_by_account"])
-    for _, name, kind, credits, debits, leased, credited, debited in rows:
+    for _, name, kind, credits, debits, leased, credited, debited in reading.all(queries["sums_by_account"]):
         sums[kind] = sums.get(kind, 0) + credited - debited
         if kind in RUNNING and (credits, debits) != (credited, debited):
             said = f"it says {credits} credited and {debits} debited, its transfers {credited} and {debited}"
             findings.append(Finding("I2", name, said))
         if kind in GUARDED and debits + leased > credits:
             findings.append(Finding("I3", name, f"{debits} debited and {leased} leased of {credits}"))
-    total = sum(sums.values())
-    if total:
-        findings.append(Finding("I1", "*", f"credits less debits of all accounts are {total}"))
-    return Proof(accounts=len(rows), sums_nano=sums, findings=findings)
+    if sum(sums.values()):
+        findings.append(Finding("I1", "*", f"credits less debits of all accounts are {sum(sums.values())}"))
+    for name, leased, left in reading.all(queries["leased_otherwise"]):
+        findings.append(Finding("I4", name, f"{leased} leased, its leases have {left} left"))
+    for identity, state, cost, charged, paid, written_off in reading.all(queries["charged_otherwise"]):
+        said = f"{state}: cost {cost}, charged {charged}, its transfers {paid}, written off {written_off}"
+        findings.append(Finding("I5", identity.hex(), said))
+    for identity, amount in reading.all(queries["charges_of_nobody"]):
+        findings.append(Finding("I5", identity.hex(), f"{amount} charged without a reservation"))
+    counts = reading.one(queries["ledger_counts"])
+    assert counts is not None
+    return Proof(
+        accounts=counts[0],
+        active_leases=counts[1],
+        open_reservations=counts[2],
+        sums_nano=sums,
+        findings=findings,
+    )

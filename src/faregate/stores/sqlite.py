@@ -149,7 +149,7 @@ class SqliteDatabase:
         """Open the file at `path`, made and migrated where need be. StoreError where that cannot be."""
         _make_private(path)
         self.path = path
-        self._writer = _Thread("faregate-writer", lambda: _open_migrated(path))
+        self._writer = _Thread("faregate-writer", lambda: open_migrated(path))
         self._reader = _Thread("faregate-reader", lambda: Session(path, writing=False))
 
     def submit(self, job: Callable[[Session], Result]) -> "Future[Result]":
@@ -182,7 +182,8 @@ def migrations(folder: Path = SQL / "migrations") -> list[tuple[int, str, str]]:
     return found
 
 
-def _open_migrated(path: Path) -> Session:
+def open_migrated(path: Path) -> Session:
+    """A writing session on the file at `path`, made and migrated where need be. StoreError where that cannot be."""
     session = Session(path, writing=True)
     try:
         with session.turn():

@@ -1,8 +1,11 @@
 -- name: find_account
 SELECT id, name, kind, organisation_id, credits, debits, leased, expires_at FROM account WHERE name = ?;
 
+-- name: find_account_by_id
+SELECT id, name, kind, organisation_id, credits, debits, leased, expires_at FROM account WHERE id = ?;
+
 -- name: insert_account
-INSERT INTO account (name, kind, organisation_id, expires_at, created_at) VALUES (?, ?, ?, ?, ?)
+INSERT INTO account (name, kind, organisation_id, payer_id, expires_at, created_at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (name) DO NOTHING;
 
 -- name: accounts_of_organisation
@@ -37,3 +40,129 @@ SELECT a.id, a.name, a.kind, a.credits, a.debits, a.leased,
     coalesce((SELECT sum(t.amount) FROM transfer AS t WHERE t.credit_account = a.id), 0),
     coalesce((SELECT sum(t.amount) FROM transfer AS t WHERE t.debit_account = a.id), 0)
 FROM account AS a ORDER BY a.id;
+
+-- name: insert_epoch
+INSERT INTO epoch (node, started_at) VALUES (?, ?) RETURNING id;
+
+-- name: find_batch
+SELECT results FROM batch WHERE epoch_id = ? AND seq = ?;
+
+-- name: insert_batch
+INSERT INTO batch (epoch_id, seq, results) VALUES (?, ?, ?);
+
+-- name: usable_accounts
+SELECT id, credits - debits - leased, coalesce(expires_at, ?3) FROM account
+WHERE (id = ?1 OR payer_id = ?1) AND (expires_at IS NULL OR expires_at > ?2)
+ORDER BY coalesce(expires_at, ?3), id;
+
+-- name: lease_out
+UPDATE account SET leased = leased + ?2 WHERE id = ?1 AND debits + leased + ?2 <= credits;
+
+-- name: insert_lease
+INSERT INTO lease (account_id, epoch_id, job, granted, expires_at) VALUES (?, ?, ?, ?, ?) RETURNING id;
+
+-- name: active_leases
+SELECT id FROM lease WHERE epoch_id = ? AND active = 1;
+
+-- name: active_leases_of_job
+SELECT id FROM lease WHERE job = ? AND active = 1;
+
+-- name: renew_leases
+UPDATE lease SET expires_at = ?2 WHERE epoch_id = ?1 AND active = 1;
+
+-- name: shrink_lease
+UPDATE lease SET granted = granted - ?2 WHERE id = ?1 AND active = 1;
+
+-- name: give_back
+UPDATE account SET leased = leased - ?2 WHERE id = (SELECT account_id FROM lease WHERE id = ?1);
+
+-- name: give_back_rest
+UPDATE account SET leased = leased - coalesce(
+    (SELECT l.granted - l.settled FROM lease AS l WHERE l.id = ?1 AND l.active = 1), 0)
+WHERE id = (SELECT account_id FROM lease WHERE id = ?1);
+
+-- name: close_lease
+UPDATE lease SET active = 0 WHERE id = ?;
+
+-- name: close_empty_lease
+UPDATE lease SET active = 0 WHERE id = ? AND granted = settled;
+
+-- name: lease_is_active
+SELECT 1 FROM lease WHERE id = ? AND active = 1;
+
+-- name: settle_lease
+UPDATE lease SET settled = settled + ?2 WHERE id = ?1 RETURNING account_id;
+
+-- name: debit_leased
+UPDATE account SET debits = debits + ?2, leased = leased - ?2 WHERE id = ?1;
+
+-- name: insert_reservation
+INSERT INTO reservation (id, epoch_id, payer_id, budgets, hold, deadline, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: insert_leg
+INSERT INTO reservation_leg (reservation_id, position, lease_id, group_id, amount) VALUES (?, ?, ?, ?, ?);
+
+-- name: find_reservation
+SELECT payer_id, budgets, hold, state, charged, deadline FROM reservation WHERE id = ?;
+
+-- name: legs_of_reservation
+SELECT lease_id, group_id, amount FROM reservation_leg WHERE reservation_id = ? ORDER BY position;
+
+-- name: raise_checkpoint
+UPDATE reservation SET checkpoint = max(checkpoint, min(?2, hold)) WHERE id = ?1 AND state = 'open';
+
+-- name: end_reservation
+UPDATE reservation SET state = ?2, cost = ?3, charged = ?4 WHERE id = ?1;
+
+-- name: insert_usage_transfer
+INSERT INTO transfer (id, leg, debit_account, credit_account, amount, kind, reference, created_at)
+VALUES (?1, (SELECT coalesce(max(leg) + 1, 0) FROM transfer WHERE id = ?1), ?2, ?3, ?4, ?5, ?1, ?6);
+
+-- name: charged_accounts
+SELECT a.id, coalesce((SELECT sum(t.amount) FROM transfer AS t WHERE t.id = ?1 AND t.debit_account = a.id), 0)
+    - coalesce((SELECT sum(t.amount) FROM transfer AS t WHERE t.id = ?1 AND t.credit_account = a.id), 0)
+FROM account AS a WHERE a.id = ?2 OR a.payer_id = ?2
+ORDER BY coalesce(a.expires_at, ?3) DESC, a.id DESC;
+
+-- name: ended_epochs
+SELECT DISTINCT epoch_id FROM lease WHERE active = 1 AND epoch_id IS NOT NULL AND expires_at < ?;
+
+-- name: ended_jobs
+SELECT DISTINCT job FROM lease WHERE active = 1 AND job IS NOT NULL AND expires_at < ?;
+
+-- name: open_reservations
+SELECT id, payer_id, budgets, hold, checkpoint FROM reservation WHERE epoch_id = ? AND state = 'open';
+
+-- name: open_job
+SELECT id, payer_id, budgets, hold, checkpoint FROM reservation WHERE id = ? AND state = 'open';
+
+-- name: next_leg
+SELECT coalesce(max(leg) + 1, 0) FROM transfer WHERE id = ?;
+
+-- name: raise_refunded
+UPDATE reservation SET refunded = refunded + ?2 WHERE id = ?1 AND refunded + ?2 <= charged;
+
+-- name: leased_otherwise
+SELECT a.name, a.leased, coalesce(sum(l.granted - l.settled), 0) FROM account AS a
+LEFT JOIN lease AS l ON l.account_id = a.id AND l.active = 1
+GROUP BY a.id HAVING a.leased <> coalesce(sum(l.granted - l.settled), 0) ORDER BY a.id;
+
+-- name: charged_otherwise
+SELECT * FROM (
+    SELECT r.id, r.state, r.cost, r.charged,
+        coalesce((SELECT sum(t.amount) FROM transfer AS t JOIN account AS a ON a.id = t.debit_account
+            WHERE t.id = r.id AND t.kind = 'usage' AND (a.id = r.payer_id OR a.payer_id = r.payer_id)), 0)
+        - coalesce((SELECT sum(t.amount) FROM transfer AS t JOIN account AS a ON a.id = t.credit_account
+            WHERE t.id = r.id AND t.kind = 'correction' AND (a.id = r.payer_id OR a.payer_id = r.payer_id)), 0) AS paid,
+        coalesce((SELECT sum(t.amount) FROM transfer AS t WHERE t.id = r.id AND t.kind = 'writeoff'), 0) AS written_off
+    FROM reservation AS r
+) WHERE charged <> paid OR cost <> charged + written_off OR (state = 'open' AND cost <> 0);
+
+-- name: charges_of_nobody
+SELECT t.id, sum(t.amount) FROM transfer AS t
+WHERE t.kind = 'usage' AND NOT EXISTS (SELECT 1 FROM reservation AS r WHERE r.id = t.id) GROUP BY t.id;
+
+-- name: ledger_counts
+SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM lease WHERE active = 1),
+    (SELECT count(*) FROM reservation WHERE state = 'open');

@@ -1,0 +1,327 @@
+"""One batch of a process as one transaction (money.md section 6, R1 to R9).
+
+Theory of operation. A process spends from leases, which were subtracted from their accounts before: `d + l <= c`
+holds at every commit. A settlement moves what it charges from leased to debited, so `d + l` stays the same and no
+settlement fails for lack of money. What is above a hold comes from the process's own slices, then from what is free,
+atomically, and the rest is written off: never below zero. Safety rests on fencing: a lease that was closed (its epoch
+reaped) refuses every hold, and a settlement that comes after posts the difference alone. A batch is known by (epoch,
+seq) for ever: sent again, it is answered from its row and changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ..stores.database import Row, Transaction, named_queries
+from .accounts import ensure_account
+from .records import (
+    Checkpoint,
+    Done,
+    Grant,
+    Granted,
+    Lease,
+    Leg,
+    Open,
+    OpenJob,
+    Record,
+    Renew,
+    Renewed,
+    Result,
+    Return,
+    Settle,
+    Settled,
+    shares,
+)
+
+TTL_S = 30.0
+NEVER = 4e15  # seconds: beyond every end
+REVENUE = ("revenue:usage", "revenue")
+BUDGETS = ("memo:budgets", "memo")
+OVERRUN = ("writeoff:overrun", "writeoff")
+CRASH = ("writeoff:crash", "writeoff")
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode: Callable[[bytes], list[Any]] = msgspec.msgpack.Decoder(list[Result]).decode
+_encode_budgets = msgspec.json.Encoder().encode
+decode_budgets = msgspec.json.Decoder(tuple[int, ...]).decode
+
+
+def start_epoch(writing: Transaction, node: str, now: float) -> int:
+    """The number of a new process: what it commits is known by it."""
+    row = writing.one(named_queries("ledger")["insert_epoch"], (node, now))
+    assert row is not None
+    return row[0]
+
+
+def commit(
+    writing: Transaction, epoch: int, seq: int, records: Sequence[Record], now: float, ttl_s: float = TTL_S
+) -> list[Result]:
+    """Apply a batch, inside a transaction of the caller's; the results of its records, in their order."""
+    queries = named_queries("ledger")
+    stored = writing.one(queries["find_batch"], (epoch, seq))
+    if stored is not None:
+        return _decode(stored[0])
+    batch = Batch(writing, epoch, now, ttl_s)
+    results = [batch.apply(record) for record in records]
+    writing.run(queries["insert_batch"], (epoch, seq, _encode(results)))
+    return results
+
+
+class Batch:
+    """A batch under way: its transaction, its epoch, its time (unix seconds)."""
+
+    def __init__(self, writing: Transaction, epoch: int | None, now: float, ttl_s: float = TTL_S) -> None:
+        self._writing = writing
+        self._epoch = epoch
+        self._now = now
+        self._ttl_s = ttl_s
+        self._queries = named_queries("ledger")
+        self._totals: dict[tuple[str, str], int] = {}
+        self._apply: dict[type, Callable[[Any], Result]] = {
+            Lease: self._lease,
+            Renew: self._renew,
+            Return: self._return,
+            Open: self._open,
+            Checkpoint: self._checkpoint,
+            Settle: self._settle,
+            OpenJob: self._open_job,
+        }
+
+    def apply(self, record: Record) -> Result:
+        """Let one record take effect."""
+        return self._apply[type(record)](record)
+
+    def _run(self, query: str, *parameters: Any) -> int:
+        return self._writing.run(self._queries[query], parameters)
+
+    def _all(self, query: str, *parameters: Any) -> list[Row]:
+        return self._writing.all(self._queries[query], parameters)
+
+    def _one(self, query: str, *parameters: Any) -> Row | None:
+        return self._writing.one(self._queries[query], parameters)
+
+    # Accounts
+
+    def _usable(self, group: int) -> list[Row]:
+        """(id, available, end) of a group's accounts that have not ended, soonest end first."""
+        return self._all("usable_accounts", group, self._now, NEVER)
+
+    def _room(self, group: int) -> int:
+        return sum(available for _, available, _ in self._usable(group))
+
+    def _split(self, group: int, amount: int) -> list[tuple[int, float, int]]:
+        """(account, end, part) of an amount that is available in the group."""
+        parts = []
+        for account, available, ends_at in self._usable(group):
+            part = min(amount, available)
+            if part > 0:
+                amount -= part
+                parts.append((account, ends_at, part))
+        assert amount == 0
+        return parts
+
+    # Leases
+
+    def _lease(self, record: Lease) -> Granted:
+        amount = min(record.want, self._room(record.group))
+        grants = []
+        if amount >= record.need and amount > 0:
+            for account, ends_at, part in self._split(record.group, amount):
+                grants.append(Grant(self._new_lease(account, part, self._now + self._ttl_s), account, ends_at, part))
+        self._renew_all()
+        return Granted(tuple(grants), self._room(record.group))
+
+    def _new_lease(self, account: int, amount: int, expires_at: float, job: bytes | None = None) -> int:
+        taken = self._run("lease_out", account, amount)
+        assert taken == 1
+        row = self._one("insert_lease", account, None if job is not None else self._epoch, job, amount, expires_at)
+        assert row is not None
+        return row[0]
+
+    def _renew(self, _: Renew) -> Renewed:
+        self._renew_all()
+        return Renewed(frozenset(row[0] for row in self._all("active_leases", self._epoch)))
+
+    def _renew_all(self) -> None:
+        self._run("renew_leases", self._epoch, self._now + self._ttl_s)
+
+    def _return(self, record: Return) -> Done:
+        if not self._run("shrink_lease", record.lease, record.amount):
+            return Done(False)
+        self._run("give_back", record.lease, record.amount)
+        self._close_if_empty(record.lease)
+        return Done(True)
+
+    def _close_if_empty(self, lease: int) -> None:
+        self._run("close_empty_lease", lease)
+
+    def close_lease(self, lease: int) -> None:
+        """End a lease: what is left of it is free again."""
+        self._run("give_back_rest", lease)
+        self._run("close_lease", lease)
+
+    def _alive(self, legs: Sequence[Leg]) -> bool:
+        return all(self._one("lease_is_active", leg.lease) is not None for leg in legs)
+
+    # Holds
+
+    def _open(self, record: Open) -> Done:
+        if not record.legs or not self._alive(record.legs):
+            return Done(False)
+        self._store(record, record.legs, self._epoch, None)
+        return Done(True)
+
+    def _open_job(self, record: OpenJob) -> Done:
+        if self._one("find_reservation", record.reservation) is not None:
+            return Done(True)
+        groups = (record.payer, *record.budgets)
+        if any(self._room(group) < record.hold for group in groups):
+            return Done(False)
+        legs = [
+            Leg(self._new_lease(account, part, record.deadline, record.reservation), group, part)
+            for group in groups
+            for account, _, part in self._split(group, record.hold)
+        ]
+        self._store(record, legs, None, record.deadline)
+        return Done(True)
+
+    def _store(self, record: Open | OpenJob, legs: Sequence[Leg], epoch: int | None, deadline: float | None) -> None:
+        budgets = _encode_budgets(record.budgets).decode()
+        if not self._run(
+            "insert_reservation", record.reservation, epoch, record.payer, budgets, record.hold, deadline, self._now
+        ):
+            return  # it is there: a batch of another number has said so
+        for position, leg in enumerate(legs):
+            self._run("insert_leg", record.reservation, position, leg.lease, leg.group, leg.amount)
+
+    def _checkpoint(self, record: Checkpoint) -> Done:
+        return Done(self._run("raise_checkpoint", record.reservation, record.cost) == 1)
+
+    # Settlement
+
+    def _settle(self, record: Settle) -> Settled:
+        row = self._one("find_reservation", record.reservation)
+        if row is None:
+            return Settled(False)
+        payer, budgets, hold, state, charged, deadline = row
+        if state not in ("open", "reaped"):
+            return Settled(True, charged)
+        tab = Tab(record.reservation, payer, decode_budgets(budgets), hold, charged)
+        drawn: tuple[Leg, ...] = ()
+        if state == "open":
+            legs = self.legs_of(record.reservation)
+            self.charge_legs(tab, legs, record.cost)
+            drawn = self._draw(tab, record)
+            self._write_off(tab, self._charge_available(tab, record.cost - tab.charged), OVERRUN)
+            if deadline is not None:
+                for leg in legs:
+                    self.close_lease(leg.lease)
+            self.end(tab, "settled", record.cost)
+        else:
+            self._write_off(tab, self._charge_available(tab, max(0, record.cost - tab.charged)), CRASH)
+            self.give_back(tab, max(0, tab.charged - record.cost), "correction")
+            self.end(tab, "adjusted", record.cost)
+        return Settled(True, tab.charged, drawn)
+
+    def legs_of(self, reservation: bytes) -> tuple[Leg, ...]:
+        """A hold's legs, in the order in which they are charged."""
+        return tuple(Leg(*row) for row in self._all("legs_of_reservation", reservation))
+
+    def end(self, tab: "Tab", state: str, cost: int) -> None:
+        """Write down how a reservation ended."""
+        self._run("end_reservation", tab.reservation, state, cost, tab.charged)
+
+    def charge_legs(self, tab: "Tab", legs: Sequence[Leg], cost: int) -> tuple[Leg, ...]:
+        """What is leased becomes debited; the legs as far as they were charged."""
+        charged = []
+        for leg, share in zip(legs, shares(tuple(legs), cost), strict=True):
+            if share:
+                row = self._one("settle_lease", leg.lease, share)
+                assert row is not None
+                self._run("debit_leased", row[0], share)
+                self._usage(tab, row[0], leg.group, share)
+                self._close_if_empty(leg.lease)
+                charged.append(Leg(leg.lease, leg.group, share))
+        return tuple(charged)
+
+    def _draw(self, tab: "Tab", record: Settle) -> tuple[Leg, ...]:
+        """Above the hold, from the process's own slices: as much as every group bears, with what is available."""
+        above = record.cost - tab.charged
+        if above <= 0 or not record.offers:
+            return ()
+        offers = [leg for leg in record.offers if self._alive([leg])]
+        for group in tab.groups:
+            offered = sum(leg.amount for leg in offers if leg.group == group)
+            above = min(above, offered + self._room(group))
+        drawn = self.charge_legs(tab, offers, above)
+        for group in tab.groups:
+            rest = above - sum(leg.amount for leg in drawn if leg.group == group)
+            self._debit_free(tab, group, rest)
+        return drawn
+
+    def _charge_available(self, tab: "Tab", due: int) -> int:
+        """The same sum from every group, never more than the poorest has free; what is left unpaid."""
+        if due <= 0:
+            return 0
+        charge = min(due, *(self._room(group) for group in tab.groups))
+        for group in tab.groups:
+            self._debit_free(tab, group, charge)
+        return due - charge
+
+    def _debit_free(self, tab: "Tab", group: int, amount: int) -> None:
+        for account, _, part in self._split(group, amount) if amount > 0 else ():
+            taken = self._run("add_guarded_debits", account, part)
+            assert taken == 1
+            self._usage(tab, account, group, part)
+
+    def _usage(self, tab: "Tab", account: int, group: int, amount: int) -> None:
+        target = REVENUE if group == tab.payer else BUDGETS
+        self._post(tab, account, self._total(target), amount, "usage")
+        if group == tab.payer:
+            tab.charged += amount
+
+    def _write_off(self, tab: "Tab", amount: int, account: tuple[str, str]) -> None:
+        if amount > 0:
+            self._post(tab, self._total(account), self._total(REVENUE), amount, "writeoff")
+
+    def give_back(self, tab: "Tab", amount: int, kind: str) -> None:
+        """To what was charged, bought credit first, so that a promotion never turns into it."""
+        if amount <= 0:
+            return
+        for group in tab.groups:
+            rest = amount
+            for account, charged in self._all("charged_accounts", tab.reservation, group, NEVER):
+                part = min(rest, charged)
+                if part > 0:
+                    rest -= part
+                    source = self._total(REVENUE if group == tab.payer else BUDGETS)
+                    self._run("add_credits", account, part)
+                    self._post(tab, source, account, part, kind)
+        if kind == "correction":
+            tab.charged -= amount
+
+    def _post(self, tab: "Tab", debit: int, credit: int, amount: int, kind: str) -> None:
+        self._run("insert_usage_transfer", tab.reservation, debit, credit, amount, kind, self._now)
+
+    def _total(self, account: tuple[str, str]) -> int:
+        found = self._totals.get(account)
+        if found is None:
+            name, kind = account
+            found = self._totals[account] = ensure_account(self._writing, name, kind, at=self._now).id
+        return found
+
+
+class Tab(msgspec.Struct):
+    """A reservation while it is being charged: `charged` is what its payer has paid so far."""
+
+    reservation: bytes
+    payer: int
+    budgets: tuple[int, ...]
+    hold: int
+    charged: int
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The payer and each budget."""
+        return (self.payer, *self.budgets)

@@ -1,0 +1,43 @@
+"""The end of what no process will end: leases past their end, and those of epochs known to be dead (money.md R8).
+
+An epoch loses all its leases at once. Its open reservations are charged their checkpoint, what the client had received
+a second ago at most; the rest of every lease is free again. A job's leases live until the job ends or its deadline.
+"""
+
+from collections.abc import Collection
+
+from ..stores.database import Transaction, named_queries
+from .commit import Batch, Tab, decode_budgets
+
+GRACE_S = 6.0
+
+
+def reap(writing: Transaction, now: float, dead: Collection[int] = (), grace_s: float = GRACE_S) -> int:
+    """Close what is over, inside a transaction of the caller's; how many reservations were charged so."""
+    queries = named_queries("ledger")
+    reaped = 0
+    ended = [row[0] for row in writing.all(queries["ended_epochs"], (now - grace_s,))]
+    for epoch in sorted({*ended, *dead}):
+        leases = [row[0] for row in writing.all(queries["active_leases"], (epoch,))]
+        reservations = writing.all(queries["open_reservations"], (epoch,))
+        reaped += _reap(writing, now, leases, reservations)
+    for (job,) in writing.all(queries["ended_jobs"], (now,)):
+        leases = [row[0] for row in writing.all(queries["active_leases_of_job"], (job,))]
+        reaped += _reap(writing, now, leases, writing.all(queries["open_job"], (job,)))
+    return reaped
+
+
+def _reap(
+    writing: Transaction,
+    now: float,
+    leases: list[int],
+    reservations: list[tuple[bytes, int, str, int, int]],
+) -> int:
+    batch = Batch(writing, None, now)
+    for reservation, payer, budgets, hold, checkpoint in reservations:
+        tab = Tab(reservation, payer, decode_budgets(budgets), hold, 0)
+        batch.charge_legs(tab, batch.legs_of(reservation), checkpoint)
+        batch.end(tab, "reaped", checkpoint)
+    for lease in leases:
+        batch.close_lease(lease)
+    return len(reservations)

@@ -1,0 +1,51 @@
+"""Refunds: usage that is given back to what was charged for it, never more than was charged (money.md section 8)."""
+
+from ..stores.database import Conflict, NoSuchRecord, Transaction, named_queries
+from .accounts import Move, ensure_account, find_account_by_id, post
+from .commit import BUDGETS, NEVER, REVENUE, decode_budgets
+
+
+def refund(writing: Transaction, reservation: bytes, amount_nano: int, move: Move) -> bool:
+    """Give back `amount_nano` of a settled reservation: bought credit first, so that a promotion never turns into it,
+    and as much to each budget. False where this very refund was made before.
+
+    `move` says who, why and when; its `idempotency_key` is required. NoSuchRecord; Conflict for what is still open, or
+    more than is left of the charge.
+    """
+    queries = named_queries("ledger")
+    row = writing.one(queries["find_reservation"], (reservation,))
+    if row is None:
+        raise NoSuchRecord("there is no such charge")
+    payer, budgets, _, state, _, _ = row
+    if writing.one(queries["find_transfer_made"], (move.idempotency_key,)) is not None:
+        return False
+    if state not in ("settled", "adjusted"):
+        raise Conflict("what is not settled cannot be refunded")
+    if amount_nano <= 0 or not writing.run(queries["raise_refunded"], (reservation, amount_nano)):
+        raise Conflict("that is more than is left of the charge")
+    key = move.idempotency_key
+    for group in (payer, *decode_budgets(budgets)):
+        name, kind = REVENUE if group == payer else BUDGETS
+        source = ensure_account(writing, name, kind, at=move.created_at)
+        rest = amount_nano
+        for account, charged in writing.all(queries["charged_accounts"], (reservation, group, NEVER)):
+            part = min(rest, charged)
+            if part <= 0:
+                continue
+            rest -= part
+            target = find_account_by_id(writing, account)
+            leg = writing.one(queries["next_leg"], (reservation,))
+            assert leg is not None
+            made = Move(
+                id=reservation,
+                leg=leg[0],
+                kind="refund",
+                created_at=move.created_at,
+                reference=reservation,
+                idempotency_key=key,
+                author=move.author,
+                reason=move.reason,
+            )
+            post(writing, source, target, part, made)
+            key = None  # of several transfers the first has it
+    return True
