@@ -11,7 +11,6 @@ Out: catalog.json, one model per line. Fails, writing nothing, when a name would
 from __future__ import annotations
 
 import argparse
-import ast
 import datetime as dt
 import json
 import re
@@ -19,9 +18,11 @@ import sys
 import tomllib
 from collections import defaultdict
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from catalog_genai import GenaiModel, SourceError, read_genai
 from catalog_names import (
     DATE_SUFFIX,
     SHORT_DATE,
@@ -33,6 +34,7 @@ from catalog_names import (
     normal,
     vendor_of,
 )
+from catalog_prices import InexactPrice, PriceBook
 
 OVERRIDES = Path(__file__).with_name("catalog_overrides.toml")
 
@@ -69,7 +71,7 @@ class Offer:
     output: int | None = None
     tags: list[str] = field(default_factory=list)
     ends: str | None = None
-    cost: str = ""
+    cost: dict[str, Any] = field(default_factory=dict)
     served: bool = True
 
 
@@ -96,7 +98,7 @@ def read_window(provider: str, row: dict[str, Any], rules: dict[str, Any]) -> in
 def read_litellm(path: Path, rules: dict[str, Any]) -> list[Offer]:
     """In: the litellm list. Out: offers of our providers, and facts of the donors."""
     offers = []
-    for key, row in json.loads(path.read_text()).items():
+    for key, row in json.loads(path.read_text(), parse_float=Decimal).items():
         source = row.get("litellm_provider", "")
         provider = rules["providers"].get(source)
         facts_only = provider is None
@@ -118,56 +120,31 @@ def read_litellm(path: Path, rules: dict[str, Any]) -> list[Offer]:
                 vendor=vendor_of(upstream, name, rules),
                 kind=kind,
                 context=read_window(provider or source, row, rules),
-                output=(row.get("max_output_tokens") or None) if kind in OUTPUT_KINDS else None,
+                output=int(row.get("max_output_tokens") or 0) or None if kind in OUTPUT_KINDS else None,
                 tags=read_tags(row, rules),
                 ends=row.get("deprecation_date"),
-                cost=json.dumps(cost, sort_keys=True),
+                cost=cost,
                 served=not facts_only,
             )
         )
     return offers
 
 
-def read_genai(path: Path | None, rules: dict[str, Any]) -> tuple[list[Offer], set[str]]:
-    """In: the genai-prices data module, as text. Out: OpenRouter's offers, Fireworks' priced names."""
+def genai_offers(genai: dict[str, list[GenaiModel]], rules: dict[str, Any]) -> tuple[list[Offer], set[str]]:
+    """In: what genai-prices knows. Out: OpenRouter's offers, Fireworks' priced names."""
     offers: list[Offer] = []
+    for model in genai.get("openrouter", []):
+        if is_dropped("openrouter", model.id, rules):
+            continue
+        name = canonical("openrouter", model.id)
+        vendor = vendor_of(model.id, name, rules)
+        offer = Offer("openrouter", model.id, name, vendor, context=model.window)
+        # Entries without a window are old; weights may still be hosted, a closed model is gone.
+        offer.served = bool(model.window) or not is_closed(name, rules)
+        offers.append(offer)
     fireworks: set[str] = set()
-    if path is None:
-        return offers, fireworks
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Provider"):
-            continue
-        parts = {keyword.arg: keyword.value for keyword in node.keywords}
-        provider = ast.literal_eval(parts["id"])
-        for model in getattr(parts.get("models"), "elts", []):
-            fields = {keyword.arg: keyword.value for keyword in model.keywords}
-            upstream = ast.literal_eval(fields["id"])
-            if provider == "fireworks":
-                fireworks.update(re.findall(FIREWORKS_NAME, ast.unparse(fields["match"])))
-            if provider != "openrouter" or is_dropped(provider, upstream, rules):
-                continue
-            window = ast.literal_eval(fields["context_window"]) if "context_window" in fields else None
-            name = canonical(provider, upstream)
-            offer = Offer(provider, upstream, name, vendor_of(upstream, name, rules), context=window)
-            # Entries without a window are old; weights may still be hosted, a closed model is gone.
-            offer.served = bool(window) or not is_closed(name, rules)
-            offers.append(offer)
-    return offers, fireworks
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Provider"):
-            continue
-        parts = {keyword.arg: keyword.value for keyword in node.keywords}
-        provider = ast.literal_eval(parts["id"])
-        for model in getattr(parts.get("models"), "elts", []):
-            fields = {keyword.arg: keyword.value for keyword in model.keywords}
-            upstream = ast.literal_eval(fields["id"])
-            if provider == "fireworks":
-                fireworks.update(re.findall(FIREWORKS_NAME, ast.unparse(fields["match"])))
-            if provider != "openrouter" or is_dropped(provider, upstream, rules):
-                continue
-            window = ast.literal_eval(fields["context_window"]) if "context_window" in fields else None
-            name = canonical(provider, upstream)
-            offers.append(Offer(provider, upstream, name, vendor_of(upstream, name, rules), context=window))
+    for model in genai.get("fireworks", []):
+        fireworks.update(re.findall(FIREWORKS_NAME, str(model.match)))
     return offers, fireworks
 
 
@@ -288,9 +265,12 @@ def build_model(
     }
 
 
-def build(litellm: Path, genai: Path | None, rules: dict[str, Any], date: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """In: the sources. Out: models by id, and the alias table."""
-    priced, fireworks = read_genai(genai, rules)
+def build(
+    litellm: Path, genai_file: Path | None, rules: dict[str, Any], date: str
+) -> tuple[dict[str, Any], dict[str, str], PriceBook]:
+    """In: the sources. Out: models by id, the alias table, and the prices as they were read."""
+    genai = read_genai(genai_file) if genai_file else {}
+    priced, fireworks = genai_offers(genai, rules)
     offers = read_litellm(litellm, rules) + priced
     aliases = dated_aliases(offers, rules, date) | rules["aliases"]
     ids = {normal(target): target for target in aliases.values()}
@@ -300,17 +280,24 @@ def build(litellm: Path, genai: Path | None, rules: dict[str, Any], date: str) -
         live = [o for o in members if still_served(o, fireworks, rules, date)]
         model_id = ids.get(key, members[0].name)
         models[model_id] = build_model(model_id, members, live, rules, date)
-    if genai is None:
+    if not genai:
         # Half of the input is absent by intent: forget the overrides that speak of that half.
         known = {*models, *(name for name, facts in rules["models"].items() if "served_by" in facts)}
-        for table in ("models", "successors", "created"):
+        for table in ("models", "successors", "created", "prices"):
             rules[table] = {name: value for name, value in rules[table].items() if name in known}
         aliases = {alias: target for alias, target in aliases.items() if target in known}
     apply_overrides(models, rules, date)
     models = {model_id: model for model_id, model in models.items() if usable(model)}
     aliases = {a: t for a, t in aliases.items() if t in models or (genai and a in rules["aliases"])}
     check(models, aliases)
-    return models, aliases
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for offer in offers:
+        if not rows.get((offer.provider, offer.upstream)):
+            rows[offer.provider, offer.upstream] = offer.cost
+    book = PriceBook(genai, rows, rules)
+    for model in models.values():
+        model["prices"] = book.of(model)
+    return models, aliases, book
 
 
 def apply_overrides(models: dict[str, dict[str, Any]], rules: dict[str, Any], date: str) -> None:
@@ -325,7 +312,7 @@ def apply_overrides(models: dict[str, dict[str, Any]], rules: dict[str, Any], da
         if "created" in facts:
             model["created"] = seconds(facts["created"])
         model["family"] = model["family"] or family_of(model_id, model["vendor"])
-    for table in ("successors", "created"):
+    for table in ("successors", "created", "prices"):
         for model_id in set(rules[table]) - set(models):
             raise CatalogError(f"overrides [{table}] name the unknown model {model_id}")
     for model_id, successor in rules["successors"].items():
@@ -378,15 +365,18 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     rules = tomllib.loads(OVERRIDES.read_text())
     try:
-        models, aliases = build(options.litellm, options.genai_prices, rules, options.date)
-    except CatalogError as error:
+        models, aliases, book = build(options.litellm, options.genai_prices, rules, options.date)
+    except (CatalogError, SourceError, InexactPrice) as error:
         print(f"build_catalog: {error}", file=sys.stderr)
         return 1
     sources = [text for name, text in SOURCES.items() if name != "genai" or options.genai_prices]
     ordered = sorted(models.values(), key=lambda model: (model["vendor"], model["id"]))
     prefixes = known_prefixes(ordered, rules)
     options.out.write_text(render(options.date, sources, ordered, aliases, prefixes))
-    print(f"{len(models)} models, {len(aliases)} aliases, {options.out.stat().st_size} bytes")
+    for note, times in sorted(book.notes.items()):
+        print(f"{note} ({times})" if times > 1 else note)
+    count = sum(bool(model["prices"]) for model in models.values())
+    print(f"{len(models)} models, {count} with prices, {len(aliases)} aliases, {options.out.stat().st_size} bytes")
     return 0
 
 
