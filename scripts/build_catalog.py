@@ -294,7 +294,7 @@ def build(
     for offer in offers:
         if not rows.get((offer.provider, offer.upstream)):
             rows[offer.provider, offer.upstream] = offer.cost
-    book = PriceBook(genai, rows, rules)
+    book = PriceBook(genai, rows, rules, aliases)
     for model in models.values():
         model["prices"] = book.of(model)
     return models, aliases, book

@@ -107,11 +107,18 @@ class PriceBook:
     """The prices of both sources and of the overrides; `notes` says what was left out."""
 
     def __init__(
-        self, genai: dict[str, list[GenaiModel]], litellm: dict[tuple[str, str], dict[str, Any]], rules: dict[str, Any]
+        self,
+        genai: dict[str, list[GenaiModel]],
+        litellm: dict[tuple[str, str], dict[str, Any]],
+        rules: dict[str, Any],
+        aliases: dict[str, str],
     ) -> None:
         self._genai = genai
         self._litellm = litellm
         self._rules = rules
+        self._names: dict[str, list[str]] = {}
+        for alias, target in aliases.items():
+            self._names.setdefault(target, []).append(alias)
         self.notes: Counter[str] = Counter()
 
     def of(self, model: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -120,29 +127,42 @@ class PriceBook:
         own = self._rules["prices"].get(model["id"], {})
         found = {}
         for host, upstream in sorted(model["served_by"].items(), key=lambda served: served[0] != home):
-            row = self._litellm.get((host, upstream), {})
             if host in own:
                 entries = [{"rates": self._override(own[host])}]
             else:
-                entries = self._entries(f"{host}/{upstream}", host, upstream, row, model["kind"])
+                entries = self._entries(host, [upstream, *self._names.get(model["id"], ())], model["kind"])
             if entries:
                 found[host] = {"version": version_of(entries), "entries": entries}
         if not found:
             self.notes[f"no price: {model['id']}"] += 1
         return found
 
-    def _entries(self, where: str, host: str, upstream: str, row: dict[str, Any], kind: str) -> list[Entry]:
-        from_litellm = self._from_litellm(where, row, kind)
-        known = find_model(self._genai.get(GENAI_HOSTS.get(host, host), []), upstream)
+    def _entries(self, host: str, names: list[str], kind: str) -> list[Entry]:
+        """In: a host and the names of a model, its own there first. Out: what it costs there."""
+        where = f"{host}/{names[0]}"
+        from_litellm = self._from_litellm(where, self._litellm.get((host, names[0]), {}), kind)
+        models = self._genai.get(GENAI_HOSTS.get(host, host), [])
+        known = next(filter(None, (find_model(models, name) for name in names)), None)
         entries = self._from_genai(where, known) if known is not None else []
         if not entries:
-            return from_litellm
+            return self._unless_zero(where, from_litellm, known is not None or kind == "moderation")
         fresh = from_litellm[0]["rates"] if from_litellm else {}
         extra = {name: price for name, price in fresh.items() if name in {*LITELLM_MEDIA.values(), "search"}}
         for entry in entries:
-            if not entry["rates"].keys() <= PIECES:  # what is priced by the piece alone is wholly priced
-                entry["rates"] = in_order(extra | entry["rates"])
+            if entry["rates"].keys() <= PIECES:
+                continue  # what is priced by the piece alone is wholly priced
+            # The prices of media are those without a tier: a tier's own output price says more of its images.
+            shared = extra if "tier" not in entry else {"search": extra["search"]} if "search" in extra else {}
+            entry["rates"] = in_order(shared | entry["rates"])
         return entries
+
+    def _unless_zero(self, where: str, entries: list[Entry], free: bool) -> list[Entry]:
+        """Zeros of the litellm list stand for what it does not know, unless the model is known to be free."""
+        if free or any(price for entry in entries for price in entry["rates"].values()):
+            return entries
+        if entries:
+            self.notes[f"zero is no price: {where}"] += 1
+        return []
 
     def _from_genai(self, where: str, model: GenaiModel) -> list[Entry]:
         """The entries of all tiers. A tier has none for the days before it first cost something else: there the
@@ -234,13 +254,15 @@ class PriceBook:
 def litellm_entries(tables: dict[tuple[str, int], Rates], kind: str) -> list[Entry]:
     """In: the rates of a row by tier and size, as far as it says them. Out: entries, each whole.
 
-    Where the row says a price only by resolution, or several, what asks for none of them costs the dearest.
+    A resolution ("720p", "4k") is a tier: what asks for none costs what the row says without one, which is the price of
+    the host's default, or the dearest where it says none.
     """
-    plain = tables.setdefault(("", 0), {})
+    plain = dict(tables.setdefault(("", 0), {}))
     for (tier, over), rates in tables.items():
         if re.match(r"\d", tier) and not over:
             for name, price in rates.items():
-                plain[name] = max(price, plain.get(name, 0))
+                if name not in plain:
+                    tables["", 0][name] = max(price, tables["", 0].get(name, 0))
     entries: list[Entry] = []
     usual: list[tuple[int, Rates]] = []
     for tier in sorted({tier for tier, _ in tables}):  # the one without a name comes first
@@ -251,7 +273,7 @@ def litellm_entries(tables: dict[tuple[str, int], Rates], kind: str) -> list[Ent
                 rates |= tables.get(layer, {})
             if kind not in ("chat", "completion"):  # zeros there mean that something else is counted
                 rates = {name: price for name, price in rates.items() if price} or dict.fromkeys(rates.keys() & {"input"}, 0)
-            if rates:
+            if rates and (not steps or steps[-1][1] != rates):
                 steps.append((over, in_order(rates)))
         if not tier:
             usual = steps

@@ -10,13 +10,19 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from .money import Price
+
 _NAME_CHARACTERS_MAX = 256
 _NAME = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._:/@+~ -]*\Z")
 _DOT_BETWEEN_DIGITS = re.compile(r"(?<=\d)\.(?=\d)")
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as the client knows it. Window and output are in tokens, `created` in unix seconds."""
+    """A model as the client knows it. Window and output are in tokens, `created` in unix seconds.
+
+    `price` is the list price of the vendor's own host, or of the first that has one; None: nobody has said it, and what
+    needs a price refuses the model.
+    """
 
     id: str
     vendor: str
@@ -28,6 +34,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     shutdown_date: str | None = None
     successor: str | None = None
+    price: Price | None = None
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

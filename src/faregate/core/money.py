@@ -18,6 +18,7 @@ NANO_PER_USD = 1_000_000_000
 PICO_PER_USD = NANO_PER_USD * PICO_PER_NANO
 AMOUNT_NANO_MAX = 2**63 - 1
 _MILLIS_PER_S = 1_000
+_S_PER_HOUR = 3_600
 _AMOUNT = re.compile(r"(-?)([0-9]{1,10})(?:\.([0-9]{1,9}))?\Z")
 _PRICE = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,18})?\Z")
 
@@ -30,7 +31,9 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one unit of each usage class costs, pico-USD. None: the class has no price of its own and is charged as the
     class it is part of (`fallbacks` below); for what is part of nothing that is a refusal at admission, never free.
 
-    Token classes are per token; `second` is per second, `image`, `character`, `page`, `search` and `request` per piece.
+    Token classes are per token; `second` is per second of sound or film, and `hour` per hour of the same where a list's
+    price is no whole number of pico-USD a second ($0.04 an hour); `image`, `character`, `page`, `search` and `request`
+    are per piece.
     """
 
     input: int | None = None
@@ -45,6 +48,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     image_output: int | None = None
     image: int | None = None
     second: int | None = None
+    hour: int | None = None
     character: int | None = None
     page: int | None = None
     search: int | None = None
@@ -143,8 +147,9 @@ def rates_for(entries: Iterable[PriceEntry], prompt_tokens: int) -> Rates:
 def charge_nano(usage: Usage, rates: Rates) -> int:
     """What a usage costs, nano-USD, rounded up once."""
     pico = sum(count * rates.pico_of(name) for counter, name in _COUNTERS if (count := getattr(usage, counter)))
-    pico_millis = pico * _MILLIS_PER_S + usage.milliseconds * rates.pico_of("second")
-    return -(-pico_millis // (PICO_PER_NANO * _MILLIS_PER_S))
+    pico_an_hour = rates.pico_of("second") * _S_PER_HOUR + rates.pico_of("hour")
+    millis_an_hour = _MILLIS_PER_S * _S_PER_HOUR
+    return -(-(pico * millis_an_hour + usage.milliseconds * pico_an_hour) // (PICO_PER_NANO * millis_an_hour))
 
 
 def ceiling_nano(entries: Iterable[PriceEntry], input_tokens_max: int, output_tokens_max: int) -> int:

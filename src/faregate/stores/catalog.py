@@ -16,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from ..core.catalog import Model, Snapshot, Target, normal_name
+from ..core.money import Price
 from ..settings import ModelSettings, Settings
 
 SIMULATOR = "simulator"
@@ -35,9 +36,12 @@ class ActiveProvider(Protocol):
 
 
 class CatalogModel(Model, frozen=True, kw_only=True):
-    """A row of the shipped catalogue: a model, and its name at each provider that has it."""
+    """A row of the shipped catalogue: a model, its name at each provider that has it, and its price at each that has
+    said one, the vendor's own first. A price's version is made of its entries: the same in every release that has them.
+    """
 
     served_by: dict[str, str]
+    prices: dict[str, Price] = {}
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,4 +243,5 @@ class _Builder:
 
 
 def _model_of(entry: CatalogModel) -> Model:
-    return Model(**{name: getattr(entry, name) for name in Model.__struct_fields__})
+    fields = {name: getattr(entry, name) for name in Model.__struct_fields__}
+    return Model(**(fields | {"price": next(iter(entry.prices.values()), None)}))
