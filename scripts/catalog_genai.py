@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
+import itertools
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -57,7 +58,7 @@ class GenaiModel:
         for start, end in found:
             parts += [(start, end)] if start < end else [(start, DAY_MINUTES), (0, end)]
         parts.sort()
-        if any(end > start for (_, end), (start, _) in zip(parts, parts[1:], strict=False)):
+        if any(end > start for (_, end), (start, _) in itertools.pairwise(parts)):
             raise SourceError(f"{self.id}: times of the day overlap")
         return found
 
@@ -67,7 +68,9 @@ class GenaiModel:
         def holds(constraint: Any) -> bool:
             return constraint is None or (constraint == window if isinstance(constraint, tuple) else constraint <= day)
 
-        standard = next((prices for constraint, prices in reversed(self.prices) if holds(constraint)), self.prices[0][1])
+        standard = next(
+            (prices for constraint, prices in reversed(self.prices) if holds(constraint)), self.prices[0][1]
+        )
         over: dict[str, Decimal | Tiers] = {}
         for when, constraint, prices in self.variants:
             if holds(constraint) and when.items() <= context.items():

@@ -15,6 +15,7 @@ import json
 import re
 from collections import Counter
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from catalog_genai import GenaiModel, SourceError, Tiers, Window, find_model
@@ -97,10 +98,10 @@ class InexactPrice(ValueError):
 
 def pico(usd: Decimal, per: int = 1) -> int:
     """In: a price in USD per `per` units. Out: pico-USD a unit. InexactPrice."""
-    whole = usd * PICO / per
-    if not usd.is_finite() or usd < 0 or whole != whole.to_integral_value() or int(whole) * per != usd * PICO:
+    found = Fraction(usd) * PICO / per if usd.is_finite() else None
+    if found is None or found < 0 or found.denominator != 1:
         raise InexactPrice(f"{usd} per {per}")
-    return int(whole)
+    return found.numerator
 
 
 class PriceBook:
@@ -187,7 +188,9 @@ class PriceBook:
         sizes = sorted({0, *(start for price in prices if isinstance(price, Tiers) for start, _ in price.steps)})
         entries = []
         for day, states in blocks:
-            begins = 0 if day == dt.date.min else int(dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC).timestamp())
+            begins = (
+                0 if day == dt.date.min else int(dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC).timestamp())
+            )
             for window, state in states.items():
                 if window is not None and state == states[None]:
                     continue
@@ -272,7 +275,9 @@ def litellm_entries(tables: dict[tuple[str, int], Rates], kind: str) -> list[Ent
             for layer in [("", 0), ("", over), (tier, 0), (tier, over)]:
                 rates |= tables.get(layer, {})
             if kind not in ("chat", "completion"):  # zeros there mean that something else is counted
-                rates = {name: price for name, price in rates.items() if price} or dict.fromkeys(rates.keys() & {"input"}, 0)
+                rates = {name: price for name, price in rates.items() if price} or dict.fromkeys(
+                    rates.keys() & {"input"}, 0
+                )
             if rates and (not steps or steps[-1][1] != rates):
                 steps.append((over, in_order(rates)))
         if not tier:

@@ -27,6 +27,7 @@ MEMBERS = {
     "shutdown_date",
     "successor",
     "served_by",
+    "prices",
 }
 KINDS = {
     "chat",

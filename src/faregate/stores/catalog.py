@@ -41,7 +41,7 @@ class CatalogModel(Model, frozen=True, kw_only=True):
     """
 
     served_by: dict[str, str]
-    prices: dict[str, Price] = {}
+    prices: dict[str, Price] = msgspec.field(default_factory=dict)
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
