@@ -217,7 +217,7 @@ def test_many_prices_are_known_to_both() -> None:
     }
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(st.sampled_from(BOTH), USAGES, MOMENTS, st.sampled_from(sorted(CONTEXTS)))
 def test_a_charge_is_what_genai_prices_computes(
     known: tuple[str, str, Price], usage: Usage, at: int, tier: str

@@ -11,7 +11,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -243,5 +243,6 @@ class _Builder:
 
 
 def _model_of(entry: CatalogModel) -> Model:
-    fields = {name: getattr(entry, name) for name in Model.__struct_fields__}
-    return Model(**(fields | {"price": next(iter(entry.prices.values()), None)}))
+    fields: dict[str, Any] = {name: getattr(entry, name) for name in Model.__struct_fields__}
+    fields["price"] = next(iter(entry.prices.values()), None)
+    return Model(**fields)
