@@ -105,6 +105,8 @@ BROKEN_BODIES = {
     "more in the chunk than it says": b"3\r\nhello\r\n0\r\n\r\n",
     "a folded trailer": b"5\r\nhello\r\n0\r\nx-t: 1\r\n fold\r\n\r\n",
     "LF behind the last chunk": b"5\r\nhello\r\n0\n\n",
+    "a length in the trailer": b"5\r\nhello\r\n0\r\nContent-Length: 9\r\n\r\n",
+    "a transfer coding in the trailer": b"5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n",
     "a trailer without a colon": b"5\r\nhello\r\n0\r\nGET /x HTTP/1.1\r\n\r\n",
 }
 

@@ -12,6 +12,12 @@ _SHORT_LINE_BYTES_MAX = 20
 _TRAILER_BYTES_MAX = 16 * 1024
 
 
+def _is_trailer(data: bytes, start: int, end: int) -> bool:
+    """Whether a line may stand in a trailer. Framing has no place there (RFC 9110 section 6.5.1)."""
+    name = data[start:end].partition(b":")[0].lower()
+    return _TRAILER(data, start, end) is not None and name not in (b"content-length", b"transfer-encoding")
+
+
 class Chunks:
     """One chunked body. After `feed`, `settled` tells that no more will be read: then it has `ended`, or is `broken`.
 
@@ -99,7 +105,7 @@ class Chunks:
         if end == at:
             self.ended = self.settled = True
             self.rest = data[end + 2 :]
-        elif self._trailer_bytes > _TRAILER_BYTES_MAX or _TRAILER(data, at, end) is None:
+        elif self._trailer_bytes > _TRAILER_BYTES_MAX or not _is_trailer(data, at, end):
             self._break("a malformed trailer")
         return end + 2
 
