@@ -1,0 +1,400 @@
+"""The living side of the ledger's model: processes with slices and holds, and whoever else commits.
+
+Nothing here trusts a clock: a process stops using its slices when its own clock says so, but what keeps it from doing
+harm with a slice it has lost is that the store refuses.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from enum import Enum
+
+import msgspec
+
+from .model import (
+    MARGIN,
+    TTL,
+    Ckpt,
+    Granted,
+    Lease,
+    LeaseRow,
+    Leg,
+    Mutant,
+    Open,
+    OpenJob,
+    Renew,
+    Return,
+    Settle,
+    Settled,
+    Store,
+    Violation,
+    shares,
+)
+
+ASKS_MAX = 3  # for the slices of one request, before it is refused; the others are asked for theirs from the second on
+LOW = 120  # what is available below this is leased for one request only
+WANT_MAX = 300
+
+
+class Fate(Enum):
+    """What becomes of a batch."""
+
+    DONE = "committed, and answered"
+    FAILED = "not committed"
+    UNANSWERED = "committed, but the answer is lost"
+
+
+class Request(msgspec.Struct, eq=False):
+    """What really happens to a request, whatever the ledger knows. state: waiting, refused, live, done, aborted (its
+    hold was refused, the client got an error), crashed."""
+
+    id: str
+    payer: str
+    budgets: tuple[str, ...]
+    hold: int
+    state: str = "waiting"
+    asks: int = 0
+    produced: int = 0  # by the upstream, as counted here
+    delivered: int = 0  # to the client
+    used: int | None = None  # as it turned out at its end
+    saved: int = 0  # the last checkpoint that was confirmed
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return (self.payer, *self.budgets)
+
+
+class Job(Request, eq=False):
+    """A request that outlives its process. state: waiting, refused, lost (nobody knows of it), running, done."""
+
+    deadline: int = 0
+
+
+class Slice(msgspec.Struct):
+    """An own lease, as this process knows it."""
+
+    lease: int
+    group: str
+    account: str
+    rank: int
+    free: int
+    until: int  # by this process's clock
+    returning: bool = False  # for one request, or recalled: what becomes free goes back
+    retired: bool = False  # its account has ended: no new holds
+
+
+class Held(msgspec.Struct, eq=False):
+    """A hold in this process: its legs, and once it is finished what they bear."""
+
+    request: Request
+    legs: tuple[Leg, ...]
+    durable: bool = False
+    sent: int = 0  # the last checkpoint that was put into a batch
+    settling: list[int] | None = None
+    offers: tuple[Leg, ...] = ()
+
+
+class Batch(msgspec.Struct):
+    """Records on their way, and the time they were put together by the sender's clock."""
+
+    seq: int
+    records: tuple[msgspec.Struct, ...]
+    built_at: int
+
+
+class Sender:
+    """Whoever commits: records wait in a queue while one batch is on its way, which is sent until it is answered."""
+
+    def __init__(self, store: Store, clock: int = 0) -> None:
+        self.store = store
+        self.epoch = store.start()
+        self.clock = clock
+        self.queue: list[msgspec.Struct] = []
+        self.sent: Batch | None = None
+        self._seq = 0
+
+    def send(self, fate: Fate) -> bool:
+        """Try to commit what waits. Whether the store was reached."""
+        if self.sent is None:
+            self.prepare()
+            if not self.queue:
+                return False
+            self._seq += 1
+            self.sent = Batch(self._seq, tuple(self.queue), self.clock)
+            self.queue = []
+        if fate is Fate.FAILED:
+            return False
+        batch = self.sent
+        results = self.store.commit(self.epoch, batch.seq, batch.records)
+        if fate is Fate.DONE:
+            self.sent = None
+            for record, result in zip(batch.records, results, strict=True):
+                self.learn(record, result, batch.built_at)
+            self.settle_down()
+        return True
+
+    def prepare(self) -> None:
+        """Add what goes into every batch."""
+
+    def learn(self, record: msgspec.Struct, result: object, built_at: int) -> None:
+        """Take note of a result."""
+
+    def settle_down(self) -> None:
+        """All results of a batch are known."""
+
+
+class Process(Sender):
+    """A gateway's worker. `recall` asks the others to give back what they do not use of some groups."""
+
+    def __init__(
+        self,
+        store: Store,
+        dice: random.Random,
+        recall: Callable[["Process", tuple[str, ...]], None],
+        mutant: Mutant | None = None,
+    ) -> None:
+        super().__init__(store, dice.randrange(1000))
+        self._dice = dice
+        self._recall = recall
+        self._mutant = mutant
+        self.paused = 0
+        self.mail: list[tuple[tuple[str, ...], bool]] = []  # recalls that came while it was paused
+        self.slices: dict[int, Slice] = {}
+        self.held: dict[str, Held] = {}
+        self.waiting: list[Request] = []
+        self.jobs: dict[str, Job] = {}
+        self._asked: set[str] = set()  # groups for which a LEASE is queued or on its way
+        self._known: dict[str, int] = {}  # what was available when last asked
+
+    # Admission
+
+    def admit(self, request: Request) -> None:
+        """Take its hold, or wait for slices."""
+        if not self._reserve(request):
+            self.waiting.append(request)
+            self._ask(request)
+
+    def _reserve(self, request: Request) -> bool:
+        legs: list[Leg] = []
+        for group in request.groups:
+            part = self._take(group, request.hold)
+            if part is None and self._mutant is Mutant.LEGS_APART and group in request.budgets:
+                continue
+            if part is None:
+                return False
+            legs += part
+        for leg in legs:
+            self.slices[leg.lease].free -= leg.amount
+        request.state = "live"
+        held = self.held[request.id] = Held(request, tuple(legs))
+        held.durable = self._mutant is Mutant.NO_OUTPUT_COMMIT
+        self.queue.append(Open(request.id, request.payer, request.budgets, request.hold, held.legs))
+        return True
+
+    def _usable(self, group: str) -> list[Slice]:
+        found = [
+            one
+            for one in self.slices.values()
+            if one.group == group and one.free > 0 and not one.retired and self.clock < one.until
+        ]
+        return sorted(found, key=lambda one: (one.rank, one.lease))
+
+    def _take(self, group: str, amount: int) -> list[Leg] | None:
+        """Legs of so much in all, from what is to be spent first; nothing is taken yet."""
+        legs = []
+        for one in self._usable(group):
+            part = min(one.free, amount)
+            legs.append(Leg(one.lease, group, part))
+            amount -= part
+            if not amount:
+                return legs
+        return None
+
+    def _ask(self, request: Request) -> None:
+        request.asks += 1
+        for group in request.groups:
+            need = request.hold - sum(one.free for one in self._usable(group))
+            if need > 0 and group not in self._asked:
+                self._asked.add(group)
+                direct = self._known.get(group, LOW) < LOW
+                want = need if direct else self._dice.randrange(need, need + WANT_MAX)
+                self.queue.append(Lease(group, need, want))
+
+    def settle_down(self) -> None:
+        """Serve those who wait; who still has too little asks again, now with the others' help, or is refused."""
+        waiting, self.waiting = self.waiting, []
+        for request in waiting:
+            if self._reserve(request):
+                continue
+            if not self._asked.isdisjoint(request.groups):
+                self.waiting.append(request)
+            elif request.asks < ASKS_MAX:
+                self._recall(self, request.groups)
+                self._ask(request)
+                self.waiting.append(request)
+            else:
+                request.state = "refused"
+
+    # Work
+
+    def produce(self, held: Held, amount: int) -> None:
+        """The upstream sends so much; the client sees it once the hold is durable."""
+        held.request.produced += amount
+        if held.durable:
+            held.request.delivered = held.request.produced
+
+    def finish(self, held: Held, used: int) -> None:
+        """The usage is known: what is left of the hold is free again, what is above it is offered from own slices."""
+        held.request.used = used
+        held.settling = shares(held.legs, used)
+        for leg, share in zip(held.legs, held.settling, strict=True):
+            self._free(leg.lease, leg.amount - share)
+        above = used - held.request.hold
+        if above > 0:
+            held.offers = tuple(leg for group in held.request.groups for leg in self._offer(group, above))
+        self.queue.append(Settle(held.request.id, used, held.offers))
+
+    def _offer(self, group: str, above: int) -> Iterable[Leg]:
+        for one in self._usable(group):
+            part = min(one.free, above)
+            if part:
+                above -= part
+                one.free -= part
+                yield Leg(one.lease, group, part)
+
+    def _free(self, lease: int, amount: int) -> None:
+        if lease in self.slices:
+            self.slices[lease].free += amount
+
+    def give_back(self, names: tuple[str, ...] | None = None, retire: bool = False) -> None:
+        """Return what is free of some accounts or groups, or of all. What retires is returned from now on."""
+        for one in self.slices.values():
+            if names is None or one.group in names or one.account in names:
+                one.retired |= retire
+                self._return(one)
+
+    def _return(self, one: Slice) -> None:
+        if one.free:
+            self.queue.append(Return(one.lease, one.free))
+            one.free = 0
+
+    def begin(self, job: Job) -> None:
+        """Ask for a job's hold; it runs once that is durable."""
+        self.jobs[job.id] = job
+        self._ask_job(job)
+
+    def _ask_job(self, job: Job) -> None:
+        job.asks += 1
+        self.queue.append(OpenJob(job.id, job.payer, job.budgets, job.hold, job.deadline))
+
+    def end(self, job: Job) -> None:
+        """Settle a job that whichever process began."""
+        self.jobs[job.id] = job
+        self.queue.append(Settle(job.id, job.used or 0))
+
+    def crash(self) -> None:
+        """kill -9: what was in memory is gone."""
+        for held in self.held.values():
+            if held.request.state == "live":
+                held.request.state = "crashed"
+        for request in (*self.waiting, *self.jobs.values()):
+            if request.state == "waiting":
+                request.state = "lost"
+
+    # Batches
+
+    def prepare(self) -> None:
+        for one in self.slices.values():
+            if one.returning or one.retired:
+                self._return(one)
+        for held in self.held.values():
+            request = held.request
+            if held.durable and held.settling is None and request.delivered > held.sent:
+                held.sent = request.delivered
+                self.queue.append(Ckpt(request.id, held.sent))
+        if self.slices:
+            self.queue.append(Renew())
+
+    def learn(self, record: msgspec.Struct, result: object, built_at: int) -> None:
+        match record, result:
+            case Lease(), Granted():
+                self._learn_lease(record, result, built_at)
+            case Renew(), frozenset():
+                self.slices = {lease: one for lease, one in self.slices.items() if lease in result}
+                for one in self.slices.values():
+                    one.until = built_at + TTL - MARGIN
+            case Open(), _:
+                self._learn_open(self.held[record.reservation], bool(result))
+            case Ckpt(), True:
+                request = self.held[record.reservation].request
+                request.saved = min(record.cost, request.hold)
+            case Settle(), _ if record.reservation in self.held:
+                self._learn_settle(self.held.pop(record.reservation), result)
+            case Settle(), _:
+                self.jobs.pop(record.reservation).state = "done"
+            case OpenJob(), _:
+                self._learn_job(self.jobs[record.reservation], bool(result))
+
+    def _learn_lease(self, record: Lease, result: Granted, built_at: int) -> None:
+        self._asked.discard(record.group)
+        self._known[record.group] = result.available
+        for grant in result.leases:
+            until = built_at + TTL - MARGIN
+            one = Slice(grant.lease, record.group, grant.account, grant.rank, grant.amount, until)
+            one.returning = record.need == record.want
+            self.slices[grant.lease] = one
+
+    def _learn_open(self, held: Held, done: bool) -> None:
+        if done:
+            held.durable = True
+            held.request.delivered = held.request.produced
+            return
+        held.request.state = "aborted"
+        if held.settling is None:
+            del self.held[held.request.id]
+            for leg in held.legs:
+                self._free(leg.lease, leg.amount)
+
+    def _learn_settle(self, held: Held, result: object) -> None:
+        unused = {leg.lease: leg.amount for leg in held.offers}
+        if isinstance(result, Settled):
+            held.request.state = "done"
+            held.request.delivered = held.request.produced
+            for leg in result.drawn:
+                unused[leg.lease] -= leg.amount
+        else:  # its hold was refused, so that its legs are whole again
+            for leg, share in zip(held.legs, held.settling or (), strict=True):
+                self._free(leg.lease, share)
+        for lease, amount in unused.items():
+            self._free(lease, amount)
+
+    def _learn_job(self, job: Job, done: bool) -> None:
+        if done:
+            job.state = "running"
+        elif job.asks < ASKS_MAX:
+            self._recall(self, job.groups)
+            self._ask_job(job)
+            return
+        else:
+            job.state = "refused"
+        del self.jobs[job.id]
+
+    def _mine(self) -> dict[int, int]:
+        """What this process has of each lease: free, held, or not yet settled or returned."""
+        mine = {lease: one.free for lease, one in self.slices.items()}
+        parts = [(record.lease, record.amount) for record in self.queue if isinstance(record, Return)]
+        for held in self.held.values():
+            amounts = held.settling or [leg.amount for leg in held.legs]
+            parts += [(leg.lease, amount) for leg, amount in zip(held.legs, amounts, strict=True)]
+            parts += [(leg.lease, leg.amount) for leg in held.offers]
+        for lease, amount in parts:
+            mine[lease] = mine.get(lease, 0) + amount
+        return mine
+
+    def check(self, leases: Iterable[LeaseRow]) -> None:
+        """I6: this process and the store agree on what is left of each lease, whenever no batch is on its way."""
+        if self.sent is not None:
+            return
+        mine = self._mine()
+        for lease in leases:
+            if lease.active and lease.epoch == self.epoch and mine.get(lease.id) != lease.left:
+                raise Violation(f"I6: lease {lease.id} has {lease.left} left, epoch {self.epoch} {mine.get(lease.id)}")

@@ -1,0 +1,397 @@
+"""A seeded run of the ledger's model: processes, an office and every fault that we know of, checked after each step.
+
+`play(seed)` draws everything from the seed: the same seed, steps, store and mutant are the same run, and a Violation
+names them. Faults: kill -9 (also with a batch still on its way to the store), a pause longer than any lease, a store
+that does not commit or whose answer is lost, upstreams that go beyond the hold or count less than was counted here,
+clocks of the processes that run wrong or stand still.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+
+from .model import (
+    TTL,
+    Chargeback,
+    ExpirePromo,
+    GrantPromo,
+    LeaseRow,
+    MakeStore,
+    MoveBudget,
+    Mutant,
+    Refund,
+    SetLimit,
+    TopUp,
+    Violation,
+)
+from .model_checks import Auditor
+from .model_gateway import Fate, Held, Job, Process, Request, Sender
+from .model_store import ModelStore
+
+STEPS = 400
+PERIOD = 150  # ticks of a budget's period
+ROUNDS_MAX = 100  # of batches until all that lives has come to its end
+CLOCK_ERROR = 0.05  # of a process's clock, each way
+FATES = (Fate.DONE,) * 8 + (Fate.FAILED, Fate.UNANSWERED)
+# Keys by payer and project; whether a key has a budget of its own
+KEYS = (
+    ("cust:A", "p1", "k1"),
+    ("cust:A", "p1", ""),
+    ("cust:A", "p2", "k2"),
+    ("cust:A", "p2", ""),
+    ("cust:B", "", ""),
+    ("cust:B", "", "k3"),
+)
+PAYERS = ("cust:A", "cust:B")
+
+
+def play(
+    seed: int,
+    *,
+    steps: int = STEPS,
+    make_store: MakeStore | None = None,
+    mutant: Mutant | None = None,
+    frozen: bool = False,
+) -> Counter[str]:
+    """One run, from its seed to the checks at its end. Returns what happened in it; Violation."""
+    run = Run(seed, steps, make_store or partial(ModelStore, mutant=mutant), mutant, frozen)
+    try:
+        return run.play()
+    except Violation as error:
+        how = f"seed {seed}, {steps} steps, step {run.step}, frozen={frozen}, mutant={mutant and mutant.name}"
+        raise Violation(f"{how}: {error}") from None
+
+
+class Ghost(msgspec.Struct):
+    """A batch that was on its way when its process died, and arrives later."""
+
+    at: int
+    epoch: int
+    seq: int
+    records: Sequence[msgspec.Struct]
+
+
+class Run:
+    """The world of one seed."""
+
+    def __init__(self, seed: int, steps: int, make_store: MakeStore, mutant: Mutant | None, frozen: bool) -> None:
+        self.dice = random.Random(seed)
+        self.now = 0
+        self.step = 0
+        self.steps = steps
+        self.frozen = frozen
+        self.mutant = mutant
+        self.tally: Counter[str] = Counter()
+        self.store = make_store(lambda: self.now)
+        self.auditor = Auditor(self.store)
+        self.office = Sender(self.store)
+        self.requests: list[Request] = []
+        self.jobs: list[Job] = []
+        self.payments: list[str] = []
+        self.ghosts: list[Ghost] = []
+        self.dead: set[int] = set()
+        self.down_until = 0
+        self.changed = True
+        self.leases: list[LeaseRow] = []
+        self.named = 0
+        self.processes = [self._start() for _ in range(self.dice.choice((1, 2, 3, 3, 4)))]
+        self._found()
+
+    def _start(self) -> Process:
+        return Process(self.store, self.dice, self._recall, self.mutant)
+
+    def _name(self, kind: str) -> str:
+        self.named += 1
+        return f"{kind}:{self.named}"
+
+    def _found(self) -> None:
+        """Credit and budgets to begin with; some have little, so that all limits are met."""
+        dice, queue = self.dice, self.office.queue
+        for payer in PAYERS:
+            self._top_up(payer, dice.choice((60, 400, 2000, 4000)) + dice.randrange(200))
+            if dice.random() < 0.7:
+                self._grant(payer)
+        for period in range(self.steps // PERIOD + 1):
+            for scope in ("project:p1", "project:p2", "key:k1", "key:k2", "key:k3"):
+                queue.append(SetLimit(f"budget:{scope}:{period}", dice.choice((80, 500, 2000)) + dice.randrange(100)))
+        self.office.send(Fate.DONE)
+
+    # The run
+
+    def play(self) -> Counter[str]:
+        events, weights = zip(*self.events(), strict=True)
+        for step in range(self.steps):
+            self.step = step
+            self.now += 1
+            for process in self.processes:
+                self._tick(process)
+            process = self.dice.choice(self.processes)
+            event = self.dice.choices(events, weights)[0]
+            event(process)
+            self._deliver_ghosts(self.now)
+            self._check(process)
+        self._finish()
+        return self.tally
+
+    def events(self) -> tuple[tuple[Callable[[Process], None], float], ...]:
+        """What can happen in a step, to one process, and how often."""
+        return (
+            (self._request, 28),
+            (self._output, 24),
+            (self._end_request, 14),
+            (self._commit, 22),
+            (self._kill, 1.5),
+            (self._pause, 1.5),
+            (self._outage, 0.5),
+            (self._early_return, 1.5),
+            (self._begin_job, 2),
+            (self._end_job, 3),
+            (self._reap, 3),
+            (self._office, 5),
+            (self._post, 4),
+        )
+
+    def _tick(self, process: Process) -> None:
+        if process.paused:
+            process.paused -= 1
+            if not process.paused:
+                for names, retire in process.mail:
+                    process.give_back(names, retire)
+                process.mail.clear()
+        elif not self.frozen:
+            chance = self.dice.random()
+            process.clock += 1 + (chance < CLOCK_ERROR) - (chance > 1 - CLOCK_ERROR)
+
+    def _check(self, process: Process) -> None:
+        """What is committed is read only when it may have changed; what a process believes changes with every step."""
+        if self.changed:
+            self.auditor.check(self.now)
+            self.leases = list(self.store.leases())
+            self.changed = False
+        process.check(self.leases)
+
+    # Requests
+
+    def _new(self, kind: type[Request], name: str) -> Request:
+        payer, project, key = self.dice.choice(KEYS)
+        period = min(self.now, self.steps - 1) // PERIOD
+        budgets = [f"budget:{scope}:{period}" for scope in (f"project:{project}", f"key:{key}") if scope[-1] != ":"]
+        return kind(self._name(name), payer, tuple(budgets), self.dice.randrange(1, 60))
+
+    def _request(self, process: Process) -> None:
+        if process.paused:
+            return
+        request = self._new(Request, "request")
+        self.requests.append(request)
+        process.admit(request)
+
+    def _live(self, process: Process) -> Held | None:
+        live = [held for held in process.held.values() if held.settling is None]
+        return self.dice.choice(live) if live and not process.paused else None
+
+    def _output(self, process: Process) -> None:
+        held = self._live(process)
+        if held:
+            beyond = 15 if self.dice.random() < 0.04 else 0
+            left = held.request.hold - held.request.produced + beyond
+            process.produce(held, max(0, min(left, self.dice.randrange(30))))
+
+    def _end_request(self, process: Process) -> None:
+        held = self._live(process)
+        if held:
+            self._end(process, held)
+
+    def _end(self, process: Process, held: Held) -> None:
+        """The upstream's own count is now and then a little lower than what was counted as it came."""
+        lower = self.dice.randrange(1, 5) if self.dice.random() < 0.05 else 0
+        process.finish(held, max(0, held.request.produced - lower))
+
+    def _begin_job(self, process: Process) -> None:
+        if not process.paused:
+            job = self._new(Job, "job")
+            assert isinstance(job, Job)
+            job.deadline = self.now + self.dice.choice((20, 80, 200, self.steps + 20 * TTL))
+            self.jobs.append(job)
+            process.begin(job)
+
+    def _end_job(self, process: Process) -> None:
+        """Any process may find a job ended, and several may."""
+        jobs = [job for job in self.jobs if job.state == "running" and job.id not in process.jobs]
+        if jobs and not process.paused:
+            job = self.dice.choice(jobs)
+            if job.used is None:
+                job.used = self.dice.randrange(job.hold + 1) + (15 if self.dice.random() < 0.05 else 0)
+            process.end(job)
+
+    # Processes
+
+    def _commit(self, process: Process) -> None:
+        if not process.paused:
+            self.changed |= process.send(self._fate())
+
+    def _fate(self) -> Fate:
+        return Fate.FAILED if self.now < self.down_until else self.dice.choice(FATES)
+
+    def _outage(self, _: Process) -> None:
+        """The store answers nobody; a long one outlasts every lease."""
+        self.tally["outages"] += 1
+        self.down_until = self.now + self.dice.randrange(5, 60)
+
+    def _kill(self, process: Process) -> None:
+        self.tally["kills"] += 1
+        process.crash()
+        if process.sent is not None and self.dice.random() < 0.4:
+            at = self.now + self.dice.randrange(60)
+            self.ghosts.append(Ghost(at, process.epoch, process.sent.seq, process.sent.records))
+        self.dead.add(process.epoch)
+        self.processes[self.processes.index(process)] = self._start()
+
+    def _deliver_ghosts(self, until: int) -> None:
+        if until < self.down_until:
+            return
+        for ghost in [ghost for ghost in self.ghosts if ghost.at <= until]:
+            self.ghosts.remove(ghost)
+            self.store.commit(ghost.epoch, ghost.seq, ghost.records)
+            self.tally["ghosts"] += 1
+            self.changed = True
+
+    def _pause(self, process: Process) -> None:
+        self.tally["pauses"] += 1
+        process.paused = self.dice.randrange(5, 90)
+
+    def _early_return(self, process: Process) -> None:
+        if not process.paused:
+            process.give_back()
+
+    def _reap(self, _: Process) -> None:
+        """By time alone, or also what is known to be dead."""
+        if self.now < self.down_until:
+            return
+        known = self.dice.random() < 0.5
+        self.store.reap(self.now, frozenset(self.dead) if known else frozenset())
+        if known:
+            self.dead.clear()
+        self.changed = True
+        self.auditor.check_reaped(self.now)
+
+    def _recall(self, asking: Process | None, names: tuple[str, ...], retire: bool = False) -> None:
+        for process in self.processes:
+            if process is not asking and process.paused:
+                process.mail.append((names, retire))
+            elif process is not asking:
+                process.give_back(names, retire)
+
+    # The office
+
+    def _office(self, _: Process) -> None:
+        self.changed |= self.office.send(self._fate())
+
+    def _post(self, _: Process) -> None:
+        dice = self.dice
+        match dice.randrange(10):
+            case 0 | 1 | 2:
+                self._top_up(dice.choice(PAYERS), dice.randrange(1, 300))
+            case 3:
+                self._grant(dice.choice(PAYERS))
+            case 4 | 5:
+                self._expire()
+            case 6 | 7:
+                self._move()
+            case 8:
+                self._refund()
+            case _:
+                payment = dice.choice(self.payments)
+                self._recall(None, PAYERS)
+                self.office.queue.append(Chargeback(payment))
+
+    def _top_up(self, payer: str, amount: int) -> None:
+        """A payment's notice comes twice now and then."""
+        payment = self._name("payment")
+        self.payments.append(payment)
+        self.office.queue += [TopUp(payment, payer, amount)] * self.dice.choice((1, 1, 1, 2))
+
+    def _grant(self, payer: str) -> None:
+        account = f"promo:{payer[5:]}:{self._name('grant')}"
+        ends = self.now + self.dice.randrange(20, 250)
+        self.office.queue.append(GrantPromo(account, payer, self.dice.randrange(20, 400), ends))
+
+    def _expire(self) -> None:
+        for account in self.store.accounts().values():
+            if account.expires_at is not None and account.expires_at <= self.now and account.c > account.d:
+                self._recall(None, (account.id,), retire=True)
+                self.office.queue.append(ExpirePromo(account.id))
+
+    def _move(self) -> None:
+        period = min(self.now, self.steps - 1) // PERIOD
+        names = [f"budget:project:p1:{period}", f"budget:project:p2:{period}"]
+        self.dice.shuffle(names)
+        self._recall(None, tuple(names))
+        self.office.queue.append(MoveBudget(*names, self.dice.randrange(1, 300)))
+
+    def _refund(self) -> None:
+        done = [request for request in self.requests if request.state == "done" and request.used]
+        if done:
+            request = self.dice.choice(done)
+            amount = self.dice.randrange(1, (request.used or 0) + 3)
+            self.office.queue.append(Refund(self._name("refund"), request.id, amount))
+
+    # The end
+
+    def _finish(self) -> None:
+        """What lives comes to its end, then everything is left to run out; no fault any more."""
+        self._deliver_ghosts(2**62)
+        for process in self.processes:
+            process.paused = 0
+        for _ in range(ROUNDS_MAX):
+            for process in self.processes:
+                for held in [held for held in process.held.values() if held.settling is None]:
+                    self._end(process, held)
+                process.send(Fate.DONE)
+                self._check_now(process)
+            if not any(process.waiting or process.held for process in self.processes):
+                break
+        self.office.send(Fate.DONE)
+        self.office.send(Fate.DONE)
+        if self.dice.random() < 0.5:  # a drain; the others die with their slices
+            for process in self.processes:
+                process.give_back()
+                process.send(Fate.DONE)
+                self._check_now(process)
+        self.now += 10 * TTL
+        self._reap_all(jobs=True)
+        self.now = max([self.now, *(job.deadline for job in self.jobs)]) + 1
+        self._reap_all(jobs=False)
+        self._expire()
+        self.office.send(Fate.DONE)
+        self.auditor.check(self.now)
+        for account in self.store.accounts().values():
+            if account.expires_at is not None and account.expires_at <= self.now and account.c != account.d:
+                raise Violation(f"{account.id} outlives its end with {account.c - account.d}")
+        self.auditor.check_requests([*self.requests, *self.jobs])
+        self._count()
+
+    def _check_now(self, process: Process) -> None:
+        self.changed = True
+        self._check(process)
+
+    def _reap_all(self, jobs: bool) -> None:
+        self.store.reap(self.now)
+        self.auditor.check(self.now)
+        self.auditor.check_reaped(self.now)
+        self.auditor.check_idle(jobs)
+
+    def _count(self) -> None:
+        rows = self.store.reservations()
+        for request in self.requests:
+            self.tally[request.state] += 1
+            if request.state == "crashed" and request.id in rows and rows[request.id].charged > request.delivered:
+                self.tally["charged, cut before it was delivered"] += 1
+        for job in self.jobs:
+            self.tally[f"job {job.state}"] += 1
+        for row in rows.values():
+            self.tally[row.state] += 1
+        for transfer in self.store.transfers():
+            self.tally[f"transfer {transfer.kind}"] += 1
