@@ -91,12 +91,14 @@ class Auditor:
         for row in self._store.reservations().values():
             before = self._states.get(row.id)
             if before is None:
-                self._states[row.id] = before = "open"
                 self._check_legs(row, accounts_of)
-            if before == "open" != row.state != "adjusted":
-                self._check_order(row, accounts_of)
             if row.state != before:
-                hold_that(row.state in NEXT_STATES[before], f"I5: {row.id} went from {before} to {row.state}")
+                if row.state in ("settled", "reaped"):
+                    self._check_order(row, accounts_of)
+                hold_that(
+                    before is None or row.state in NEXT_STATES[before],
+                    f"I5: {row.id} went from {before} to {row.state}",
+                )
                 self._states[row.id] = row.state
             if row.state == "open":
                 self._check_hold(row)

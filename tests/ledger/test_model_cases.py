@@ -1,0 +1,266 @@
+"""The protocol of the ledger in small: the cases that a random run meets rarely, or only by the way, one by one."""
+
+import random
+
+import pytest
+
+from .model import (
+    GRACE,
+    TTL,
+    Chargeback,
+    ExpirePromo,
+    Granted,
+    GrantPromo,
+    Lease,
+    Leg,
+    MoveBudget,
+    Open,
+    OpenJob,
+    Refund,
+    SetLimit,
+    Settle,
+    Settled,
+    TopUp,
+)
+from .model_checks import Auditor
+from .model_gateway import Fate, Process, Request
+from .model_store import ModelStore
+
+PAYER = "cust:A"
+
+
+class World:
+    """A store, an office and some processes that all live; nothing fails unless a test says so."""
+
+    def __init__(self, credit: int, processes: int = 1) -> None:
+        self.now = 0
+        self.store = ModelStore(lambda: self.now)
+        self.office = self.store.start()
+        self._seq = 0
+        self._auditor = Auditor(self.store)
+        self.say(TopUp("payment", PAYER, credit))
+        self.processes = [Process(self.store, random.Random(n), self._recall) for n in range(processes)]
+        self._named = 0
+
+    def say(self, record: object) -> object:
+        """One record in a batch of its own."""
+        self._seq += 1
+        (result,) = self.store.commit(self.office, self._seq, [record])  # type: ignore[list-item]
+        self.audit()
+        return result
+
+    def reap(self, dead: frozenset[int] = frozenset()) -> None:
+        self.store.reap(self.now, dead)
+        self.audit()
+
+    def audit(self) -> None:
+        self._auditor.check(self.now)
+
+    def _recall(self, asking: Process | None, names: tuple[str, ...]) -> None:
+        for process in self.processes:
+            if process is not asking:
+                process.give_back(names)
+
+    def request(self, hold: int, process: int = 0, budgets: tuple[str, ...] = ()) -> Request:
+        self._named += 1
+        request = Request(f"request:{self._named}", PAYER, budgets, hold)
+        self.processes[process].admit(request)
+        return request
+
+    def rounds(self, cost: int | None = None, count: int = 200) -> None:
+        """Everybody commits in turn; what is durable ends, with that cost or that of its hold."""
+        for _ in range(count):
+            for process in self.processes:
+                for held in list(process.held.values()):
+                    if held.durable and held.settling is None and cost != 0:
+                        process.produce(held, cost or held.request.hold)
+                    if held.durable and held.settling is None:
+                        process.finish(held, held.request.produced)
+                process.send(Fate.DONE)
+                process.check(self.store.leases())
+            self.audit()
+
+    def available(self, account: str = PAYER) -> int:
+        return self.store.accounts()[account].available
+
+
+@pytest.mark.parametrize("processes", [1, 8])
+def test_f34_f35_as_many_pass_as_the_balance_covers(processes: int) -> None:
+    world = World(1000, processes)
+    requests = [world.request(90, n % processes) for n in range(100)]
+    world.rounds()
+    assert [request.state for request in requests].count("done") == 11
+    assert {request.state for request in requests} == {"done", "refused"}
+    assert world.store.accounts()[PAYER].d == 990
+
+
+def test_f36_a_hold_of_the_whole_balance_passes_and_of_one_more_does_not() -> None:
+    world = World(90)
+    too_much = world.request(91)
+    world.rounds(count=10)
+    exact = world.request(90)
+    world.rounds(count=10)
+    assert (too_much.state, exact.state) == ("refused", "done")
+    assert world.available() == 0
+
+
+def test_f37_what_a_dead_process_had_comes_back() -> None:
+    world = World(1000)
+    world.request(90)
+    world.rounds()
+    assert world.available() < 910
+    world.now += TTL + GRACE
+    world.reap()
+    assert world.available() < 910
+    world.now += 1
+    world.reap()
+    assert world.available() == 910
+
+
+def test_f38_slices_that_are_spread_are_not_a_refusal() -> None:
+    world = World(700, 8)
+    for process in range(8):
+        world.request(20, process)
+    world.rounds(cost=0)
+    assert world.available() < 690
+    whole = world.request(690)
+    world.rounds(cost=0)
+    assert whole.state == "done"
+
+
+def test_a_hold_takes_every_leg_or_none() -> None:
+    world = World(1000)
+    budgets = ("budget:project:p1:0", "budget:key:k1:0")
+    world.say(SetLimit(budgets[0], 500))
+    world.say(SetLimit(budgets[1], 50))
+    refused, done = world.request(60, budgets=budgets), world.request(50, budgets=budgets)
+    world.rounds(cost=30)
+    assert (refused.state, done.state) == ("refused", "done")
+    assert [world.store.accounts()[name].d for name in (PAYER, *budgets)] == [30, 30, 30]
+
+
+def test_promotional_credit_is_spent_first_by_its_end() -> None:
+    world = World(1000)
+    world.say(GrantPromo("promo:A:late", PAYER, 30, 200))
+    world.say(GrantPromo("promo:A:soon", PAYER, 20, 100))
+    world.request(90)
+    world.rounds(cost=60)
+    assert [world.store.accounts()[name].d for name in ("promo:A:soon", "promo:A:late", PAYER)] == [20, 30, 10]
+    world.say(Refund("refund", "request:1", 45))
+    assert [world.store.accounts()[name].c for name in ("promo:A:soon", "promo:A:late", PAYER)] == [25, 60, 1010]
+
+
+def test_f48_what_is_above_the_hold_takes_what_there_is() -> None:
+    """First the own slices, then the free balance, as much as every group bears; the rest is written off."""
+    world = World(100)
+    world.say(SetLimit("budget:key:k1:0", 75))
+    mine, budget = (
+        world.say(Lease(group, 40, 60)).leases[0]  # type: ignore[attr-defined]
+        for group in (PAYER, "budget:key:k1:0")
+    )
+    legs = (Leg(mine.lease, PAYER, 40), Leg(budget.lease, "budget:key:k1:0", 40))
+    assert world.say(Open("request:x", PAYER, ("budget:key:k1:0",), 40, legs))
+    offers = (Leg(mine.lease, PAYER, 20), Leg(budget.lease, "budget:key:k1:0", 20))
+    settled = world.say(Settle("request:x", 120, offers))
+    assert settled == Settled(75, offers)
+    assert world.available("budget:key:k1:0") == 0
+    assert world.available() == 25
+    assert world.store.transfers()[-1].debit == "writeoff:overrun"
+    assert world.store.transfers()[-1].amount == 45
+
+
+def test_f54_a_charge_is_given_back_once() -> None:
+    world = World(100)
+    world.request(50)
+    world.rounds(cost=30)
+    assert not world.say(Refund("too much", "request:1", 31))
+    assert world.say(Refund("first", "request:1", 20))
+    assert not world.say(Refund("first", "request:1", 5))
+    assert not world.say(Refund("second", "request:1", 11))
+    assert world.say(Refund("third", "request:1", 10))
+
+
+def test_f55_a_disputed_payment_that_was_spent_is_owed() -> None:
+    world = World(100)
+    world.request(80)
+    world.rounds()
+    world.processes[0].give_back()
+    world.rounds(count=1)
+    assert world.say(Chargeback("payment")) == (20, 80)
+    assert world.say(Chargeback("payment")) is None
+    assert world.available() == 0
+    assert world.store.accounts()["receivable:A"].d == 80
+
+
+def test_f56_a_grant_ends_while_it_is_held() -> None:
+    world = World(10)
+    world.say(GrantPromo("promo:A:1", PAYER, 50, 20))
+    granted = world.say(Lease(PAYER, 30, 30))
+    assert isinstance(granted, Granted)
+    legs = (Leg(granted.leases[0].lease, PAYER, 30),)
+    assert world.say(Open("request:x", PAYER, (), 30, legs))
+    world.now = 21
+    assert world.say(ExpirePromo("promo:A:1")) == 20
+    assert world.say(Lease(PAYER, 11, 11)) == Granted((), 10)
+    assert world.say(Settle("request:x", 25)) == Settled(25)
+    assert world.say(ExpirePromo("promo:A:1")) == 0
+    world.reap(frozenset([world.office]))
+    assert world.say(ExpirePromo("promo:A:1")) == 5
+
+
+def test_a_batch_that_comes_again_changes_nothing() -> None:
+    world = World(100)
+    epoch = world.store.start()
+    first = world.store.commit(epoch, 1, [Lease(PAYER, 40, 40)])
+    world.now += 100
+    world.reap()
+    assert world.store.commit(epoch, 1, [Lease(PAYER, 40, 40)]) == first
+    assert world.available() == 100
+
+
+def test_a_job_outlives_its_process_but_not_its_deadline() -> None:
+    world = World(100)
+    epoch = world.store.start()
+    jobs = [OpenJob(f"job:{n}", PAYER, (), 40, 1000) for n in range(3)]
+    assert list(world.store.commit(epoch, 1, jobs)) == [True, True, False]
+    world.now = 500
+    world.reap(frozenset([epoch]))
+    assert world.available() == 20
+    assert world.say(Settle("job:0", 30)) == Settled(30)
+    assert world.available() == 30
+    world.now = 1001
+    world.reap()
+    assert world.available() == 70
+    assert world.say(Settle("job:1", 80)) == Settled(70)
+    assert world.available() == 0
+
+
+def test_a_late_settlement_posts_the_difference_either_way() -> None:
+    world = World(100)
+    for n, cost in enumerate((35, 18)):
+        process = world.processes[0] = Process(world.store, random.Random(n), world._recall)
+        world.request(40)
+        process.send(Fate.DONE)
+        process.send(Fate.DONE)
+        (held,) = process.held.values()
+        process.produce(held, 20)
+        process.send(Fate.DONE)
+        world.reap(frozenset([process.epoch]))
+        assert world.store.reservations()[held.request.id].charged == 20
+        process.finish(held, cost)
+        process.send(Fate.DONE)
+        row = world.store.reservations()[held.request.id]
+        assert (row.state, row.charged, held.request.state) == ("adjusted", cost, "done")
+        world.audit()
+    assert world.available() == 47
+
+
+def test_a_budget_moves_in_one_step_or_not_at_all() -> None:
+    world = World(100)
+    source, target = "budget:project:p1:0", "budget:project:p2:0"
+    world.say(SetLimit(source, 50))
+    world.say(SetLimit(target, 10))
+    world.say(Lease(source, 20, 20))
+    assert not world.say(MoveBudget(source, target, 31))
+    assert world.say(MoveBudget(source, target, 30))
+    assert (world.available(source), world.available(target)) == (0, 40)
