@@ -17,7 +17,7 @@ def hold_that(truth: bool, text: str) -> None:
 
 
 class Auditor:
-    """Checks I1 to I5 and I7 after every change. It reads each transfer once and keeps its own sums of them."""
+    """Checks I1 to I5, I7 and I9 after every change. It reads each transfer once and keeps its own sums of them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -31,6 +31,8 @@ class Auditor:
         self._payments: defaultdict[str, int] = defaultdict(int)
         self._disputes: defaultdict[str, int] = defaultdict(int)
         self._states: dict[str, str] = {}
+        self._known: dict[str, tuple[str, int, int]] = {}
+        self._touched: set[str] = set()  # what transfers were for, since the last check
 
     def check(self, now: int) -> None:
         """Violation if what is committed cannot be right."""
@@ -46,6 +48,7 @@ class Auditor:
             hold_that(transfer.amount > 0, f"I2: a transfer of {transfer.amount}")
             self._debits[transfer.debit] += transfer.amount
             self._credits[transfer.credit] += transfer.amount
+            self._touched.add(transfer.ref)
             if transfer.kind == "usage":
                 self._paid[transfer.ref, accounts[transfer.debit].group] += transfer.amount
                 self._paid_by[transfer.ref, transfer.debit] += transfer.amount
@@ -65,7 +68,8 @@ class Auditor:
     def _check_accounts(self, leases: list[LeaseRow]) -> None:
         leased: defaultdict[str, int] = defaultdict(int)
         for lease in leases:
-            hold_that(0 <= lease.settled <= lease.granted, f"lease {lease.id}: {lease.settled} of {lease.granted}")
+            if not 0 <= lease.settled <= lease.granted:
+                raise Violation(f"I4: {lease}")
             if lease.active:
                 leased[lease.account] += lease.left
         accounts = self._store.accounts()
@@ -75,11 +79,12 @@ class Auditor:
                 balance += self._credits[name] - self._debits[name]
         hold_that(balance == 0, f"I1: all accounts together have {balance}")
         for account in accounts.values():
-            said = f"{account.id} c={account.c} d={account.d} l={account.l}"
-            hold_that(account.c == self._credits[account.id] and account.d == self._debits[account.id], f"I2: {said}")
-            if account.kind in GUARDED:
-                hold_that(account.available >= 0 and account.l >= 0, f"I3: {said}")
-            hold_that(account.l == leased[account.id], f"I4: {said}, leases {leased[account.id]}")
+            if account.c != self._credits[account.id] or account.d != self._debits[account.id]:
+                raise Violation(f"I2: {account}, transfers {self._credits[account.id]}, {self._debits[account.id]}")
+            if account.kind in GUARDED and (account.available < 0 or account.l < 0):
+                raise Violation(f"I3: {account}")
+            if account.l != leased[account.id]:
+                raise Violation(f"I4: {account}, leases {leased[account.id]}")
         clearing = self._debits["clearing:psp"] - self._credits["clearing:psp"]
         expected = sum(self._payments.values()) - sum(self._disputes.values())
         hold_that(clearing == expected, f"I9: clearing has {clearing} of {expected}")
@@ -89,6 +94,10 @@ class Auditor:
         accounts = self._store.accounts()
         accounts_of = {lease.id: accounts[lease.account] for lease in leases}
         for row in self._store.reservations().values():
+            now_known = (row.state, row.charged, row.cost)
+            if row.state != "open" and row.id not in self._touched and now_known == self._known.get(row.id):
+                continue
+            self._known[row.id] = now_known
             before = self._states.get(row.id)
             if before is None:
                 self._check_legs(row, accounts_of)
@@ -100,13 +109,14 @@ class Auditor:
                     f"I5: {row.id} went from {before} to {row.state}",
                 )
                 self._states[row.id] = row.state
+                if row.state == "reaped" and row.deadline is not None and now <= row.deadline:
+                    raise Violation(f"R8: {row.id} is reaped before its deadline")
             if row.state == "open":
                 self._check_hold(row)
                 hold_that(all(leg.lease in active for leg in row.legs), f"I7: {row.id} is open on a closed lease")
             else:
                 self._check_charge(row)
-                if row.deadline is not None and row.state in ("reaped", "adjusted"):
-                    hold_that(now > row.deadline, f"R8: {row.id} is reaped before its deadline")
+        self._touched.clear()
 
     def _check_legs(self, row: ReservationRow, accounts_of: dict[int, AccountRow]) -> None:
         """All or nothing, and what ends sooner is spent first."""

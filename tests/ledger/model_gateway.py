@@ -33,6 +33,7 @@ from .model import (
 ASKS_MAX = 3  # for the slices of one request, before it is refused; the others are asked for theirs from the second on
 LOW = 120  # what is available below this is leased for one request only
 WANT_MAX = 300
+RENEW_AFTER = 18  # ticks of the own clock, at the latest; by chance earlier, or a clock that stands still never would
 
 
 class Fate(Enum):
@@ -55,6 +56,7 @@ class Request(msgspec.Struct, eq=False):
     asks: int = 0
     produced: int = 0  # by the upstream, as counted here
     delivered: int = 0  # to the client
+    beyond: int = 0  # what its upstream may produce above the hold
     used: int | None = None  # as it turned out at its end
     saved: int = 0  # the last checkpoint that was confirmed
 
@@ -162,6 +164,7 @@ class Process(Sender):
         self.held: dict[str, Held] = {}
         self.waiting: list[Request] = []
         self.jobs: dict[str, Job] = {}
+        self._renewed = self.clock
         self._asked: set[str] = set()  # groups for which a LEASE is queued or on its way
         self._known: dict[str, int] = {}  # what was available when last asked
 
@@ -311,7 +314,8 @@ class Process(Sender):
             if held.durable and held.settling is None and request.delivered > held.sent:
                 held.sent = request.delivered
                 self.queue.append(Ckpt(request.id, held.sent))
-        if self.slices:
+        if self.slices and (self.clock - self._renewed >= RENEW_AFTER or self._dice.random() < 0.15):
+            self._renewed = self.clock
             self.queue.append(Renew())
 
     def learn(self, record: msgspec.Struct, result: object, built_at: int) -> None:

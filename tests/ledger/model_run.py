@@ -56,13 +56,15 @@ def play(
     mutant: Mutant | None = None,
     frozen: bool = False,
 ) -> Counter[str]:
-    """One run, from its seed to the checks at its end. Returns what happened in it; Violation."""
+    """One run, from its seed to the checks at its end. Returns what happened in it; Violation, also for whatever a
+    store or a process raises."""
     run = Run(seed, steps, make_store or partial(ModelStore, mutant=mutant), mutant, frozen)
     try:
         return run.play()
-    except Violation as error:
+    except Exception as error:
         how = f"seed {seed}, {steps} steps, step {run.step}, frozen={frozen}, mutant={mutant and mutant.name}"
-        raise Violation(f"{how}: {error}") from None
+        what = str(error) if isinstance(error, Violation) else repr(error)
+        raise Violation(f"{how}: {what}") from error
 
 
 class Ghost(msgspec.Struct):
@@ -111,12 +113,12 @@ class Run:
         """Credit and budgets to begin with; some have little, so that all limits are met."""
         dice, queue = self.dice, self.office.queue
         for payer in PAYERS:
-            self._top_up(payer, dice.choice((60, 400, 2000, 4000)) + dice.randrange(200))
+            self._top_up(payer, dice.choice((60, 200, 1000, 4000)) + dice.randrange(200))
             if dice.random() < 0.7:
                 self._grant(payer)
         for period in range(self.steps // PERIOD + 1):
             for scope in ("project:p1", "project:p2", "key:k1", "key:k2", "key:k3"):
-                queue.append(SetLimit(f"budget:{scope}:{period}", dice.choice((80, 500, 2000)) + dice.randrange(100)))
+                queue.append(SetLimit(f"budget:{scope}:{period}", dice.choice((80, 300, 1500)) + dice.randrange(100)))
         self.office.send(Fate.DONE)
 
     # The run
@@ -142,16 +144,17 @@ class Run:
             (self._request, 28),
             (self._output, 24),
             (self._end_request, 14),
-            (self._commit, 22),
+            (self._commit, 28),
             (self._kill, 1.5),
-            (self._pause, 1.5),
+            (self._pause, 2.5),
             (self._outage, 0.5),
+            (self._jump, 0.7),
             (self._early_return, 1.5),
             (self._begin_job, 2),
             (self._end_job, 3),
-            (self._reap, 3),
-            (self._office, 5),
-            (self._post, 4),
+            (self._reap, 4),
+            (self._office, 6),
+            (self._post, 6),
         )
 
     def _tick(self, process: Process) -> None:
@@ -177,7 +180,7 @@ class Run:
 
     def _new(self, kind: type[Request], name: str) -> Request:
         payer, project, key = self.dice.choice(KEYS)
-        period = min(self.now, self.steps - 1) // PERIOD
+        period = self.step // PERIOD
         budgets = [f"budget:{scope}:{period}" for scope in (f"project:{project}", f"key:{key}") if scope[-1] != ":"]
         return kind(self._name(name), payer, tuple(budgets), self.dice.randrange(1, 60))
 
@@ -185,6 +188,7 @@ class Run:
         if process.paused:
             return
         request = self._new(Request, "request")
+        request.beyond = self.dice.randrange(1, 250) if self.dice.random() < 0.2 else 0
         self.requests.append(request)
         process.admit(request)
 
@@ -195,9 +199,8 @@ class Run:
     def _output(self, process: Process) -> None:
         held = self._live(process)
         if held:
-            beyond = 15 if self.dice.random() < 0.04 else 0
-            left = held.request.hold - held.request.produced + beyond
-            process.produce(held, max(0, min(left, self.dice.randrange(30))))
+            left = held.request.hold + held.request.beyond - held.request.produced
+            process.produce(held, min(left, self.dice.randrange(50)))
 
     def _end_request(self, process: Process) -> None:
         held = self._live(process)
@@ -223,7 +226,7 @@ class Run:
         if jobs and not process.paused:
             job = self.dice.choice(jobs)
             if job.used is None:
-                job.used = self.dice.randrange(job.hold + 1) + (15 if self.dice.random() < 0.05 else 0)
+                job.used = self.dice.randrange(job.hold + 1) + (50 if self.dice.random() < 0.1 else 0)
             process.end(job)
 
     # Processes
@@ -260,7 +263,12 @@ class Run:
 
     def _pause(self, process: Process) -> None:
         self.tally["pauses"] += 1
-        process.paused = self.dice.randrange(5, 90)
+        process.paused = self.dice.choice((5, 20, 50, 90))
+
+    def _jump(self, _: Process) -> None:
+        """The store's clock is set: backwards, or so far ahead that every lease is past its end, its process alive."""
+        self.tally["clock jumps"] += 1
+        self.now = max(0, self.now + self.dice.choice((-TTL, 2 * TTL)))
 
     def _early_return(self, process: Process) -> None:
         if not process.paused:
@@ -291,16 +299,16 @@ class Run:
 
     def _post(self, _: Process) -> None:
         dice = self.dice
-        match dice.randrange(10):
-            case 0 | 1 | 2:
-                self._top_up(dice.choice(PAYERS), dice.randrange(1, 300))
-            case 3:
+        match dice.randrange(12):
+            case 0 | 1:
+                self._top_up(dice.choice(PAYERS), dice.randrange(1, 200))
+            case 2 | 3:
                 self._grant(dice.choice(PAYERS))
-            case 4 | 5:
+            case 4 | 5 | 6:
                 self._expire()
-            case 6 | 7:
+            case 7 | 8:
                 self._move()
-            case 8:
+            case 9 | 10:
                 self._refund()
             case _:
                 payment = dice.choice(self.payments)
@@ -325,7 +333,7 @@ class Run:
                 self.office.queue.append(ExpirePromo(account.id))
 
     def _move(self) -> None:
-        period = min(self.now, self.steps - 1) // PERIOD
+        period = self.step // PERIOD
         names = [f"budget:project:p1:{period}", f"budget:project:p2:{period}"]
         self.dice.shuffle(names)
         self._recall(None, tuple(names))

@@ -225,9 +225,11 @@ class ModelStore(Books):
                 for leg in row.legs:
                     self._close(self._leases[leg.lease])
         else:
-            before = 0 if self._mutant is Mutant.WHOLE_LATE_SETTLE else row.charged
-            self._write_off(row, self._charge_available(row, max(0, record.cost - before)), CRASH)
-            self._give_back(row, max(0, row.charged - record.cost), "correction")
+            difference = record.cost - (0 if self._mutant is Mutant.WHOLE_LATE_SETTLE else row.charged)
+            if difference > 0:
+                self._write_off(row, self._charge_available(row, difference), CRASH)
+            else:
+                self._give_back(row, -difference, "correction")
             self._end(row, "adjusted")
         return Settled(row.charged, drawn)
 

@@ -33,6 +33,16 @@ def test_safety_does_not_rest_on_clocks() -> None:
     print(dict(total(range(FROZEN_SEEDS), frozen=True)))
 
 
+def test_a_seed_replays_exactly() -> None:
+    assert play(7) == play(7)
+    said = []
+    for _ in range(2):
+        with pytest.raises(Violation, match=r"^seed 7, 400 steps, step \d+, ") as raised:
+            play(7, mutant=Mutant.UNGUARDED_BALANCE)
+        said.append(str(raised.value))
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize("mutant", Mutant, ids=lambda mutant: mutant.name.lower())
 def test_a_deliberate_error_is_caught(mutant: Mutant) -> None:
     caught: Counter[str] = Counter()
