@@ -32,7 +32,7 @@ from .model import (
 
 ASKS_MAX = 3  # for the slices of one request, before it is refused; the others are asked for theirs from the second on
 LOW = 120  # what is available below this is leased for one request only
-WANT_MAX = 300
+WANT_MAX = 80
 RENEW_AFTER = 18  # ticks of the own clock, at the latest; by chance earlier, or a clock that stands still never would
 
 
@@ -314,7 +314,7 @@ class Process(Sender):
             if held.durable and held.settling is None and request.delivered > held.sent:
                 held.sent = request.delivered
                 self.queue.append(Ckpt(request.id, held.sent))
-        if self.slices and (self.clock - self._renewed >= RENEW_AFTER or self._dice.random() < 0.15):
+        if self.slices and (self.clock - self._renewed >= RENEW_AFTER or self._dice.random() < 0.08):
             self._renewed = self.clock
             self.queue.append(Renew())
 

@@ -98,7 +98,9 @@ class Run:
         self.down_until = 0
         self.changed = True
         self.leases: list[LeaseRow] = []
+        self.durable: set[str] = set()  # reservations
         self.named = 0
+        self.payment_max = self.dice.choice((100, 500, 2500))  # some runs are poor, some are rich
         self.processes = [self._start() for _ in range(self.dice.choice((1, 2, 3, 3, 4)))]
         self._found()
 
@@ -146,13 +148,13 @@ class Run:
             (self._end_request, 14),
             (self._commit, 28),
             (self._kill, 1.5),
-            (self._pause, 2.5),
+            (self._pause, 3),
             (self._outage, 0.5),
             (self._jump, 0.7),
             (self._early_return, 1.5),
             (self._begin_job, 2),
             (self._end_job, 3),
-            (self._reap, 4),
+            (self._reap, 7),
             (self._office, 6),
             (self._post, 6),
         )
@@ -173,8 +175,12 @@ class Run:
         if self.changed:
             self.auditor.check(self.now)
             self.leases = list(self.store.leases())
+            self.durable = set(self.store.reservations())
             self.changed = False
         process.check(self.leases)
+        for held in process.held.values():
+            if held.request.delivered and held.request.id not in self.durable:
+                raise Violation(f"O1: output without a durable hold: {held.request.id}")
 
     # Requests
 
@@ -263,12 +269,16 @@ class Run:
 
     def _pause(self, process: Process) -> None:
         self.tally["pauses"] += 1
-        process.paused = self.dice.choice((5, 20, 50, 90))
+        process.paused = self.dice.choice((5, 20, 50, 50, 90))
 
-    def _jump(self, _: Process) -> None:
-        """The store's clock is set: backwards, or so far ahead that every lease is past its end, its process alive."""
+    def _jump(self, process: Process) -> None:
+        """The store's clock is set: back, or so far ahead that all leases are past their end though the processes live
+        (and a reaper comes first)."""
         self.tally["clock jumps"] += 1
-        self.now = max(0, self.now + self.dice.choice((-TTL, 2 * TTL)))
+        ahead = self.dice.choice((-TTL, 2 * TTL))
+        self.now = max(0, self.now + ahead)
+        if ahead > 0:
+            self._reap(process)
 
     def _early_return(self, process: Process) -> None:
         if not process.paused:
@@ -301,7 +311,7 @@ class Run:
         dice = self.dice
         match dice.randrange(12):
             case 0 | 1:
-                self._top_up(dice.choice(PAYERS), dice.randrange(1, 200))
+                self._top_up(dice.choice(PAYERS), dice.randrange(1, self.payment_max))
             case 2 | 3:
                 self._grant(dice.choice(PAYERS))
             case 4 | 5 | 6:

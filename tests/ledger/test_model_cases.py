@@ -139,6 +139,28 @@ def test_a_hold_takes_every_leg_or_none() -> None:
     assert [world.store.accounts()[name].d for name in (PAYER, *budgets)] == [30, 30, 30]
 
 
+def test_a_hold_with_one_closed_lease_is_refused_whole() -> None:
+    """A process that was reaped while it slept, and does not know it yet, joins an old slice and a new one."""
+    world = World(1000)
+    world.say(SetLimit("budget:key:k1:0", 500))
+    process = world.processes[0]
+    world.request(10)
+    world.rounds(count=3)
+    world.reap(frozenset([process.epoch]))
+    request = world.request(10, budgets=("budget:key:k1:0",))
+    while request.state == "waiting":
+        process.send(Fate.DONE)
+    old, new = process.held[request.id].legs
+    leases = {lease.id: lease for lease in world.store.leases()}
+    assert (leases[old.lease].active, leases[new.lease].active) == (False, True)
+    free = process.slices[new.lease].free
+    process.send(Fate.DONE)
+    assert request.state == "aborted"
+    assert request.id not in world.store.reservations()
+    assert process.slices[new.lease].free == free + 10
+    process.check(world.store.leases())
+
+
 def test_promotional_credit_is_spent_first_by_its_end() -> None:
     world = World(1000)
     world.say(GrantPromo("promo:A:late", PAYER, 30, 200))
