@@ -193,9 +193,9 @@ class Auditor:
         else:
             hold_that(request.state in ("crashed", "lost"), f"a request without an end: {said}")
             hold_that(charged <= max(used, request.delivered), f"overcharged: {said}")
-            floor = 0 if row is None else row.ckpt if request.used is None else min(row.ckpt, used)
-            hold_that(charged >= floor, f"charged below its checkpoint: {said}")
-            hold_that(charged >= min(request.saved, request.used or request.saved), f"checkpoint lost: {said}")
+            durable = max(0 if row is None else row.ckpt, request.saved)
+            floor = durable if request.used is None else min(durable, used)
+            hold_that(charged >= floor, f"charged below the checkpoint {durable}: {said}")
 
     def _check_job(self, job: Job, row: ReservationRow | None) -> None:
         if job.state == "done":

@@ -135,6 +135,7 @@ class Run:
             process = self.dice.choice(self.processes)
             event = self.dice.choices(events, weights)[0]
             event(process)
+            self._check(process)
             self._deliver_ghosts(self.now)
             self._check(process)
         self._finish()
@@ -369,7 +370,7 @@ class Run:
                     self._end(process, held)
                 process.send(Fate.DONE)
                 self._check_now(process)
-            if not any(process.waiting or process.held for process in self.processes):
+            if not any(process.waiting or process.held or process.jobs for process in self.processes):
                 break
         self.office.send(Fate.DONE)
         self.office.send(Fate.DONE)

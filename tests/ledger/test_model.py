@@ -12,7 +12,8 @@ from .model_run import play
 SEEDS = int(os.environ.get("FAREGATE_LEDGER_SEEDS", "320"))
 BLOCKS = 8
 FROZEN_SEEDS = max(100, SEEDS // 4)
-MUTANT_SEEDS = 50
+MUTANT_SEEDS = 40
+MUTANT_STEPS = 1500
 
 
 def total(seeds: range, **how: bool) -> Counter[str]:
@@ -48,7 +49,7 @@ def test_a_deliberate_error_is_caught(mutant: Mutant) -> None:
     caught: Counter[str] = Counter()
     for seed in range(MUTANT_SEEDS):
         try:
-            play(seed, mutant=mutant)
+            play(seed, steps=MUTANT_STEPS, mutant=mutant)
         except Violation as error:
             caught[str(error).partition("}")[2] or str(error).split(": ")[1]] += 1
     print(mutant.name, sum(caught.values()), "of", MUTANT_SEEDS, dict(caught))
