@@ -10,7 +10,7 @@ NEXT_STATES = {"open": {"settled", "reaped"}, "reaped": {"adjusted"}, "settled":
 GUARDED = ("cust", "promo", "budget")
 
 
-def hold_that(truth: bool, text: str) -> None:
+def require(truth: bool, text: str) -> None:
     """Violation unless."""
     if not truth:
         raise Violation(text)
@@ -45,7 +45,7 @@ class Auditor:
         accounts = self._store.accounts()
         for transfer in self._store.transfers(self._seen):
             self._seen += 1
-            hold_that(transfer.amount > 0, f"I2: a transfer of {transfer.amount}")
+            require(transfer.amount > 0, f"I2: a transfer of {transfer.amount}")
             self._debits[transfer.debit] += transfer.amount
             self._credits[transfer.credit] += transfer.amount
             self._touched.add(transfer.ref)
@@ -59,11 +59,11 @@ class Auditor:
             elif transfer.kind == "writeoff":
                 self._written_off[transfer.ref] += transfer.amount
             elif transfer.kind == "topup":
-                hold_that(transfer.ref not in self._payments, f"I9: {transfer.ref} is credited twice")
+                require(transfer.ref not in self._payments, f"I9: {transfer.ref} is credited twice")
                 self._payments[transfer.ref] += transfer.amount
             elif transfer.kind == "chargeback":
                 self._disputes[transfer.ref] += transfer.amount
-                hold_that(self._disputes[transfer.ref] <= self._payments[transfer.ref], "I9: disputed beyond payment")
+                require(self._disputes[transfer.ref] <= self._payments[transfer.ref], "I9: disputed beyond payment")
 
     def _check_accounts(self, leases: list[LeaseRow]) -> None:
         leased: defaultdict[str, int] = defaultdict(int)
@@ -77,7 +77,7 @@ class Auditor:
         for name in self._debits.keys() | self._credits.keys():
             if name not in accounts:
                 balance += self._credits[name] - self._debits[name]
-        hold_that(balance == 0, f"I1: all accounts together have {balance}")
+        require(balance == 0, f"I1: all accounts together have {balance}")
         for account in accounts.values():
             if account.c != self._credits[account.id] or account.d != self._debits[account.id]:
                 raise Violation(f"I2: {account}, transfers {self._credits[account.id]}, {self._debits[account.id]}")
@@ -87,7 +87,7 @@ class Auditor:
                 raise Violation(f"I4: {account}, leases {leased[account.id]}")
         clearing = self._debits["clearing:psp"] - self._credits["clearing:psp"]
         expected = sum(self._payments.values()) - sum(self._disputes.values())
-        hold_that(clearing == expected, f"I9: clearing has {clearing} of {expected}")
+        require(clearing == expected, f"I9: clearing has {clearing} of {expected}")
 
     def _check_reservations(self, leases: list[LeaseRow], now: int) -> None:
         active = {lease.id for lease in leases if lease.active}
@@ -104,7 +104,7 @@ class Auditor:
             if row.state != before:
                 if row.state in ("settled", "reaped"):
                     self._check_order(row, accounts_of)
-                hold_that(
+                require(
                     before is None or row.state in NEXT_STATES[before],
                     f"I5: {row.id} went from {before} to {row.state}",
                 )
@@ -113,7 +113,7 @@ class Auditor:
                     raise Violation(f"R8: {row.id} is reaped before its deadline")
             if row.state == "open":
                 self._check_hold(row)
-                hold_that(all(leg.lease in active for leg in row.legs), f"I7: {row.id} is open on a closed lease")
+                require(all(leg.lease in active for leg in row.legs), f"I7: {row.id} is open on a closed lease")
             else:
                 self._check_charge(row)
         self._touched.clear()
@@ -123,10 +123,10 @@ class Auditor:
         for group in (row.payer, *row.budgets):
             legs = [leg for leg in row.legs if leg.group == group]
             held = sum(leg.amount for leg in legs)
-            hold_that(held == row.hold, f"I5: {row.id} holds {held} of {row.hold} in {group}")
-            hold_that(all(accounts_of[leg.lease].group == group for leg in legs), f"I5: {row.id} holds another's")
+            require(held == row.hold, f"I5: {row.id} holds {held} of {row.hold} in {group}")
+            require(all(accounts_of[leg.lease].group == group for leg in legs), f"I5: {row.id} holds another's")
             ends = [accounts_of[leg.lease].expires_at or NEVER for leg in legs]
-            hold_that(ends == sorted(ends), f"I5: {row.id} holds what ends later first")
+            require(ends == sorted(ends), f"I5: {row.id} holds what ends later first")
 
     def _check_order(self, row: ReservationRow, accounts_of: dict[int, AccountRow]) -> None:
         """Of the hold, an account pays only if those that are spent before it have paid all that was held of them.
@@ -138,36 +138,36 @@ class Auditor:
         for account, amount in held.items():
             if account.startswith(("cust:", "promo:")):
                 paid = self._paid_by[row.id, account]
-                hold_that(whole or not paid, f"I5: {account} paid {paid} for {row.id} before its turn")
+                require(whole or not paid, f"I5: {account} paid {paid} for {row.id} before its turn")
                 whole = paid >= amount
 
     def _check_hold(self, row: ReservationRow) -> None:
-        hold_that(0 <= row.ckpt <= row.hold, f"I5: {row.id} has checkpoint {row.ckpt} of {row.hold}")
-        hold_that(row.charged == 0 == self._paid[row.id, row.payer], f"I5: {row.id} is charged while open")
+        require(0 <= row.ckpt <= row.hold, f"I5: {row.id} has checkpoint {row.ckpt} of {row.hold}")
+        require(row.charged == 0 == self._paid[row.id, row.payer], f"I5: {row.id} is charged while open")
 
     def _check_charge(self, row: ReservationRow) -> None:
         for group in (row.payer, *row.budgets):
             paid = self._paid[row.id, group]
-            hold_that(paid == row.charged, f"I5: {group} paid {paid} of {row.charged} for {row.id}")
+            require(paid == row.charged, f"I5: {group} paid {paid} of {row.charged} for {row.id}")
             back = self._refunded[row.id, group]
-            hold_that(back == self._refunded[row.id, row.payer] <= row.charged, f"I5: {row.id} refunded {back}")
+            require(back == self._refunded[row.id, row.payer] <= row.charged, f"I5: {row.id} refunded {back}")
         lost = self._written_off[row.id]
-        hold_that(row.charged + lost == row.cost, f"I5: {row.id} cost {row.cost}, charged {row.charged}, lost {lost}")
+        require(row.charged + lost == row.cost, f"I5: {row.id} cost {row.cost}, charged {row.charged}, lost {lost}")
         if row.state == "reaped":
-            hold_that(row.charged == row.ckpt, f"R8: {row.id} reaped at {row.charged}, checkpoint {row.ckpt}")
+            require(row.charged == row.ckpt, f"R8: {row.id} reaped at {row.charged}, checkpoint {row.ckpt}")
 
     def check_reaped(self, now: int) -> None:
         """I7, right after the reaper: nothing rests on what ended long ago."""
         for lease in self._store.leases():
             late = now > lease.expires_at + GRACE
-            hold_that(not (lease.active and late), f"I7: lease {lease.id} of {lease.owner} outlives its end")
+            require(not (lease.active and late), f"I7: lease {lease.id} of {lease.owner} outlives its end")
 
     def check_idle(self, jobs: bool) -> None:
         """I8: nothing is leased once no process lives, but for jobs."""
         for lease in self._store.leases():
-            hold_that(not lease.active or (jobs and lease.epoch is None), f"I8: lease {lease.id} of {lease.owner}")
+            require(not lease.active or (jobs and lease.epoch is None), f"I8: lease {lease.id} of {lease.owner}")
         for row in self._store.reservations().values():
-            hold_that(row.state != "open" or (jobs and row.deadline is not None), f"I8: {row.id} is still open")
+            require(row.state != "open" or (jobs and row.deadline is not None), f"I8: {row.id} is still open")
 
     def check_requests(self, requests: Iterable[Request]) -> None:
         """End to end: what was charged, against what happened."""
@@ -179,30 +179,30 @@ class Auditor:
             else:
                 self._check_request(request, row)
             if row is not None and row.state == "settled" and row.cost <= row.hold:
-                hold_that(self._written_off[row.id] == 0, f"{row.id} was within its hold, and not charged whole")
+                require(self._written_off[row.id] == 0, f"{row.id} was within its hold, and not charged whole")
 
     def _check_request(self, request: Request, row: ReservationRow | None) -> None:
         charged = 0 if row is None else row.charged
         used = request.used or 0
         said = f"{request.id} ({request.state}) charged {charged}, used {used}, delivered {request.delivered}"
-        hold_that(not request.delivered or row is not None, f"O1: output without a durable hold: {said}")
+        require(not request.delivered or row is not None, f"O1: output without a durable hold: {said}")
         if request.state in ("refused", "aborted"):
-            hold_that(not request.delivered and not charged, f"a refused request is free: {said}")
+            require(not request.delivered and not charged, f"a refused request is free: {said}")
         elif request.state == "done":
-            hold_that(row is not None and charged + self._written_off[row.id] == used, f"not charged exactly: {said}")
+            require(row is not None and charged + self._written_off[row.id] == used, f"not charged exactly: {said}")
         else:
-            hold_that(request.state in ("crashed", "lost"), f"a request without an end: {said}")
-            hold_that(charged <= max(used, request.delivered), f"overcharged: {said}")
+            require(request.state in ("crashed", "lost"), f"a request without an end: {said}")
+            require(charged <= max(used, request.delivered), f"overcharged: {said}")
             durable = max(0 if row is None else row.ckpt, request.saved)
             floor = durable if request.used is None else min(durable, used)
-            hold_that(charged >= floor, f"charged below the checkpoint {durable}: {said}")
+            require(charged >= floor, f"charged below the checkpoint {durable}: {said}")
 
     def _check_job(self, job: Job, row: ReservationRow | None) -> None:
         if job.state == "done":
-            hold_that(row is not None, f"{job.id} has no hold")
+            require(row is not None, f"{job.id} has no hold")
             if row is not None:
                 paid = row.charged + self._written_off[row.id]
-                hold_that(paid == (job.used or 0), f"{job.id} used {job.used}, charged {paid}")
+                require(paid == (job.used or 0), f"{job.id} used {job.used}, charged {paid}")
         else:
             charged = 0 if row is None else row.charged
-            hold_that(charged <= (job.used or 0), f"{job.id} ({job.state}) is charged {charged} without a result")
+            require(charged <= (job.used or 0), f"{job.id} ({job.state}) is charged {charged} without a result")

@@ -1,5 +1,5 @@
 """The protocol of the ledger, simulated: seeded runs with every fault keep all invariants, and deliberate errors are
-caught. FAREGATE_LEDGER_SEEDS=100000 asks for more seeds than the usual."""
+caught. FAREGATE_LEDGER_SEEDS=100000 asks for more seeds than the usual; a failure names its seed, which replays it."""
 
 import os
 from collections import Counter
@@ -7,38 +7,71 @@ from collections import Counter
 import pytest
 
 from .model import Mutant, Violation
-from .model_run import play
+from .model_run import STEPS, play
 
 SEEDS = int(os.environ.get("FAREGATE_LEDGER_SEEDS", "320"))
-BLOCKS = 8
+BLOCKS = max(8, SEEDS // 500)
 FROZEN_SEEDS = max(100, SEEDS // 4)
 MUTANT_SEEDS = 40
-MUTANT_STEPS = 1500
+MUTANT_STEPS = 2000
+# The least part of the seeds in which a mutant has to be caught, below what was measured: 30, 32, 36 and 39 of 40 for
+# these, all 40 for the others
+CAUGHT_MIN = {
+    Mutant.OPEN_IN_PARTS: 0.6,
+    Mutant.OVERRUN_PAST_BALANCE: 0.65,
+    Mutant.EXPIRY_TAKES_LEASED: 0.75,
+    Mutant.WHOLE_LATE_SETTLE: 0.85,
+}
+# What forty seeds and more must have met, or they prove nothing
+MET = (
+    "done",
+    "crashed",
+    "aborted",
+    "refused",
+    "lost",
+    "settled",
+    "reaped",
+    "adjusted",
+    "kills",
+    "ghosts",
+    "pauses",
+    "outages",
+    "clock jumps",
+    "job done",
+    "job refused",
+    "transfer writeoff",
+    "transfer correction",
+    "transfer refund",
+    "transfer chargeback",
+    "transfer expiry",
+    "transfer move",
+)
 
 
-def total(seeds: range, **how: bool) -> Counter[str]:
-    """What happened in these runs, all together."""
+def play_all(seeds: range, *, frozen: bool = False) -> None:
+    """These runs, one after the other; what they met, all together, is everything."""
     tally: Counter[str] = Counter()
     for seed in seeds:
-        tally += play(seed, **how)
-    return tally
+        tally += play(seed, frozen=frozen)
+    missed = [name for name in MET if not tally[name]]
+    assert len(seeds) < 40 or not missed
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_no_fault_breaks_an_invariant(block: int) -> None:
-    tally = total(range(block * SEEDS // BLOCKS, (block + 1) * SEEDS // BLOCKS))
-    print(dict(tally))
+    play_all(range(block * SEEDS // BLOCKS, (block + 1) * SEEDS // BLOCKS))
 
 
 def test_safety_does_not_rest_on_clocks() -> None:
-    print(dict(total(range(FROZEN_SEEDS), frozen=True)))
+    """The clock of every process stands still: none stops using a slice on its own account."""
+    play_all(range(FROZEN_SEEDS), frozen=True)
 
 
 def test_a_seed_replays_exactly() -> None:
     assert play(7) == play(7)
     said = []
     for _ in range(2):
-        with pytest.raises(Violation, match=r"^seed 7, 400 steps, step \d+, ") as raised:
+        with pytest.raises(Violation, match=rf"^seed 7, {STEPS} steps, step \d+, ") as raised:
             play(7, mutant=Mutant.UNGUARDED_BALANCE)
         said.append(str(raised.value))
     assert said[0] == said[1]
@@ -46,11 +79,10 @@ def test_a_seed_replays_exactly() -> None:
 
 @pytest.mark.parametrize("mutant", Mutant, ids=lambda mutant: mutant.name.lower())
 def test_a_deliberate_error_is_caught(mutant: Mutant) -> None:
-    caught: Counter[str] = Counter()
+    caught = 0
     for seed in range(MUTANT_SEEDS):
         try:
             play(seed, steps=MUTANT_STEPS, mutant=mutant)
-        except Violation as error:
-            caught[str(error).partition("}")[2] or str(error).split(": ")[1]] += 1
-    print(mutant.name, sum(caught.values()), "of", MUTANT_SEEDS, dict(caught))
-    assert sum(caught.values()) >= MUTANT_SEEDS // 2
+        except Violation:
+            caught += 1
+    assert caught >= CAUGHT_MIN.get(mutant, 0.95) * MUTANT_SEEDS
