@@ -46,7 +46,7 @@ class Fate(Enum):
 
 class Request(msgspec.Struct, eq=False):
     """What really happens to a request, whatever the ledger knows. state: waiting, refused, live, done, aborted (its
-    hold was refused, the client got an error), crashed."""
+    hold was refused, the client got an error), crashed, lost (its process died while it waited)."""
 
     id: str
     payer: str
@@ -80,7 +80,7 @@ class Slice(msgspec.Struct):
     rank: int
     free: int
     until: int  # by this process's clock
-    returning: bool = False  # for one request, or recalled: what becomes free goes back
+    returning: bool = False  # leased for one request: what it leaves free goes back
     retired: bool = False  # its account has ended: no new holds
 
 
@@ -269,7 +269,8 @@ class Process(Sender):
             self.slices[lease].free += amount
 
     def give_back(self, names: tuple[str, ...] | None = None, retire: bool = False) -> None:
-        """Return what is free of some accounts or groups, or of all. What retires is returned from now on."""
+        """Return what is free of some accounts or groups, or of all. What retires serves no new hold, and what becomes
+        free of it later is returned as well."""
         for one in self.slices.values():
             if names is None or one.group in names or one.account in names:
                 one.retired |= retire

@@ -212,11 +212,11 @@ class ModelStore(Books):
         row = self._reservations.get(record.reservation)
         if row is None:
             return None
-        drawn: tuple[Leg, ...] = ()
         if row.state not in ("open", "reaped"):
             return Settled(row.charged)
+        drawn: tuple[Leg, ...] = ()
         row.cost = record.cost
-        if all(self._alive(leg) for leg in row.legs):
+        if all(self._alive(leg) for leg in row.legs):  # as in every open reservation, and in none that was reaped
             self._charge_legs(row, row.legs, record.cost)
             drawn = self._draw(row, record)
             self._write_off(row, self._charge_available(row, record.cost - row.charged), OVERRUN)

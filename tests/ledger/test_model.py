@@ -1,13 +1,16 @@
 """The protocol of the ledger, simulated: seeded runs with every fault keep all invariants, and deliberate errors are
 caught. FAREGATE_LEDGER_SEEDS=100000 asks for more seeds than the usual; a failure names its seed, which replays it."""
 
+import copy
 import os
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 
-from .model import Mutant, Violation
+from .model import AccountRow, LeaseRow, Mutant, ReservationRow, Violation
 from .model_run import STEPS, play
+from .model_store import ModelStore
 
 SEEDS = int(os.environ.get("FAREGATE_LEDGER_SEEDS", "320"))
 BLOCKS = max(8, SEEDS // 500)
@@ -75,6 +78,29 @@ def test_a_seed_replays_exactly() -> None:
             play(7, mutant=Mutant.UNGUARDED_BALANCE)
         said.append(str(raised.value))
     assert said[0] == said[1]
+
+
+class Distant:
+    """A store as a database is one: only what the protocol names, and rows that are copies and do not change."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        store = ModelStore(clock)
+        self.start, self.commit, self.reap, self.transfers = store.start, store.commit, store.reap, store.transfers
+        self._store = store
+
+    def accounts(self) -> Mapping[str, AccountRow]:
+        return copy.deepcopy(self._store.accounts())
+
+    def leases(self) -> Iterable[LeaseRow]:
+        return copy.deepcopy(list(self._store.leases()))
+
+    def reservations(self) -> Mapping[str, ReservationRow]:
+        return copy.deepcopy(self._store.reservations())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_needs_no_more_of_a_store_than_its_protocol(seed: int) -> None:
+    assert play(seed, steps=100, make_store=Distant) == play(seed, steps=100)
 
 
 @pytest.mark.parametrize("mutant", Mutant, ids=lambda mutant: mutant.name.lower())
