@@ -165,7 +165,7 @@ class Process(Sender):
         self.waiting: list[Request] = []
         self.jobs: dict[str, Job] = {}
         self._renewed = self.clock
-        self._asked: set[str] = set()  # groups for which a LEASE is queued or on its way
+        self._asked: dict[str, Request] = {}  # groups for which a LEASE is queued or on its way, and for whom
         self._known: dict[str, int] = {}  # what was available when last asked
 
     # Admission
@@ -213,11 +213,18 @@ class Process(Sender):
         return None
 
     def _ask(self, request: Request) -> None:
-        request.asks += 1
-        for group in request.groups:
-            need = request.hold - sum(one.free for one in self._usable(group))
-            if need > 0 and group not in self._asked:
-                self._asked.add(group)
+        """One LEASE a group at a time; who finds it asked for by another waits for that, which is no ask of its own.
+        First for what is missing beside the own slices; then, since a recall may take these while the LEASE is on its
+        way, they go back in front of a LEASE for the whole hold: otherwise two that have little take turns in vain."""
+        lacking = {group: request.hold - sum(one.free for one in self._usable(group)) for group in request.groups}
+        asking = {group: need for group, need in lacking.items() if need > 0 and group not in self._asked}
+        if asking:
+            request.asks += 1
+            if request.asks > 1:
+                asking = {group: request.hold for group in request.groups if group not in self._asked}
+                self.give_back(tuple(asking))
+            for group, need in asking.items():
+                self._asked[group] = request
                 direct = self._known.get(group, LOW) < LOW
                 want = need if direct else self._dice.randrange(need, need + WANT_MAX)
                 self.queue.append(Lease(group, need, want))
@@ -228,7 +235,7 @@ class Process(Sender):
         for request in waiting:
             if self._reserve(request):
                 continue
-            if not self._asked.isdisjoint(request.groups):
+            if not self._asked.keys().isdisjoint(request.groups):
                 self.waiting.append(request)
             elif request.asks < ASKS_MAX:
                 self._recall(self, request.groups)
@@ -340,13 +347,21 @@ class Process(Sender):
                 self._learn_job(self.jobs[record.reservation], bool(result))
 
     def _learn_lease(self, record: Lease, result: Granted, built_at: int) -> None:
-        self._asked.discard(record.group)
+        asker = self._asked.pop(record.group)
+        if not result.leases:
+            self._share_refusal(record, asker)
         self._known[record.group] = result.available
         for grant in result.leases:
             until = built_at + TTL - MARGIN
             one = Slice(grant.lease, record.group, grant.account, grant.rank, grant.amount, until)
             one.returning = record.need == record.want
             self.slices[grant.lease] = one
+
+    def _share_refusal(self, record: Lease, asker: Request) -> None:
+        """Who waits for as much or more of the same need not ask in vain, one after the other."""
+        for other in self.waiting:
+            if other is not asker and record.group in other.groups and other.hold >= record.need:
+                other.asks = max(other.asks, min(other.asks + 1, asker.asks))
 
     def _learn_open(self, held: Held, done: bool) -> None:
         if done:
@@ -377,6 +392,7 @@ class Process(Sender):
             job.state = "running"
         elif job.asks < ASKS_MAX:
             self._recall(self, job.groups)
+            self.give_back(job.groups)
             self._ask_job(job)
             return
         else:

@@ -128,6 +128,22 @@ def test_f38_slices_that_are_spread_are_not_a_refusal() -> None:
     assert whole.state == "done"
 
 
+@pytest.mark.parametrize("budgets", [(), ("budget:key:k1:0",)])
+@pytest.mark.parametrize("seed", range(30))
+def test_no_refusal_is_false_and_no_hold_too_many(seed: int, budgets: tuple[str, ...]) -> None:
+    """Whatever the balance, the budget, and how requests and slices are spread: as many pass as both cover."""
+    dice = random.Random(seed)
+    processes, hold = dice.choice((1, 2, 3, 4, 8)), dice.randrange(1, 100)
+    covered = [dice.randrange(1, 10) for _ in range(1 + len(budgets))]
+    world = World(covered[0] * hold + dice.randrange(hold), processes)
+    for budget in budgets:
+        world.say(SetLimit(budget, covered[1] * hold + dice.randrange(hold)))
+    count = min(covered) + dice.randrange(10)
+    requests = [world.request(hold, dice.randrange(processes), budgets) for _ in range(count)]
+    world.rounds(count=60)
+    assert [request.state for request in requests].count("done") == min(covered)
+
+
 def test_a_hold_takes_every_leg_or_none() -> None:
     world = World(1000)
     budgets = ("budget:project:p1:0", "budget:key:k1:0")
