@@ -33,8 +33,8 @@ account has the rest back, once nothing is left of it (granted == settled), or w
 
 A process commits these; `Granted`, `Settled` and so on are below.
 
-- LEASE `Lease`: group, need, want -> Granted. Takes min(want, available) of the group if that is at least `need`, in
-  one new lease an account; otherwise nothing. It says what is available afterwards.
+- LEASE `Lease`: wants, each a group, need, want -> Granted. Takes min(want, available) of each group, in one new lease
+  an account, if that is at least `need` of every one; otherwise nothing. It says what each has available afterwards.
 - RENEW `Renew` -> a frozenset of the ids of this epoch's active leases. A process forgets those it does not find there.
 - RETURN `Return`: lease, amount -> bool. Makes an active lease smaller. False if it was closed already.
 - OPEN `Open`: reservation, payer, budgets, hold, legs -> bool. Stores a hold, with its legs in the order in which they
@@ -117,12 +117,18 @@ class Leg(msgspec.Struct, frozen=True):
     amount: int
 
 
-class Lease(msgspec.Struct, frozen=True):
-    """Wanted for a group: at least `need`, at best `want`."""
+class Want(msgspec.Struct, frozen=True):
+    """Of a group: at least `need`, at best `want`."""
 
     group: str
     need: int
     want: int
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """All that a hold lacks, or nothing."""
+
+    wants: tuple[Want, ...]
 
 
 class Renew(msgspec.Struct, frozen=True):
@@ -227,16 +233,17 @@ class Grant(msgspec.Struct, frozen=True):
     """One lease of a LEASE's result. `rank` orders the accounts of a group: what is smaller is spent first."""
 
     lease: int
+    group: str
     account: str
     rank: int
     amount: int
 
 
 class Granted(msgspec.Struct, frozen=True):
-    """The leases that were made, none if refused, and what is available after that."""
+    """The leases that were made, none if refused, and what each group has available after that."""
 
     leases: tuple[Grant, ...]
-    available: int
+    available: tuple[int, ...]
 
 
 class Settled(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ from .model import (
     Settled,
     Store,
     Violation,
+    Want,
     shares,
 )
 
@@ -223,11 +224,13 @@ class Process(Sender):
             if request.asks > 1:
                 asking = {group: request.hold for group in request.groups if group not in self._asked}
                 self.give_back(tuple(asking))
-            for group, need in asking.items():
-                self._asked[group] = request
-                direct = self._known.get(group, LOW) < LOW
-                want = need if direct else self._dice.randrange(need, need + WANT_MAX)
-                self.queue.append(Lease(group, need, want))
+            wants = [Want(group, need, self._wanted(group, need)) for group, need in asking.items()]
+            self.queue.append(Lease(tuple(wants)))
+            self._asked.update(dict.fromkeys(asking, request))
+
+    def _wanted(self, group: str, need: int) -> int:
+        """More than is needed, so that the next requests need not wait; but not of what is low."""
+        return need if self._known.get(group, LOW) < LOW else self._dice.randrange(need, need + WANT_MAX)
 
     def settle_down(self) -> None:
         """Serve those who wait; who still has too little asks again, now with the others' help, or is refused."""
@@ -347,20 +350,21 @@ class Process(Sender):
                 self._learn_job(self.jobs[record.reservation], bool(result))
 
     def _learn_lease(self, record: Lease, result: Granted, built_at: int) -> None:
-        asker = self._asked.pop(record.group)
-        if not result.leases:
-            self._share_refusal(record, asker)
-        self._known[record.group] = result.available
+        direct = {want.group: want.need == want.want for want in record.wants}
+        for want, available in zip(record.wants, result.available, strict=True):
+            asker = self._asked.pop(want.group)
+            self._known[want.group] = available
+            if not result.leases and available < want.need:
+                self._share_refusal(want, asker)
         for grant in result.leases:
             until = built_at + TTL - MARGIN
-            one = Slice(grant.lease, record.group, grant.account, grant.rank, grant.amount, until)
-            one.returning = record.need == record.want
+            one = Slice(grant.lease, grant.group, grant.account, grant.rank, grant.amount, until, direct[grant.group])
             self.slices[grant.lease] = one
 
-    def _share_refusal(self, record: Lease, asker: Request) -> None:
+    def _share_refusal(self, want: Want, asker: Request) -> None:
         """Who waits for as much or more of the same need not ask in vain, one after the other."""
         for other in self.waiting:
-            if other is not asker and record.group in other.groups and other.hold >= record.need:
+            if other is not asker and want.group in other.groups and other.hold >= want.need:
                 other.asks = max(other.asks, min(other.asks + 1, asker.asks))
 
     def _learn_open(self, held: Held, done: bool) -> None:

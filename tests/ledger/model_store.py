@@ -121,14 +121,16 @@ class ModelStore(Books):
     # Leases
 
     def _lease(self, epoch: int, record: Lease) -> Granted:
-        amount = self._room(record.group, record.want)
+        amounts = [self._room(want.group, want.want) for want in record.wants]
         leases: list[Grant] = []
-        if amount >= record.need:
-            for account, part in self._split(record.group, amount):
-                lease = self._new_lease(account, part, epoch)
-                leases.append(Grant(lease.id, account.id, account.expires_at or NEVER, part))
+        if all(amount >= want.need for amount, want in zip(amounts, record.wants, strict=True)):
+            for amount, want in zip(amounts, record.wants, strict=True):
+                for account, part in self._split(want.group, amount):
+                    lease = self._new_lease(account, part, epoch)
+                    leases.append(Grant(lease.id, want.group, account.id, account.expires_at or NEVER, part))
         self._renew(epoch)
-        return Granted(tuple(leases), sum(account.available for account in self._usable(record.group)))
+        left = [sum(account.available for account in self._usable(want.group)) for want in record.wants]
+        return Granted(tuple(leases), tuple(left))
 
     def _new_lease(
         self, account: AccountRow, amount: int, epoch: int | None, owner: str = "", expires_at: int = 0

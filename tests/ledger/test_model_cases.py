@@ -21,6 +21,7 @@ from .model import (
     Settle,
     Settled,
     TopUp,
+    Want,
 )
 from .model_checks import Auditor
 from .model_gateway import Fate, Process, Request
@@ -193,7 +194,7 @@ def test_f48_what_is_above_the_hold_takes_what_there_is() -> None:
     world = World(100)
     world.say(SetLimit("budget:key:k1:0", 75))
     mine, budget = (
-        world.say(Lease(group, 40, 60)).leases[0]  # type: ignore[attr-defined]
+        world.say(Lease((Want(group, 40, 60),))).leases[0]  # type: ignore[attr-defined]
         for group in (PAYER, "budget:key:k1:0")
     )
     legs = (Leg(mine.lease, PAYER, 40), Leg(budget.lease, "budget:key:k1:0", 40))
@@ -233,13 +234,13 @@ def test_f55_a_disputed_payment_that_was_spent_is_owed() -> None:
 def test_f56_a_grant_ends_while_it_is_held() -> None:
     world = World(10)
     world.say(GrantPromo("promo:A:1", PAYER, 50, 20))
-    granted = world.say(Lease(PAYER, 30, 30))
+    granted = world.say(Lease((Want(PAYER, 30, 30),)))
     assert isinstance(granted, Granted)
     legs = (Leg(granted.leases[0].lease, PAYER, 30),)
     assert world.say(Open("request:x", PAYER, (), 30, legs))
     world.now = 21
     assert world.say(ExpirePromo("promo:A:1")) == 20
-    assert world.say(Lease(PAYER, 11, 11)) == Granted((), 10)
+    assert world.say(Lease((Want(PAYER, 11, 11),))) == Granted((), (10,))
     assert world.say(Settle("request:x", 25)) == Settled(25)
     assert world.say(ExpirePromo("promo:A:1")) == 0
     world.reap(frozenset([world.office]))
@@ -249,10 +250,10 @@ def test_f56_a_grant_ends_while_it_is_held() -> None:
 def test_a_batch_that_comes_again_changes_nothing() -> None:
     world = World(100)
     epoch = world.store.start()
-    first = world.store.commit(epoch, 1, [Lease(PAYER, 40, 40)])
+    first = world.store.commit(epoch, 1, [Lease((Want(PAYER, 40, 40),))])
     world.now += 100
     world.reap()
-    assert world.store.commit(epoch, 1, [Lease(PAYER, 40, 40)]) == first
+    assert world.store.commit(epoch, 1, [Lease((Want(PAYER, 40, 40),))]) == first
     assert world.available() == 100
 
 
@@ -298,7 +299,7 @@ def test_a_budget_moves_in_one_step_or_not_at_all() -> None:
     source, target = "budget:project:p1:0", "budget:project:p2:0"
     world.say(SetLimit(source, 50))
     world.say(SetLimit(target, 10))
-    world.say(Lease(source, 20, 20))
+    world.say(Lease((Want(source, 20, 20),)))
     assert not world.say(MoveBudget(source, target, 31))
     assert world.say(MoveBudget(source, target, 30))
     assert (world.available(source), world.available(target)) == (0, 40)
