@@ -124,13 +124,15 @@ class Batch:
     # Leases
 
     def _lease(self, record: Lease) -> Granted:
-        amount = min(record.want, self._room(record.group))
+        wanted = [(want.group, want.need, min(want.want, self._room(want.group))) for want in record.wants]
         grants = []
-        if amount >= record.need and amount > 0:
-            for account, ends_at, part in self._split(record.group, amount):
-                grants.append(Grant(self._new_lease(account, part, self._now + self._ttl_s), account, ends_at, part))
+        if all(amount >= need for _, need, amount in wanted):
+            for group, _, amount in wanted:
+                for account, ends_at, part in self._split(group, amount):
+                    lease = self._new_lease(account, part, self._now + self._ttl_s)
+                    grants.append(Grant(lease, group, account, ends_at, part))
         self._renew_all()
-        return Granted(tuple(grants), self._room(record.group))
+        return Granted(tuple(grants), tuple(self._room(want.group) for want in record.wants))
 
     def _new_lease(self, account: int, amount: int, expires_at: float, job: bytes | None = None) -> int:
         taken = self._run("lease_out", account, amount)

@@ -19,12 +19,19 @@ class Leg(msgspec.Struct, frozen=True, array_like=True):
     amount: int
 
 
-class Lease(msgspec.Struct, frozen=True):
-    """Wanted for a group: at least `need`, at best `want`, in one lease an account. -> Granted"""
+class Want(msgspec.Struct, frozen=True, array_like=True):
+    """Of a group: at least `need`, at best `want`."""
 
     group: int
     need: int
     want: int
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """All that a hold lacks, or nothing: were one group granted and another not, two processes that each have a part
+    could refuse what both together hold. In one lease an account. -> Granted"""
+
+    wants: tuple[Want, ...]
 
 
 class Renew(msgspec.Struct, frozen=True):
@@ -83,16 +90,17 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
     """One lease that was made. Of a group, what ends sooner (`ends_at`, unix seconds) is spent first."""
 
     lease: int
+    group: int
     account: int
     ends_at: float
     amount: int
 
 
 class Granted(msgspec.Struct, frozen=True, tag="granted"):
-    """The leases made, none where too little is there, and what is available after that."""
+    """The leases made, none where a group has too little, and what each group has available after that."""
 
     leases: tuple[Grant, ...]
-    available: int
+    available: tuple[int, ...]
 
 
 class Renewed(msgspec.Struct, frozen=True, tag="renewed"):
