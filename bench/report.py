@@ -21,8 +21,9 @@ METHOD = [
     " the client's read. The rates are shares of our saturation; where the load's core is busier than"
     " 0.9 the load itself queued, and the latency is not the system's.",
     "'It waited for its core' is the share of time its processes were ready to run and did not: more"
-    " than a few hundredths says that something else ran on the core. Rounds of requests and chunks in"
-    " which it was over 0.05 (or steal over 0.03) are run again, and how many is said.",
+    " than a few hundredths says that something else ran on the core, or (ours) that its journal's thread"
+    " and its loop waited for each other. Rounds of requests and chunks in which another system's was over"
+    " 0.05 (or steal over 0.03) are run again, and how many is said.",
     "Memory: private pages of all its processes; sockets in the kernel are not in it. Per connection"
     " and per stream: the growth over the number held. TLS with a self-signed P-256 certificate.",
     "Start-up: from the start of the process, compiled modules in place, the data directory new.",
