@@ -1,10 +1,11 @@
 """The words of the ledger's model: what is committed, what is read back, what a store must do, how it may be broken.
 
 The protocol of money (leased slices, holds of several legs, group commit, fencing) is simulated here before and beside
-the real ledger: `model_gateway.py` has the processes, `model_run.py` the seeded run with its faults, `model_checks.py`
-the invariants; `model_store.py` and `model_books.py` are a store in memory. The first three know a store only by the
-`Store` protocol below, so that the same run and the same checks can be put to any ledger that speaks it:
-`play(seed, make_store=...)`, where make_store gets a clock and gives a store that is empty.
+the real ledger. `model_gateway.py` has the processes, `model_office.py` who posts payments and budgets, `model_run.py`
+the seeded run with its faults, `model_checks.py` the invariants; `model_store.py`, with the accounts of
+`model_books.py`, is a store in memory. All but the last two know a store only by the `Store` protocol below, so that
+the same run and the same checks can be put to any ledger that speaks it: `play(seed, make_store=...)`, where make_store
+gets a clock and gives a store that is empty.
 
 # Accounts
 
@@ -33,8 +34,9 @@ account has the rest back, once nothing is left of it (granted == settled), or w
 
 A process commits these; `Granted`, `Settled` and so on are below.
 
-- LEASE `Lease`: wants, each a group, need, want -> Granted. Takes min(want, available) of each group, in one new lease
-  an account, if that is at least `need` of every one; otherwise nothing. It says what each has available afterwards.
+- LEASE `Lease`: wants, each a group, need, want -> Granted. Takes `need` of every group, in one new lease an account,
+  or nothing if any has less than that available. Of a group that is not low it takes more, up to `want` and to its
+  share of what is available. It says what each has available afterwards.
 - RENEW `Renew` -> a frozenset of the ids of this epoch's active leases. A process forgets those it does not find there.
 - RETURN `Return`: lease, amount -> bool. Makes an active lease smaller. False if it was closed already.
 - OPEN `Open`: reservation, payer, budgets, hold, legs -> bool. Stores a hold, with its legs in the order in which they
@@ -84,6 +86,8 @@ import msgspec
 NEVER = 2**62
 TTL = 30  # ticks that a lease lives without a renewal, by the store's time
 GRACE = 6  # ticks after that before it is reaped
+LOW = 120  # what is available below this is leased for one request only (a direct hold)
+SHARE = 4  # a slice is at most this part of what is available, unless one request needs more
 MARGIN = 4  # ticks by which a process stops using it earlier, by its own clock
 
 

@@ -5,8 +5,8 @@ harm with a slice it has lost is that the store refuses.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
-from enum import Enum
 
 import msgspec
 
@@ -30,19 +30,11 @@ from .model import (
     Want,
     shares,
 )
+from .model_sender import Sender
 
 ASKS_MAX = 3  # for the slices of one request, before it is refused; the others are asked for theirs from the second on
-LOW = 120  # what is available below this is leased for one request only
 WANT_MAX = 80
 RENEW_AFTER = 18  # ticks of the own clock, at the latest; by chance earlier, or a clock that stands still never would
-
-
-class Fate(Enum):
-    """What becomes of a batch."""
-
-    DONE = "committed, and answered"
-    FAILED = "not committed"
-    UNANSWERED = "committed, but the answer is lost"
 
 
 class Request(msgspec.Struct, eq=False):
@@ -96,55 +88,6 @@ class Held(msgspec.Struct, eq=False):
     offers: tuple[Leg, ...] = ()
 
 
-class Batch(msgspec.Struct):
-    """Records on their way, and the time they were put together by the sender's clock."""
-
-    seq: int
-    records: tuple[msgspec.Struct, ...]
-    built_at: int
-
-
-class Sender:
-    """Whoever commits: records wait in a queue while one batch is on its way, which is sent until it is answered."""
-
-    def __init__(self, store: Store, clock: int = 0) -> None:
-        self.store = store
-        self.epoch = store.start()
-        self.clock = clock
-        self.queue: list[msgspec.Struct] = []
-        self.sent: Batch | None = None
-        self._seq = 0
-
-    def send(self, fate: Fate) -> bool:
-        """Try to commit what waits. Whether the store was reached."""
-        if self.sent is None:
-            self.prepare()
-            if not self.queue:
-                return False
-            self._seq += 1
-            self.sent = Batch(self._seq, tuple(self.queue), self.clock)
-            self.queue = []
-        if fate is Fate.FAILED:
-            return False
-        batch = self.sent
-        results = self.store.commit(self.epoch, batch.seq, batch.records)
-        if fate is Fate.DONE:
-            self.sent = None
-            for record, result in zip(batch.records, results, strict=True):
-                self.learn(record, result, batch.built_at)
-            self.settle_down()
-        return True
-
-    def prepare(self) -> None:
-        """Add what goes into every batch."""
-
-    def learn(self, record: msgspec.Struct, result: object, built_at: int) -> None:
-        """Take note of a result."""
-
-    def settle_down(self) -> None:
-        """All results of a batch are known."""
-
-
 class Process(Sender):
     """A gateway's worker. `recall` asks the others to give back what they do not use of some groups."""
 
@@ -167,7 +110,6 @@ class Process(Sender):
         self.jobs: dict[str, Job] = {}
         self._renewed = self.clock
         self._asked: dict[str, Request] = {}  # groups for which a LEASE is queued or on its way, and for whom
-        self._known: dict[str, int] = {}  # what was available when last asked
 
     # Admission
 
@@ -224,13 +166,9 @@ class Process(Sender):
             if request.asks > 1:
                 asking = {group: request.hold for group in request.groups if group not in self._asked}
                 self.give_back(tuple(asking))
-            wants = [Want(group, need, self._wanted(group, need)) for group, need in asking.items()]
+            wants = [Want(group, need, need + self._dice.randrange(WANT_MAX)) for group, need in asking.items()]
             self.queue.append(Lease(tuple(wants)))
             self._asked.update(dict.fromkeys(asking, request))
-
-    def _wanted(self, group: str, need: int) -> int:
-        """More than is needed, so that the next requests need not wait; but not of what is low."""
-        return need if self._known.get(group, LOW) < LOW else self._dice.randrange(need, need + WANT_MAX)
 
     def settle_down(self) -> None:
         """Serve those who wait; who still has too little asks again, now with the others' help, or is refused."""
@@ -350,15 +288,18 @@ class Process(Sender):
                 self._learn_job(self.jobs[record.reservation], bool(result))
 
     def _learn_lease(self, record: Lease, result: Granted, built_at: int) -> None:
-        direct = {want.group: want.need == want.want for want in record.wants}
+        needs = {want.group: want.need for want in record.wants}
+        granted = Counter[str]()
+        for grant in result.leases:
+            granted[grant.group] += grant.amount
         for want, available in zip(record.wants, result.available, strict=True):
             asker = self._asked.pop(want.group)
-            self._known[want.group] = available
             if not result.leases and available < want.need:
                 self._share_refusal(want, asker)
         for grant in result.leases:
             until = built_at + TTL - MARGIN
-            one = Slice(grant.lease, grant.group, grant.account, grant.rank, grant.amount, until, direct[grant.group])
+            one = Slice(grant.lease, grant.group, grant.account, grant.rank, grant.amount, until)
+            one.returning = granted[grant.group] == needs[grant.group]
             self.slices[grant.lease] = one
 
     def _share_refusal(self, want: Want, asker: Request) -> None:

@@ -13,22 +13,11 @@ from functools import partial
 
 import msgspec
 
-from .model import (
-    TTL,
-    Chargeback,
-    ExpirePromo,
-    GrantPromo,
-    LeaseRow,
-    MakeStore,
-    MoveBudget,
-    Mutant,
-    Refund,
-    SetLimit,
-    TopUp,
-    Violation,
-)
+from .model import TTL, LeaseRow, MakeStore, Mutant, Violation
 from .model_checks import Auditor
-from .model_gateway import Fate, Held, Job, Process, Request, Sender
+from .model_gateway import Held, Job, Process, Request
+from .model_office import Office
+from .model_sender import Fate
 from .model_store import ModelStore
 
 STEPS = 400
@@ -45,7 +34,6 @@ KEYS = (
     ("cust:B", "", ""),
     ("cust:B", "", "k3"),
 )
-PAYERS = ("cust:A", "cust:B")
 
 
 def play(
@@ -89,10 +77,10 @@ class Run:
         self.tally: Counter[str] = Counter()
         self.store = make_store(lambda: self.now)
         self.auditor = Auditor(self.store)
-        self.office = Sender(self.store)
+        self.office = Office(self.store, self.dice, partial(self._recall, None), steps // PERIOD + 1)
+        self.office.send(Fate.DONE)
         self.requests: list[Request] = []
         self.jobs: list[Job] = []
-        self.payments: list[str] = []
         self.ghosts: list[Ghost] = []
         self.dead: set[int] = set()
         self.down_until = 0
@@ -100,9 +88,7 @@ class Run:
         self.leases: list[LeaseRow] = []
         self.durable: set[str] = set()  # reservations
         self.named = 0
-        self.payment_max = self.dice.choice((100, 500, 2500))  # some runs are poor, some are rich
         self.processes = [self._start() for _ in range(self.dice.choice((1, 2, 3, 3, 4)))]
-        self._found()
 
     def _start(self) -> Process:
         return Process(self.store, self.dice, self._recall, self.mutant)
@@ -110,18 +96,6 @@ class Run:
     def _name(self, kind: str) -> str:
         self.named += 1
         return f"{kind}:{self.named}"
-
-    def _found(self) -> None:
-        """Credit and budgets to begin with; some have little, so that all limits are met."""
-        dice, queue = self.dice, self.office.queue
-        for payer in PAYERS:
-            self._top_up(payer, dice.choice((60, 200, 1000, 4000)) + dice.randrange(200))
-            if dice.random() < 0.7:
-                self._grant(payer)
-        for period in range(self.steps // PERIOD + 1):
-            for scope in ("project:p1", "project:p2", "key:k1", "key:k2", "key:k3"):
-                queue.append(SetLimit(f"budget:{scope}:{period}", dice.choice((80, 300, 1500)) + dice.randrange(100)))
-        self.office.send(Fate.DONE)
 
     # The run
 
@@ -151,7 +125,7 @@ class Run:
             (self._kill, 1.5),
             (self._pause, 3),
             (self._outage, 0.5),
-            (self._jump, 0.7),
+            (self._jump, 1.2),
             (self._early_return, 1.5),
             (self._begin_job, 2),
             (self._end_job, 3),
@@ -309,53 +283,7 @@ class Run:
         self.changed |= self.office.send(self._fate())
 
     def _post(self, _: Process) -> None:
-        dice = self.dice
-        match dice.randrange(12):
-            case 0 | 1:
-                self._top_up(dice.choice(PAYERS), dice.randrange(1, self.payment_max))
-            case 2 | 3:
-                self._grant(dice.choice(PAYERS))
-            case 4 | 5 | 6:
-                self._expire()
-            case 7 | 8:
-                self._move()
-            case 9 | 10:
-                self._refund()
-            case _:
-                payment = dice.choice(self.payments)
-                self._recall(None, PAYERS)
-                self.office.queue.append(Chargeback(payment))
-
-    def _top_up(self, payer: str, amount: int) -> None:
-        """A payment's notice comes twice now and then."""
-        payment = self._name("payment")
-        self.payments.append(payment)
-        self.office.queue += [TopUp(payment, payer, amount)] * self.dice.choice((1, 1, 1, 2))
-
-    def _grant(self, payer: str) -> None:
-        account = f"promo:{payer[5:]}:{self._name('grant')}"
-        ends = self.now + self.dice.randrange(20, 250)
-        self.office.queue.append(GrantPromo(account, payer, self.dice.randrange(20, 400), ends))
-
-    def _expire(self) -> None:
-        for account in self.store.accounts().values():
-            if account.expires_at is not None and account.expires_at <= self.now and account.c > account.d:
-                self._recall(None, (account.id,), retire=True)
-                self.office.queue.append(ExpirePromo(account.id))
-
-    def _move(self) -> None:
-        period = self.step // PERIOD
-        names = [f"budget:project:p1:{period}", f"budget:project:p2:{period}"]
-        self.dice.shuffle(names)
-        self._recall(None, tuple(names))
-        self.office.queue.append(MoveBudget(*names, self.dice.randrange(1, 300)))
-
-    def _refund(self) -> None:
-        done = [request for request in self.requests if request.state == "done" and request.used]
-        if done:
-            request = self.dice.choice(done)
-            amount = self.dice.randrange(1, (request.used or 0) + 3)
-            self.office.queue.append(Refund(self._name("refund"), request.id, amount))
+        self.office.post(self.now, self.step // PERIOD, self.requests)
 
     # The end
 
@@ -383,7 +311,7 @@ class Run:
         self._reap_all(jobs=True)
         self.now = max([self.now, *(job.deadline for job in self.jobs)]) + 1
         self._reap_all(jobs=False)
-        self._expire()
+        self.office.expire(self.now)
         self.office.send(Fate.DONE)
         self.auditor.check(self.now)
         for account in self.store.accounts().values():

@@ -6,7 +6,9 @@ import msgspec
 
 from .model import (
     GRACE,
+    LOW,
     NEVER,
+    SHARE,
     TTL,
     AccountRow,
     Chargeback,
@@ -121,11 +123,12 @@ class ModelStore(Books):
     # Leases
 
     def _lease(self, epoch: int, record: Lease) -> Granted:
-        amounts = [self._room(want.group, want.want) for want in record.wants]
         leases: list[Grant] = []
-        if all(amount >= want.need for amount, want in zip(amounts, record.wants, strict=True)):
-            for amount, want in zip(amounts, record.wants, strict=True):
-                for account, part in self._split(want.group, amount):
+        if all(self._room(want.group, want.need) >= want.need for want in record.wants):
+            for want in record.wants:
+                available = self._room(want.group, NEVER)
+                share = 0 if available < LOW else available // SHARE
+                for account, part in self._split(want.group, max(want.need, min(want.want, share))):
                     lease = self._new_lease(account, part, epoch)
                     leases.append(Grant(lease.id, want.group, account.id, account.expires_at or NEVER, part))
         self._renew(epoch)

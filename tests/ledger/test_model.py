@@ -1,5 +1,5 @@
 """The protocol of the ledger, simulated: seeded runs with every fault keep all invariants, and deliberate errors are
-caught. FAREGATE_LEDGER_SEEDS=100000 asks for more seeds than the usual; a failure names its seed, which replays it."""
+caught. LEDGER_SEEDS=100000 asks for more seeds than the usual; a failure names its seed, which replays it."""
 
 import copy
 import os
@@ -12,12 +12,13 @@ from .model import AccountRow, LeaseRow, Mutant, ReservationRow, Violation
 from .model_run import STEPS, play
 from .model_store import ModelStore
 
-SEEDS = int(os.environ.get("FAREGATE_LEDGER_SEEDS", "320"))
+# Not FAREGATE_LEDGER_...: the gateway refuses a variable that begins like a table of its settings and is no key of it
+SEEDS = int(os.environ.get("LEDGER_SEEDS", "320"))
 BLOCKS = max(8, SEEDS // 500)
 FROZEN_SEEDS = max(100, SEEDS // 4)
 MUTANT_SEEDS = 40
 MUTANT_STEPS = 2000
-# The least part of the seeds in which a mutant has to be caught, below what was measured: 30, 32, 36 and 39 of 40 for
+# The least part of the seeds in which a mutant has to be caught, below what was measured: 31, 35, 36 and 39 of 40 for
 # these, all 40 for the others
 CAUGHT_MIN = {
     Mutant.OPEN_IN_PARTS: 0.6,
@@ -43,7 +44,6 @@ MET = (
     "job done",
     "job refused",
     "transfer writeoff",
-    "transfer correction",
     "transfer refund",
     "transfer chargeback",
     "transfer expiry",

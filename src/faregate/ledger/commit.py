@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ..core.money import NANO_PER_USD
 from ..stores.database import Row, Transaction, named_queries
 from .accounts import ensure_account
 from .records import (
@@ -31,10 +32,13 @@ from .records import (
     Return,
     Settle,
     Settled,
+    Want,
     shares,
 )
 
 TTL_S = 30.0
+LOW_NANO = NANO_PER_USD
+SHARE = 4  # a slice is at most this part of what is available
 NEVER = 4e15  # seconds: beyond every end
 REVENUE = ("revenue:usage", "revenue")
 BUDGETS = ("memo:budgets", "memo")
@@ -55,14 +59,22 @@ def start_epoch(writing: Transaction, node: str, now: float) -> int:
 
 
 def commit(
-    writing: Transaction, epoch: int, seq: int, records: Sequence[Record], now: float, ttl_s: float = TTL_S
+    writing: Transaction,
+    epoch: int,
+    seq: int,
+    records: Sequence[Record],
+    now: float,
+    *,
+    ttl_s: float = TTL_S,
+    low_nano: int = LOW_NANO,
 ) -> list[Result]:
-    """Apply a batch, inside a transaction of the caller's; the results of its records, in their order."""
+    """Apply a batch, inside a transaction of the caller's; the results of its records, in their order. Leases last for
+    `ttl_s` from `now`; of a group that has less than `low_nano` no more is leased than is needed at once."""
     queries = named_queries("ledger")
     stored = writing.one(queries["find_batch"], (epoch, seq))
     if stored is not None:
         return _decode(stored[0])
-    batch = Batch(writing, epoch, now, ttl_s)
+    batch = Batch(writing, epoch, now, ttl_s, low_nano)
     results = [batch.apply(record) for record in records]
     writing.run(queries["insert_batch"], (epoch, seq, _encode(results)))
     return results
@@ -71,11 +83,19 @@ def commit(
 class Batch:
     """A batch under way: its transaction, its epoch, its time (unix seconds)."""
 
-    def __init__(self, writing: Transaction, epoch: int | None, now: float, ttl_s: float = TTL_S) -> None:
+    def __init__(
+        self,
+        writing: Transaction,
+        epoch: int | None,
+        now: float,
+        ttl_s: float = TTL_S,
+        low_nano: int = LOW_NANO,
+    ) -> None:
         self._writing = writing
         self._epoch = epoch
         self._now = now
         self._ttl_s = ttl_s
+        self._low_nano = low_nano
         self._queries = named_queries("ledger")
         self._totals: dict[tuple[str, str], int] = {}
         self._apply: dict[type, Callable[[Any], Result]] = {
@@ -124,7 +144,7 @@ class Batch:
     # Leases
 
     def _lease(self, record: Lease) -> Granted:
-        wanted = [(want.group, want.need, min(want.want, self._room(want.group))) for want in record.wants]
+        wanted = [(want.group, want.need, self._slice(want)) for want in record.wants]
         grants = []
         if all(amount >= need for _, need, amount in wanted):
             for group, _, amount in wanted:
@@ -133,6 +153,13 @@ class Batch:
                     grants.append(Grant(lease, group, account, ends_at, part))
         self._renew_all()
         return Granted(tuple(grants), tuple(self._room(want.group) for want in record.wants))
+
+    def _slice(self, want: Want) -> int:
+        """How much of a group is leased: what is needed, and more only where much is there, so that most of it is left
+        to the others. Where little is there, what one process has beyond its need, another is refused for."""
+        available = self._room(want.group)
+        share = 0 if available < self._low_nano else available // SHARE
+        return min(available, max(want.need, min(want.want, share)))
 
     def _new_lease(self, account: int, amount: int, expires_at: float, job: bytes | None = None) -> int:
         taken = self._run("lease_out", account, amount)
