@@ -40,13 +40,16 @@ class Metrics:
     def observe(self, records: list[UsageRecord]) -> None:
         """Count finished requests."""
         requests = self._requests
+        totals, first_bytes = self._total, self._first_byte
         for record in records:
             route = record.operation or "other"
             label = (route, record.model or "none", record.provider or "none", record.status)
             requests[label] = requests.get(label, 0) + 1
-            self._histogram(self._total, route).observe(record.total_ms / 1000)
+            total = totals.get(route) or self._histogram(totals, route)
+            total.observe(record.total_ms / 1000)
             if record.first_byte_ms is not None:
-                self._histogram(self._first_byte, route).observe(record.first_byte_ms / 1000)
+                first_byte = first_bytes.get(route) or self._histogram(first_bytes, route)
+                first_byte.observe(record.first_byte_ms / 1000)
             usage = record.usage
             if usage is not NO_USAGE:
                 tokens = self._tokens.get((record.model, record.provider))

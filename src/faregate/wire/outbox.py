@@ -9,7 +9,7 @@ to do.
 
 import asyncio
 
-_WRITES_MAX = 16
+_WRITES_MAX = 32
 
 
 class Outbox:

@@ -81,25 +81,31 @@ class Strand:
             waited = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
         except StopIteration:
             self.done = True
+            self._running = False
+            return
         except BaseException as crash:
             self.done = True
-            self._on_crash(crash)
-        else:
-            if waited is None:  # asyncio.sleep(0)
-                loop = asyncio.get_running_loop()
-                waited = loop.create_future()
-                loop.call_soon(_wake_future, waited)
-            self._waiting_for = waited
-            if isinstance(waited, Signal):
-                waited._strand = self
-            else:
-                waited._asyncio_future_blocking = False
-                waited.add_done_callback(self._future_done)
-        finally:
             self._running = False
-        if self._thrown is not None and not self.done:
+            self._on_crash(crash)
+            return
+        self._running = False
+        if isinstance(waited, Signal):
+            self._waiting_for = waited
+            waited._strand = self
+        else:
+            self._wait_for_future(waited)
+        if self._thrown is not None:
             thrown, self._thrown = self._thrown, None
             self.cancel(thrown)
+
+    def _wait_for_future(self, waited: "asyncio.Future[Any] | None") -> None:
+        if waited is None:  # asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            waited = loop.create_future()
+            loop.call_soon(_wake_future, waited)
+        self._waiting_for = waited
+        waited._asyncio_future_blocking = False
+        waited.add_done_callback(self._future_done)
 
     def _future_done(self, future: "asyncio.Future[Any]") -> None:
         if future is self._waiting_for:
