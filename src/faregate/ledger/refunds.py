@@ -10,13 +10,15 @@ def refund(writing: Transaction, reservation: bytes, amount_nano: int, move: Mov
     and as much to each budget. False where this very refund was made before.
 
     `move` says who, why and when; its `idempotency_key` is required. NoSuchRecord; Conflict for what is still open, or
-    more than is left of the charge.
+    more than is left of the charge, or no key.
     """
     queries = named_queries("ledger")
     row = writing.one(queries["find_reservation"], (reservation,))
     if row is None:
         raise NoSuchRecord("there is no such charge")
     payer, budgets, _, state, _, _ = row
+    if move.idempotency_key is None:
+        raise Conflict("a refund needs an idempotency key")
     if writing.one(queries["find_transfer_made"], (move.idempotency_key,)) is not None:
         return False
     if state not in ("settled", "adjusted"):
