@@ -1,7 +1,6 @@
 """Request ids: UUID version 7 (RFC 9562 section 5.7), so that rows keyed by them append."""
 
 import os
-import time
 
 _POOL_IDS = 256
 
@@ -17,14 +16,20 @@ def _tails() -> list[str]:
 class RequestIds:
     """Makes UUIDv7 texts."""
 
-    __slots__ = ("_tails",)
+    __slots__ = ("_millis", "_start", "_tails")
 
     def __init__(self) -> None:
         self._tails: list[str] = []
+        self._millis = 0
+        self._start = ""
 
-    def __call__(self) -> str:
-        """A new id as 36 characters of text."""
+    def __call__(self, now_s: float) -> str:
+        """A new id as 36 characters of text; `now_s` is unix time."""
+        millis = int(now_s * 1000)
+        if millis != self._millis:
+            self._millis = millis
+            digits = f"{millis:012x}"
+            self._start = f"{digits[:8]}-{digits[8:]}"
         if not self._tails:
             self._tails = _tails()
-        millis = f"{time.time_ns() // 1_000_000:012x}"
-        return f"{millis[:8]}-{millis[8:]}{self._tails.pop()}"
+        return self._start + self._tails.pop()

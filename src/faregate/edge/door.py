@@ -81,9 +81,10 @@ class Door:
         facts: HeadFacts = head.notes
         if facts is None:
             facts = head.notes = intake.read_head(head, self._routes, self.callers.digest)
+        now = time.time()
         record = UsageRecord(
-            id=self._ids(),
-            received_at=time.time(),
+            id=self._ids(now),
+            received_at=now,
             method=facts.method,
             client_address=request.client_address,
             region=self.region,
@@ -92,7 +93,22 @@ class Door:
             self.house, response, record, self._fallback, self.gate.deadlines, self.limits.keep_alive_comment_s
         )
         try:
-            await self._serve(facts, request, response, reply, record)
+            if not self._answered_at_once(facts, request, reply):
+                caller = self.callers.cached(facts.digest)
+                if caller is None:
+                    caller = await self._prove(facts)
+                route = self._admit(facts, caller, request, record)
+                if not facts.is_call:
+                    await self._answer_ourselves(facts, route, caller, reply)
+                else:
+                    self.in_flight[record.id] = (caller, response)  # a revoked key ends it, a slow upload too
+                    body = request.take_body(self.limits.json_body_bytes_max)
+                    if body is None:
+                        body = await request.body(self.limits.json_body_bytes_max)
+                        reply.restart_clock()  # latency counts from the request's last byte
+                    call = self._call(route, caller, body, reply, record)
+                    del body  # a stream may run for long after its request is of no use
+                    await exchange.run(self.gate, call, reply)
         except ClientGone:
             record.status, record.error_kind = CLIENT_GONE_STATUS, "client_gone"
         except CallError as error:
@@ -108,27 +124,22 @@ class Door:
             if facts.probe is None:
                 self.keep(record)
 
-    async def _serve(
-        self,
-        facts: HeadFacts,
-        request: IncomingRequest,
-        response: OutgoingResponse,
-        reply: Reply,
-        record: UsageRecord,
-    ) -> None:
+    def _answered_at_once(self, facts: HeadFacts, request: IncomingRequest, reply: Reply) -> bool:
+        """Whether this was a probe or a browser's preflight, which need no key. Overloaded."""
         if facts.probe is not None:
             self._probe(facts.probe, request, reply)
-            return
+            return True
         if facts.origin is not None and self.cors:
             reply.add_headers(self.cors.lines(facts.origin))
             if facts.is_preflight:
                 reply.send(204, b"", self.cors.preflight(facts.origin))
-                return
+                return True
         if self.gate.deadlines.lag_s > self.limits.lag_max_s or len(self.in_flight) >= self.limits.in_flight_max:
             raise Overloaded("The gateway has too much to do; try again in a moment.", retry_after_s=1.0)
-        caller = self.callers.cached(facts.digest)
-        if caller is None:
-            caller = await self._prove(facts)
+        return False
+
+    def _admit(self, facts: HeadFacts, caller: Caller, request: IncomingRequest, record: UsageRecord) -> Route:
+        """The route that the caller asks for, where it may call and the route is one. CallError."""
         admission.check(caller, request.client_address)
         request.authenticated()
         record.key_id = caller.key_id
@@ -140,23 +151,7 @@ class Door:
             raise NotFound("There is no such path. The API is under " + " and ".join(self.house.facts.prefixes) + ".")
         record.operation = route.operation
         record.dialect = route.dialect
-        if facts.method not in route.methods or facts.method == "OPTIONS":
-            _refuse_method(facts.method, route, reply)
-        elif not route.is_call:
-            reply.send(200, await self._look_up(route, caller))
-        elif facts.is_encoded:
-            raise MalformedRequest(
-                "Encoded request bodies are not accepted; send the body plain.", kind="unsupported_media_type"
-            )
-        else:
-            self.in_flight[record.id] = (caller, response)  # from here on a revoked key ends it, a slow upload too
-            body = request.take_body(self.limits.json_body_bytes_max)
-            if body is None:
-                body = await request.body(self.limits.json_body_bytes_max)
-                reply.restart_clock()  # latency counts from the request's last byte
-            call = self._call(route, caller, body, reply, record)
-            del body  # a stream may run for long after its request is of no use
-            await exchange.run(self.gate, call, reply)
+        return route
 
     async def _prove(self, facts: HeadFacts) -> Caller:
         if facts.problem is not None:
@@ -182,6 +177,17 @@ class Door:
             deadline_at=gate.deadlines.now + self.limits.longest_request_s,
             record=record,
         )
+
+    async def _answer_ourselves(self, facts: HeadFacts, route: Route, caller: Caller, reply: Reply) -> None:
+        """What no provider is asked for: look-ups, other methods, bodies that cannot be read. CallError."""
+        if facts.method not in route.methods or facts.method == "OPTIONS":
+            _refuse_method(facts.method, route, reply)
+        elif route.is_call:
+            raise MalformedRequest(
+                "Encoded request bodies are not accepted; send the body plain.", kind="unsupported_media_type"
+            )
+        else:
+            reply.send(200, await self._look_up(route, caller))
 
     async def _look_up(self, route: Route, caller: Caller) -> bytes:
         snapshot = self.gate.snapshot
@@ -211,8 +217,9 @@ class Door:
     def refusal(self, status: int, message: str) -> tuple[bytes, bytes]:
         """Headers and body for what never became a request (wire.server)."""
         kind = {408: "read_timeout", 431: "head_too_large"}.get(status, "malformed_request")
+        now = time.time()
         record = UsageRecord(
-            id=self._ids(), received_at=time.time(), status=status, error_kind=kind, region=self.region
+            id=self._ids(now), received_at=now, status=status, error_kind=kind, region=self.region
         )
         _, members, lines = self.house.error(MalformedRequest(message, kind=kind), record.id)
         self.keep(record)

@@ -20,7 +20,8 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a head says to the gateway. Many requests have the same head: it is read once and stays with it.
 
     `credential` is the key presented, `digest` its keyed hash; `problem` is what is wrong with how it came. `origin` is
-    that of a browser, `client_request_id` the client's own id where it is fit to be kept (security.md S15).
+    that of a browser, `client_request_id` the client's own id where it is fit to be kept (security.md S15). `is_call`
+    says that a provider is to be asked, with a body that can be read.
     """
 
     method: str
@@ -32,7 +33,7 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     client_request_id: str | None
     origin: bytes | None
     is_preflight: bool
-    is_encoded: bool
+    is_call: bool
 
 
 def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes]) -> HeadFacts:
@@ -40,17 +41,19 @@ def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes
     headers = head.headers
     credential, problem = _credential(head)
     client_id = headers.get(b"x-request-id") or headers.get(b"x-client-request-id")
+    is_plain = headers.get(b"content-encoding", b"").lower() in (b"", b"identity")
+    route = routes.match(head.path)
     return HeadFacts(
         method=head.method.decode("ascii"),
         probe=PROBES.get(head.path),
-        route=routes.match(head.path),
+        route=route,
         credential=credential,
         digest=digest(credential),
         problem=problem,
         client_request_id=client_id.decode("ascii") if client_id and _CLIENT_REQUEST_ID.match(client_id) else None,
         origin=headers.get(b"origin"),
         is_preflight=head.method == b"OPTIONS" and b"access-control-request-method" in headers,
-        is_encoded=headers.get(b"content-encoding", b"").lower() not in (b"", b"identity"),
+is_call=route is not None and route.is_call and head.method == b"POST" and is_plain,
     )
 
 

@@ -48,7 +48,7 @@ class Reply(msgspec.Struct, eq=False):
         """A whole answer."""
         record = self._record
         record.status = status
-        record.first_byte_ms = elapsed_ms = self._elapsed_ms()
+        record.first_byte_ms = record.total_ms = elapsed_ms = self._elapsed_ms()
         self._response.send(status, lines + self._house.head(record, elapsed_ms) + self._extra, body)
 
     async def relay(self, answer: WholeAnswer | StreamAnswer) -> None:
@@ -106,7 +106,8 @@ class Reply(msgspec.Struct, eq=False):
         """The answer is over, however it ended."""
         if self.due_at != NEVER:
             self._deadlines.forget(self)
-        self._record.total_ms = self._elapsed_ms()
+        if not self._record.total_ms:
+            self._record.total_ms = self._elapsed_ms()
         self._record.bytes_out = self._response.bytes_out
 
     def _elapsed_ms(self) -> float:

@@ -81,7 +81,7 @@ class Credits:
 
         def work(writing: Transaction) -> Account:
             owner = self._directory.organisation_in(writing, organisation).id
-            name = f"promo:{owner}:{idempotency_key or self._ids()}"
+            name = f"promo:{owner}:{idempotency_key or self._ids(time.time())}"
             now = self._clock()
             payer = ensure_account(writing, f"cust:{owner}", "cust", at=now, organisation_id=owner)
             account = ensure_account(
@@ -134,7 +134,7 @@ class Credits:
         """One move by hand and its audit row; `subject` is the customer's account, given back as it is then."""
         at = self._clock()
         move = Move(
-            id=bytes.fromhex(self._ids().replace("-", "")),
+            id=bytes.fromhex(self._ids(time.time()).replace("-", "")),
             kind=kind,
             created_at=at,
             idempotency_key=idempotency_key,

@@ -7,6 +7,7 @@ entry, it answers once that entry is there), `DELETE /simulator/truth`, `GET /si
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
@@ -53,7 +54,7 @@ class Simulator:
     async def handle(self, request: IncomingRequest, response: OutgoingResponse) -> None:
         """Answer one request."""
         path = unquote(request.path.decode("latin-1"))
-        request_id = f"req_{self._ids().replace('-', '')}"
+        request_id = f"req_{self._ids(time.time()).replace('-', '')}"
         headers = [("x-request-id", request_id), ("openai-organization", "org-simulator")]
         request.authenticated()
         if path in READERS and request.method == b"POST":

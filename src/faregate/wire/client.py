@@ -105,20 +105,11 @@ class Pool:
 
     def send(self, exchange: Exchange) -> None:
         """Send a request over the warmest idle connection, or a new one."""
-        connection = self._warm()
-        if connection is None:
-            self.open_for(exchange)
-        else:
+        if self.idle:
             exchange.is_reused = True
-            connection.begin(exchange)
-
-    def _warm(self) -> UpstreamConnection | None:
-        idle = self.idle
-        while idle:
-            connection = idle.pop()
-            if connection.usable:
-                return connection
-        return None
+            self.idle.pop().begin(exchange)
+        else:
+            self.open_for(exchange)
 
     def open_for(self, exchange: Exchange) -> None:
         """Make a connection for a request; in a task, because name look-ups and handshakes need one."""
@@ -133,7 +124,7 @@ class Pool:
             async with asyncio.timeout(within_s):
                 while connection is None and self.open >= client.limits.connections_per_origin_max:
                     await self._place()
-                    connection = self._warm()
+                    connection = self.idle.pop() if self.idle else None
                     exchange.is_reused = connection is not None
                 if connection is None:
                     self.open += 1

@@ -111,9 +111,6 @@ class ServerConnection(asyncio.Protocol):
             data = self._read_proxy_header(self._proxy_bytes + data)
             if not data:
                 return
-        if self._state == "idle":
-            self._state = "head"
-            self.due_at = self.server.deadlines.now + self._patience_s(self.server.limits.head_timeout_s)
         reader = self._reader
         refusal = None
         try:
@@ -156,6 +153,9 @@ class ServerConnection(asyncio.Protocol):
         if request is None:
             if reader.queue and self._state != "unread":
                 self._start_turn()
+            elif self._state == "idle":
+                self._state = "head"
+                self.due_at = self.server.deadlines.now + self._patience_s(self.server.limits.head_timeout_s)
         elif request.wanted is not None:
             request.wanted.set(None)
         elif request is reader.incoming:
@@ -194,7 +194,8 @@ class ServerConnection(asyncio.Protocol):
         """The answer to `request` is written: go on with the next one, or wait, or close."""
         if request is not self._request:
             return
-        self._release(request)
+        if request.body_bytes:
+            self._release(request)
         self._request = self._response = self._strand = None
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -226,7 +227,8 @@ class ServerConnection(asyncio.Protocol):
             timeout_s = limits.head_timeout_s if reader.partial else limits.keep_alive_timeout_s
             self.due_at = self.server.deadlines.now + self._patience_s(timeout_s)
             self._behind_bytes = 0
-            self._resume_reading()
+            if self._reading_paused:
+                self._resume_reading()
 
     def _next_turn(self) -> None:
         if self._request is None and self._reader.queue and self._state != "unread":

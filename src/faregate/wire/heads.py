@@ -30,6 +30,9 @@ _RESPONSE_HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*+)?+"
     rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+)*+\Z"
 ).match
+_FRAMING_FIELDS = re.compile(
+    rb"\r\n(content-length|transfer-encoding|content-encoding|connection):[ \t]*+([^\r]*?)[ \t]*+(?=\r|\Z)"
+).findall
 
 
 class HeadTooLarge(BadMessage):
@@ -88,7 +91,7 @@ class Heads:
             known, length = read_request_head(head, self.bounds)
             _keep(self._sized, around, known)
             return known, length
-        return known, _length(head[start + 18 : end])
+        return known, read_length(head[start + 18 : end])
 
 
 def _keep(kept: dict[bytes, Any], head: bytes, read: Any) -> None:
@@ -98,7 +101,8 @@ def _keep(kept: dict[bytes, Any], head: bytes, read: Any) -> None:
         kept[head] = read
 
 
-def _length(digits: bytes) -> int:
+def read_length(digits: bytes) -> int:
+    """A stated length, bytes. BadMessage for what is no number."""
     if not digits.isdigit() or len(digits) > _LENGTH_DIGITS_MAX:
         raise BadMessage("malformed Content-Length")
     return int(digits)
@@ -136,7 +140,7 @@ def read_request_head(head: bytes, bounds: HeadBounds) -> tuple[RequestHead, int
         chunked=coding is not None,
         expects_continue=expect is not None and http_11 and expect.lower() == b"100-continue",
     )
-    return read, None if length is None else _length(length)
+    return read, None if length is None else read_length(length)
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, bytes]:
@@ -189,30 +193,23 @@ class _Confirmation:
 
 
 class ResponseHead(msgspec.Struct):
-    """What an answer's head says; fields are looked for when they are asked for."""
+    """What an answer's head says. `framing` has the fields that say how the body comes, in their order, name and value
+    in lower case; any other field is looked for when it is asked for."""
 
     status: int
     http_11: bool
+    framing: list[tuple[bytes, bytes]]
     _raw: bytes
     _lowered: bytes
 
     def field(self, name: bytes) -> bytes | None:
         """The value of the field `name` (in lower case), of several the last; None where there is none."""
-        return self.value(b"\r\n%b:" % name)
-
-    def value(self, mark: bytes) -> bytes | None:
-        """As `field`, with the name as CRLF, name, colon."""
-        start = self._lowered.rfind(mark)
+        start = self._lowered.rfind(b"\r\n%b:" % name)
         if start < 0:
             return None
-        start += len(mark)
         raw = self._raw
-        end = raw.find(b"\r", start)
-        return raw[start : end if end > 0 else None].strip()
-
-    def comes_twice(self, mark: bytes) -> bool:
-        """Whether a field, written as for `value`, comes more than once."""
-        return self._lowered.count(mark) > 1
+        end = raw.find(b"\r", start + 2)
+        return raw[start + len(name) + 3 : end if end > 0 else None].strip()
 
     def fields(self) -> dict[bytes, bytes]:
         """All fields, names in lower case; of several of one name the last."""
@@ -225,4 +222,6 @@ def read_response_head(head: bytes) -> ResponseHead:
     read = _RESPONSE_HEAD(head)
     if read is None:
         raise BadMessage("malformed HTTP answer")
-    return ResponseHead(int(read[2]), read[1] == b"1", head, head.lower())
+    http_minor, status = read.groups()
+    lowered = head.lower()
+    return ResponseHead(int(status), http_minor == b"1", _FRAMING_FIELDS(lowered), head, lowered)

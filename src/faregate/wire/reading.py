@@ -71,15 +71,22 @@ class RequestReader:
         head, length = self._heads.read(window[:end])
         request = self._make_request(head, length, head.keep_alive, head.expects_continue)
         self.queue.append(request)
+        rest = window[end + 4 :]
         if head.chunked:
             self._chunks = Chunks()
             self.incoming = request
-        elif length:
+        elif not length:
+            request.complete = True
+        elif length == len(rest):  # as most do
+            request.complete = True
+            request.pieces.append(rest)
+            request.body_bytes = length
+            self.body_bytes += length
+            return b""
+        else:
             self._body_bytes_left = length
             self.incoming = request
-        else:
-            request.complete = True
-        return window[end + 4 :]
+        return rest
 
     def _feed_body(self, request: IncomingRequest, data: bytes) -> bytes:
         chunks = self._chunks

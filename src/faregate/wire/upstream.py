@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, cast
 
 from .chunked import Chunks
 from .deadlines import NEVER
-from .heads import EMPTY_LINE, read_response_head
+from .heads import EMPTY_LINE, ResponseHead, read_length, read_response_head
 from .incoming import IncomingResponse
 from .messages import BODILESS_STATUSES, BadMessage, ConnectionLost, TimedOut
 
 if TYPE_CHECKING:
     from .client import Exchange, Pool
 
-_LENGTH_DIGITS_MAX = 18
 _BODY_BYTES_DEFERRED_MAX = 64 * 1024
 _UNTIL_CLOSE = -1
 
@@ -56,20 +55,15 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline_at = NEVER
         self.due_at = NEVER
 
-    @property
-    def usable(self) -> bool:
-        """Whether another request may be sent."""
-        return self._transport is not None and not self._transport.is_closing() and self._phase == "pooled"
-
     def begin(self, exchange: "Exchange") -> None:
         """Send a request; `exchange` hears of its answer once the head is complete, or of its failure."""
         transport = self._transport
-        if transport is None or transport.is_closing():
-            exchange.fail(ConnectionLost("closed before it was used"))
+        self.bytes_seen = False
+        if self._phase != "pooled" or transport is None or transport.is_closing():
+            exchange.lost(self, ConnectionLost("closed before it was used"))
             return
         self._exchange = exchange
         exchange.connection = self
-        self.bytes_seen = False
         self._phase = "first_byte"
         timeouts = exchange.timeouts
         self._idle_s = timeouts.idle_s
@@ -169,45 +163,43 @@ class UpstreamConnection(asyncio.Protocol):
                 raise BadMessage("the upstream wants another protocol")
         self._window = b""
         response = IncomingResponse(self, head.status, head)
-        coding = head.value(b"\r\ncontent-encoding:")
-        if coding is not None and (coding := coding.lower()) != b"identity":
-            if coding != b"gzip":
-                raise BadMessage("the answer is in an encoding that was not asked for")
-            response.inflate()
-        self._read_framing(response)
+        self._read_framing(head, response)
         self._response = response
         self._phase = "body"
         return window
 
-    def _read_framing(self, response: IncomingResponse) -> None:
+    def _read_framing(self, head: ResponseHead, response: IncomingResponse) -> None:
         """How the body ends, and whether the connection may be kept then (RFC 9112 sections 6.3 and 9.3)."""
-        head = response.head
-        assert head is not None
-        coding = head.value(b"\r\ntransfer-encoding:")
-        length = head.value(b"\r\ncontent-length:")
+        fields = head.framing
         self._chunks = None
-        if coding is not None:
-            if length is not None or not head.http_11 or coding.lower() != b"chunked":
-                raise BadMessage("unknown transfer coding")
-            if head.comes_twice(b"\r\ntransfer-encoding:"):
-                raise BadMessage("a field came twice")
-            self._chunks = Chunks()
-        elif length is not None:
-            if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX or head.comes_twice(b"\r\ncontent-length:"):
-                raise BadMessage("malformed Content-Length")
-            self._left = int(length)
+        self._reusable = head.http_11  # one of an older time is not worth the doubt
+        if len(fields) == 1 and fields[0][0] == b"content-length":  # as most do
+            self._left = read_length(fields[0][1])
         else:
-            self._left = _UNTIL_CLOSE
+            self._read_rare_framing(dict(fields), head, response)
+            if len(dict(fields)) < len(fields):
+                raise BadMessage("a field came twice")
         if head.status in BODILESS_STATUSES:
             self._chunks = None
             self._left = 0
-        said = head.value(b"\r\nconnection:")
-        if said is None:
-            self._reusable = head.http_11
-        elif head.http_11:
-            self._reusable = said.lower() == b"keep-alive" and not head.comes_twice(b"\r\nconnection:")
+
+    def _read_rare_framing(
+        self, fields: dict[bytes, bytes], head: ResponseHead, response: IncomingResponse
+    ) -> None:
+        coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
+        if coding is not None:
+            if length is not None or not head.http_11 or coding != b"chunked":
+                raise BadMessage("unknown transfer coding")
+            self._chunks = Chunks()
         else:
-            self._reusable = False  # of an older time: not worth the doubt
+            self._left = _UNTIL_CLOSE if length is None else read_length(length)
+        content_coding = fields.get(b"content-encoding", b"identity")
+        if content_coding == b"gzip":
+            response.inflate()
+        elif content_coding != b"identity":
+            raise BadMessage("the answer is in an encoding that was not asked for")
+        if fields.get(b"connection", b"keep-alive") != b"keep-alive":
+            self._reusable = False
 
     def _end_chunks(self, chunks: Chunks) -> None:
         if chunks.broken is not None:

@@ -45,7 +45,13 @@ def usage_of_plain(plain: PlainUsage) -> Usage:
     reasoning = (plain.completion_tokens_details or _NO_DETAILS).reasoning_tokens or 0
     fresh = plain.prompt_tokens - cache_read - cache_write
     output = plain.completion_tokens - reasoning
-    if min(fresh, cache_read, cache_write, output, reasoning) < 0 or max(fresh, output) > _TOKENS_MAX:
+    if (
+        not 0 <= fresh <= _TOKENS_MAX
+        or not 0 <= output <= _TOKENS_MAX
+        or cache_read < 0
+        or cache_write < 0
+        or reasoning < 0
+    ):
         usage = usage_of(msgspec.to_builtins(plain))
         assert usage is not None
         return usage
