@@ -14,9 +14,11 @@ def head(*fields: str) -> bytes:
 
 def test_heads_that_differ_in_their_length_alone_are_one() -> None:
     heads = Heads(BOUNDS)
-    first, length = heads.read(head("X-A: 1", "Content-Length: 3", "X-B: 2"))
-    again, other_length = heads.read(head("X-A: 1", "Content-Length: 1234", "X-B: 2"))
+    first, length, known = heads.read(head("X-A: 1", "Content-Length: 3", "X-B: 2"))
+    again, other_length, known_again = heads.read(head("X-A: 1", "Content-Length: 1234", "X-B: 2"))
     assert again is first
+    assert known is not None and known_again is known
+    assert known.before + b"77" + known.after == head("X-A: 1", "Content-Length: 77", "X-B: 2") + b"\r\n\r\n"
     assert (length, other_length) == (3, 1234)
     assert heads.read(head("X-A: 1", "X-B: 2"))[0] is not first  # one without a length is another
     assert heads.read(head("X-A: 1", "X-B: 2"))[1] is None

@@ -312,3 +312,16 @@ def test_a_partial_head_behind_a_large_body_is_no_large_head() -> None:
     reader.feed(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n" + b"x" * 200_000 + b"GET / HT")
     reader.feed(b"TP/1.1\r\nhost: a\r\n\r\n")
     assert [request.complete for request in reader.queue] == [True, True]
+
+
+LENGTHS = st.sampled_from(
+    ["0", "3", "03", "17", "1200", "", "+3", "3 ", " 3", "3\t", "-1", "9" * 19, "3\r", "3\n", "3, 3"]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(LENGTHS, st.sampled_from([b"", b"abc", b"x" * 17])), max_size=5), st.data())
+def test_one_head_again_and_again_with_other_lengths(requests: list[tuple[str, bytes]], data: st.DataObject) -> None:
+    head = b"POST /v1 HTTP/1.1\r\nHost: a\r\nContent-Length: %b\r\nX-After: 1\r\n\r\n"
+    sent = b"".join(head % length.encode() + body for length, body in [("3", b"abc"), *requests])
+    compare(sent, data.draw(cut(sent)))

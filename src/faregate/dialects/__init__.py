@@ -17,7 +17,7 @@ class UpstreamWords(NamedTuple):
     param: str | None = None
 
 
-class Result(NamedTuple):
+class Result(msgspec.Struct):
     """A whole answer: the body for the client, what it consumed (None where it does not say), and whether anything
     was delivered."""
 

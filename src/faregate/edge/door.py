@@ -218,9 +218,7 @@ class Door:
         """Headers and body for what never became a request (wire.server)."""
         kind = {408: "read_timeout", 431: "head_too_large"}.get(status, "malformed_request")
         now = time.time()
-        record = UsageRecord(
-            id=self._ids(now), received_at=now, status=status, error_kind=kind, region=self.region
-        )
+        record = UsageRecord(id=self._ids(now), received_at=now, status=status, error_kind=kind, region=self.region)
         _, members, lines = self.house.error(MalformedRequest(message, kind=kind), record.id)
         self.keep(record)
         head = b"content-type: application/json\r\n" + lines + self.house.head(record, 0)

@@ -10,6 +10,8 @@ from ..core.call import UsageRecord
 from ..core.errors import CallError, UpstreamRefused
 from ..wire.messages import header_lines
 
+_FORMATS_MAX = 10_000
+
 
 class HeaderNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the house calls each fact of an answer."""
@@ -38,33 +40,32 @@ class House:
 
     def __init__(self, facts: HouseFile) -> None:
         self.facts = facts
-        self._request_id_lines = "".join(f"{name}: %s\r\n" for name in facts.headers.request_id)
-        self._request_id_count = len(facts.headers.request_id)
-        self._latency_line = f"{facts.headers.latency_ms}: %d\r\n"
-        self._head_format = self._request_id_lines + self._latency_line
-        self._routing: dict[tuple[str, str, str, int], bytes] = {}
+        self._formats: dict[tuple[str, str, str, int], str] = {}
 
     def head(self, record: UsageRecord, latency_ms: float) -> bytes:
         """The header lines of every answer: id, latency, where it was made."""
-        ids = (record.id,) * self._request_id_count
-        return (self._head_format % (*ids, int(latency_ms))).encode("ascii") + self._routing_lines(record)
+        made = (record.region, record.replica, record.model, record.attempts)
+        lines = self._formats.get(made) or self._format(made)
+        return (lines % {"id": record.id, "latency": latency_ms}).encode("ascii")
 
-    def _routing_lines(self, record: UsageRecord) -> bytes:
-        key = (record.region, record.replica, record.model, record.attempts)
-        lines = self._routing.get(key)
-        if lines is None:
-            names = self.facts.headers
-            pairs = [
-                (names.region, record.region),
-                (names.replica, record.replica or "none"),
-                (names.failover, "true" if record.attempts > 1 else "false"),
-                (names.fallback_depth, "0"),
-            ]
-            if record.model:
-                pairs.append((names.model_used, record.model))
-            if len(self._routing) > 10_000:
-                self._routing.clear()
-            lines = self._routing[key] = header_lines(pairs)
+    def _format(self, made: tuple[str, str, str, int]) -> str:
+        """The lines of all answers that were made in the same way, with places for what differs."""
+        region, replica, model, attempts = made
+        names = self.facts.headers
+        pairs = [
+            (names.region, region),
+            (names.replica, replica or "none"),
+            (names.failover, "true" if attempts > 1 else "false"),
+            (names.fallback_depth, "0"),
+        ]
+        if model:
+            pairs.append((names.model_used, model))
+        if len(self._formats) > _FORMATS_MAX:
+            self._formats.clear()
+        places = [f"{name}: %(id)s\r\n" for name in names.request_id]
+        places.append(f"{names.latency_ms}: %(latency)d\r\n")
+        fixed = header_lines(pairs).decode("ascii").replace("%", "%%")
+        lines = self._formats[made] = "".join(places) + fixed
         return lines
 
     def error(self, error: CallError, request_id: str) -> tuple[int, dict[str, object], bytes]:

@@ -53,7 +53,7 @@ def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes
         client_request_id=client_id.decode("ascii") if client_id and _CLIENT_REQUEST_ID.match(client_id) else None,
         origin=headers.get(b"origin"),
         is_preflight=head.method == b"OPTIONS" and b"access-control-request-method" in headers,
-is_call=route is not None and route.is_call and head.method == b"POST" and is_plain,
+        is_call=route is not None and route.is_call and head.method == b"POST" and is_plain,
     )
 
 

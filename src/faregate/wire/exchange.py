@@ -108,10 +108,13 @@ class OutgoingResponse(msgspec.Struct, eq=False):
         connection = self._connection
         request = self._request
         line = STATUS_LINES.get(status) or status_line(status)
-        framing = b"" if status in BODILESS_STATUSES else b"content-length: %d\r\n" % size
         if request.head.method == b"HEAD":
             body = b""
-        connection.write(b"%b%b%b%b\r\n%b" % (line, headers, framing, connection.closing_field(request), body))
+        closing = connection.closing_field(request)
+        if status in BODILESS_STATUSES:
+            connection.write(b"%b%b%b\r\n" % (line, headers, closing))
+        else:
+            connection.write(b"%b%bcontent-length: %d\r\n%b\r\n%b" % (line, headers, size, closing, body))
         connection.turn_ended(request)
 
     def start(self, status: int, headers: bytes) -> None:

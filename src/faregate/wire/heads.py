@@ -7,7 +7,8 @@ parsers could read it differently (security.md S13): one space each in the reque
 Host, `chunked` as the only transfer coding and never with 1.0; and the bounds.
 
 One client's heads differ from each other in their Content-Length at most, as a rule. So a head that was read is kept,
-and found again by its bytes, the length left out: what two parsers made of it holds for every copy.
+and found again by its bytes, the length left out: what two parsers made of it holds for every copy. On one connection
+the next head is compared with the last before anything is searched for.
 
 An answer's head is checked by one pattern, stricter than llhttp, and searched for the few fields that matter.
 """
@@ -63,35 +64,46 @@ class RequestHead(msgspec.Struct, kw_only=True):
     notes: Any = None
 
 
+class SizedHead(msgspec.Struct, frozen=True):
+    """A head that was read, and its bytes around the digits of its Content-Length; `after` ends with the empty line."""
+
+    before: bytes
+    after: bytes
+    head: RequestHead
+
+
 class Heads:
     """Reads the heads of requests, and keeps what was read of them."""
 
     def __init__(self, bounds: HeadBounds) -> None:
         self.bounds = bounds
-        self._sized: dict[bytes, RequestHead] = {}  # by the head without its Content-Length line
-        self._others: dict[bytes, tuple[RequestHead, int | None]] = {}
+        self._sized: dict[bytes, SizedHead] = {}  # by the head without its Content-Length line
+        self._others: dict[bytes, tuple[RequestHead, int | None, None]] = {}
 
-    def read(self, head: bytes) -> tuple[RequestHead, int | None]:
-        """A head, its empty line excluded, and the length that it states. BadMessage, HeadTooLarge."""
+    def read(self, head: bytes) -> tuple[RequestHead, int | None, SizedHead | None]:
+        """A head, its empty line excluded, the length that it states, and how to know the same head with another
+        length. BadMessage, HeadTooLarge."""
         start = head.find(b"\r\nContent-Length: ")
         if start < 0:
             start = head.find(b"\r\ncontent-length: ")
         if start < 0:
             found = self._others.get(head)
             if found is None:
-                found = read_request_head(head, self.bounds)
+                found = (*read_request_head(head, self.bounds), None)
                 _keep(self._others, head, found)
             return found
         end = head.find(b"\r", start + 18)
         if end < 0:
             end = len(head)
-        around = head[:start] + head[end:]
+        before, after = head[: start + 18], head[end:]
+        around = before + after
         known = self._sized.get(around)
         if known is None:
-            known, length = read_request_head(head, self.bounds)
+            read, length = read_request_head(head, self.bounds)
+            known = SizedHead(before, after + EMPTY_LINE, read)
             _keep(self._sized, around, known)
-            return known, length
-        return known, read_length(head[start + 18 : end])
+            return read, length, known
+        return known.head, read_length(head[start + 18 : end]), known
 
 
 def _keep(kept: dict[bytes, Any], head: bytes, read: Any) -> None:

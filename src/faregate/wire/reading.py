@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from .chunked import Chunks
 from .exchange import IncomingRequest
-from .heads import EMPTY_LINE, Heads, HeadTooLarge, RequestHead
+from .heads import EMPTY_LINE, Heads, HeadTooLarge, RequestHead, SizedHead, read_length
 from .messages import BadMessage
 
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
@@ -26,6 +26,7 @@ class RequestReader:
         "_body_bytes_left",
         "_chunks",
         "_heads",
+        "_last",
         "_make_request",
         "body_bytes",
         "discarding",
@@ -39,6 +40,7 @@ class RequestReader:
     ) -> None:
         self._make_request = make_request
         self._heads = heads
+        self._last: SizedHead | None = None
         self._chunks: Chunks | None = None
         self._body_bytes_left = 0
         self.partial = b""  # a head as far as it has come
@@ -54,24 +56,33 @@ class RequestReader:
             data = self._feed_head(data) if self.incoming is None else self._feed_body(self.incoming, data)
 
     def _feed_head(self, data: bytes) -> bytes:
-        partial = self.partial
-        window = partial + data if partial else data
+        if self.partial:
+            data, searched = self.partial + data, max(0, len(self.partial) - 3)
+            self.partial = b""
+        else:
+            searched = 0
+            last = self._last
+            if last is not None and data.startswith(last.before):
+                start = len(last.before)
+                end = data.find(b"\r", start)
+                if data.startswith(last.after, end):
+                    return self._begin(last.head, read_length(data[start:end]), data[end + len(last.after) :])
+        end = data.find(EMPTY_LINE, searched)
         bytes_max = self._heads.bounds.bytes_max
-        end = window.find(EMPTY_LINE, max(0, len(partial) - 3)) if partial else window.find(EMPTY_LINE)
-        if end < 0:
-            if len(window) > bytes_max:
-                raise HeadTooLarge
-            if _BARE_LINE_FEED.search(window):
-                raise BadMessage("bare line feed")
-            self.partial = window
-            return b""
-        self.partial = b""
-        if end > bytes_max:
+        if (end if end >= 0 else len(data)) > bytes_max:
             raise HeadTooLarge
-        head, length = self._heads.read(window[:end])
+        if end < 0:
+            if _BARE_LINE_FEED.search(data):
+                raise BadMessage("bare line feed")
+            self.partial = data
+            return b""
+        head, length, self._last = self._heads.read(data[:end])
+        return self._begin(head, length, data[end + 4 :])
+
+    def _begin(self, head: RequestHead, length: int | None, rest: bytes) -> bytes:
+        """A request whose head is complete; what is left of `rest`, the bytes behind it."""
         request = self._make_request(head, length, head.keep_alive, head.expects_continue)
         self.queue.append(request)
-        rest = window[end + 4 :]
         if head.chunked:
             self._chunks = Chunks()
             self.incoming = request

@@ -183,9 +183,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._chunks = None
             self._left = 0
 
-    def _read_rare_framing(
-        self, fields: dict[bytes, bytes], head: ResponseHead, response: IncomingResponse
-    ) -> None:
+    def _read_rare_framing(self, fields: dict[bytes, bytes], head: ResponseHead, response: IncomingResponse) -> None:
         coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
         if coding is not None:
             if length is not None or not head.http_11 or coding != b"chunked":
