@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faregate import settings as settings_module
+from faregate import settings_prices
+from faregate.core.money import Price, PriceEntry, Rates
 from faregate.core.secret import Secret
 from faregate.settings import Settings, SettingsError, load_settings
 from faregate.settings_source import TomlSource, key_text
 from faregate.wire.server import ServerLimits
 
 EXAMPLE = Path(__file__).parents[1] / "faregate.example.toml"
+_NOT_OF_THE_FILE = (Settings, Rates, Price, PriceEntry)
 _COMMENTED = re.compile(r'^#(?=[a-z"\[])', re.MULTILINE)
 
 
@@ -130,11 +133,13 @@ def test_the_example_is_accepted_and_is_the_defaults(tmp_path: Path) -> None:
 
 def test_the_example_names_every_setting() -> None:
     text = EXAMPLE.read_text()
-    tables = [shape for shape in vars(settings_module).values() if isinstance(shape, type)]
-    tables = [shape for shape in tables if issubclass(shape, msgspec.Struct) and shape is not Settings]
+    named = {**vars(settings_module), **vars(settings_prices)}
+    tables = [shape for shape in named.values() if isinstance(shape, type)]
+    tables = [shape for shape in tables if issubclass(shape, msgspec.Struct) and shape not in _NOT_OF_THE_FILE]
     for shape in tables:
-        for field in shape.__struct_fields__:
-            assert re.search(rf"^#?{field} = |`{field} = ", text, re.MULTILINE), f"{shape.__name__}.{field}"
+        for field in shape.__struct_encode_fields__:
+            written = rf"^#?{field} = |`{field} = |^#?\[\[.+\.{field}\]\]"
+            assert re.search(written, text, re.MULTILINE), f"{shape.__name__}.{field}"
 
 
 def test_every_line_of_the_example_is_where_it_is_said_to_be() -> None:

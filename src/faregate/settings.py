@@ -16,6 +16,7 @@ import msgspec
 
 from .core.identity import Network
 from .core.secret import Secret
+from .settings_prices import PriceEntrySettings, PricesSettings, RatesSettings, Written, flaw_of
 from .settings_source import KeyPath, Places, SettingsError, TomlSource, environment_overrides
 
 __all__ = ["NO_ENVIRONMENT", "Settings", "SettingsError", "load_settings"]
@@ -116,7 +117,8 @@ class LogSettings(_Table, frozen=True):
 
 
 class ProviderSettings(_Table, frozen=True):
-    """[providers.NAME]: an upstream. `key_env` names the variable with the key; header values are secret."""
+    """[providers.NAME]: an upstream. `key_env` names the variable with the key; header values are secret.
+    `price` is what its models cost that have no price of their own."""
 
     base_url: str | None = None
     key: Secret | None = None
@@ -130,10 +132,12 @@ class ProviderSettings(_Table, frozen=True):
     unix_socket: Path | None = None
     ca_file: Path | None = None
     stream_usage: bool = True
+    price: RatesSettings | None = None
 
 
 class ModelSettings(_Table, frozen=True):
-    """[models."NAME"]: a model of the operator's own, or what differs from the catalogue's. Sizes: tokens."""
+    """[models."NAME"]: a model of the operator's own, or what differs from the catalogue's. Sizes: tokens.
+    `price` always holds, `prices` from a day on or under a condition; see stores.prices."""
 
     vendor: Name | None = None
     context_window: Count | None = None
@@ -141,6 +145,8 @@ class ModelSettings(_Table, frozen=True):
     kind: Label | None = None
     tags: tuple[Label, ...] | None = None
     successor: Name | None = None
+    price: RatesSettings | None = None
+    prices: tuple[PriceEntrySettings, ...] = ()
 
 
 class RouteSettings(_Table, frozen=True):
@@ -163,6 +169,7 @@ class Settings(_Table, frozen=True):
     keys: KeysSettings = KeysSettings()
     usage: UsageSettings = UsageSettings()
     log: LogSettings = LogSettings()
+    prices: PricesSettings = PricesSettings()
     providers: dict[str, ProviderSettings] = {}
     models: dict[str, ModelSettings] = {}
     routes: tuple[RouteSettings, ...] = ()
@@ -200,6 +207,10 @@ def load_settings(path: Path | None, environment: Mapping[str, str] = NO_ENVIRON
     _check_server(source, settings.server)
     for name, provider in providers.items():
         providers[name] = _checked_provider(source, ("providers", name), provider, environment)
+    for name, model in models.items():
+        flaw = flaw_of(model.price, model.prices)
+        if flaw is not None:
+            raise source.fail(("models", name, *flaw[0]), flaw[1])
     return msgspec.structs.replace(settings, providers=providers, models=models, aliases=aliases, places=source.places)
 
 
@@ -239,6 +250,8 @@ class _Reader:
         return {alias: self.convert(target, Name, ("aliases", alias)) for alias, target in entries}
 
     def _special(self, shape: type, value: object) -> object:
+        if issubclass(shape, Written):
+            return shape.written(value)
         if not isinstance(value, str):
             raise ValueError("Expected `str`")
         if shape is Secret:

@@ -88,6 +88,7 @@ class HERE:
     """A provider that is switched on."""
 
     region = replica = "default"
+    price = None
 
 
 def test_a_version_means_the_same_wherever_it_stands() -> None:

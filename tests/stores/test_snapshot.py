@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from faregate.core.catalog import Snapshot
+from faregate.core.money import Price
 from faregate.settings import SettingsError, load_settings
 from faregate.stores.catalog import Catalog, CatalogModel, build_snapshot, load_catalog
 
@@ -19,6 +20,7 @@ TODAY = datetime.date(2026, 11, 21)
 class Somebody:
     region: str = "default"
     replica: str = "default"
+    price: Price | None = None
 
 
 def entry(name: str, served_by: dict[str, str], **members: object) -> CatalogModel:

@@ -20,8 +20,9 @@ _DOT_BETWEEN_DIGITS = re.compile(r"(?<=\d)\.(?=\d)")
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A model as the client knows it. Window and output are in tokens, `created` in unix seconds.
 
-    `price` is the list price of the vendor's own host, or of the first that has one; None: nobody has said it, and what
-    needs a price refuses the model.
+    `price` is the operator's, or the list price of the vendor's own host, or of the first that has one, with the
+    operator's margin, or that of the providers that serve it. None: nobody has said it, and what needs a price takes
+    the operator's default (`Settings.prices.default_price`) or refuses the model.
     """
 
     id: str

@@ -17,6 +17,7 @@ PICO_PER_NANO = 1_000
 NANO_PER_USD = 1_000_000_000
 PICO_PER_USD = NANO_PER_USD * PICO_PER_NANO
 AMOUNT_NANO_MAX = 2**63 - 1
+MILLION = 1_000_000
 _MILLIS_PER_S = 1_000
 _S_PER_HOUR = 3_600
 _AMOUNT = re.compile(r"(-?)([0-9]{1,10})(?:\.([0-9]{1,9}))?\Z")
@@ -74,6 +75,8 @@ _PART_OF = {
     "audio_output": "output",
     "image_output": "output",
 }
+# Classes whose prices are listed per million units; those of all others are per piece.
+LISTED_PER_MILLION = frozenset((*_PART_OF, "input", "output", "character"))
 _INPUTS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
 _OUTPUTS = ("output", "reasoning", "audio_output", "image_output")
 _COUNTERS = (  # of Usage, each with the class that prices it
@@ -197,7 +200,7 @@ def parse_price(text: str, per: int = 1) -> int:
     return int(pico)
 
 
-def format_price(pico: int, per: int = 1_000_000) -> str:
+def format_price(pico: int, per: int = MILLION) -> str:
     """pico-USD a unit as a plain decimal text in USD per `per` units."""
     text = f"{Decimal(pico) * per / PICO_PER_USD:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -4,6 +4,7 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..core.money import Price
 from ..core.secret import Secret
 from ..wire.client import Origin
 from ..wire.messages import header_lines
@@ -13,7 +14,8 @@ from ..wire.messages import header_lines
 class Row:
     """A provider as data. `key_variable` in the environment switches it on and is its credential; `url_variable`
     names an address in the environment instead (a local server). `exact` says that its wire is OpenAI's to the byte;
-    `discovers` that its model list is asked for, because no catalogue can know it."""
+    `discovers` that its model list is asked for, because no catalogue can know it; `price` is what its models cost that
+    have no price elsewhere."""
 
     name: str
     base_url: str
@@ -22,6 +24,7 @@ class Row:
     exact: bool = False
     stream_usage: bool = True
     discovers: bool = False
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,7 @@ class Provider:
     region: str = "default"
     replica: str = "default"
     headers: Mapping[str, Secret] = field(default_factory=dict)
+    price: Price | None = None
     fields: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +89,7 @@ def provider_of(row: Row, environment: Mapping[str, str]) -> Provider | None:
         exact=row.exact,
         stream_usage=row.stream_usage,
         discovers=row.discovers,
+        price=row.price,
     )
 
 

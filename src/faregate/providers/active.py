@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ..settings import ProviderSettings, Settings
+from ..settings_prices import stated_price
 from . import Provider, Row, compatible, openai, origin_of, provider_of
 
 ROWS = {row.name: row for row in (openai.ROW, *compatible.ROWS)}
@@ -40,21 +41,26 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
     credential = given.key or (found.credential if found is not None else None)
     if credential is None and row is not None and row.key_variable is not None and given.base_url is None:
         raise ProviderError(f"providers.{name}: no key: set key, key_env or {row.key_variable}")
+    is_plain = _is_plain(row, given)
+    price = row.price if row is not None and is_plain else None
+    if given.price is not None:
+        price = stated_price([given.price.entry])
     return Provider(
         name=name,
         origin=origin,
         path=path,
         credential=credential,
-        exact=given.wire == "exact" or (_is_plain(row, given) and row is not None and row.exact),
+        exact=given.wire == "exact" or (is_plain and row is not None and row.exact),
         stream_usage=given.stream_usage and (row is None or row.stream_usage),
         discovers=given.discover or (row is not None and row.discovers and not given.models),
         models=given.models,
         region=given.region,
         replica=given.replica,
         headers=given.headers,
+        price=price,
     )
 
 
 def _is_plain(row: Row | None, given: ProviderSettings) -> bool:
-    """Whether the settings speak of the row's own host, whose wire is known."""
+    """Whether the settings speak of the row's own host, whose wire and price are known."""
     return row is not None and given.base_url in (None, row.base_url)

@@ -1,6 +1,10 @@
 """OpenAI-compatible hosts without quirks: rows. Addresses and variables are the providers' own documented ones."""
 
+from ..core.money import Price, PriceEntry, Rates
 from . import Row
+
+# One's own machine costs nothing by the token.
+_FREE = Price(version="provider:local", entries=(PriceEntry(rates=Rates(input=0, output=0)),))
 
 ROWS = (
     Row(name="deepseek", base_url="https://api.deepseek.com/v1", key_variable="DEEPSEEK_API_KEY"),
@@ -21,5 +25,11 @@ ROWS = (
         key_variable="DASHSCOPE_API_KEY",
     ),
     Row(name="moonshot", base_url="https://api.moonshot.ai/v1", key_variable="MOONSHOT_API_KEY"),
-    Row(name="ollama", base_url="http://127.0.0.1:11434/v1", url_variable="OLLAMA_HOST", discovers=True),
+    Row(
+        name="ollama",
+        base_url="http://127.0.0.1:11434/v1",
+        url_variable="OLLAMA_HOST",
+        discovers=True,
+        price=_FREE,
+    ),
 )

@@ -18,11 +18,13 @@ import msgspec
 from ..core.catalog import Model, Snapshot, Target, normal_name
 from ..core.money import Price
 from ..settings import ModelSettings, Settings
+from .prices import PriceBook
 
 SIMULATOR = "simulator"
 CATALOG_FILE = Path(__file__).parent.parent / "data" / "catalog.json"
 _UNKNOWN_VENDOR = "unknown"
 _ALIAS_STEPS_MAX = 10
+_OF_THE_PRICE = ("price", "prices")  # of ModelSettings: see PriceBook
 
 
 class ActiveProvider(Protocol):
@@ -33,6 +35,9 @@ class ActiveProvider(Protocol):
 
     @property
     def replica(self) -> str: ...
+
+    @property
+    def price(self) -> Price | None: ...
 
 
 class CatalogModel(Model, frozen=True, kw_only=True):
@@ -114,10 +119,11 @@ class _Builder:
         aliases = {alias: self._alias_target(alias) for alias in self._settings.aliases}
         for alias in aliases:
             self._targets.pop(alias, None)  # the operator's alias hides a model of that name
-        return self._snapshot(aliases, revision)
+        book = PriceBook(self._settings, {name: provider.price for name, provider in providers.items()})
+        return self._snapshot(aliases, book, revision)
 
-    def _snapshot(self, aliases: Mapping[str, str], revision: int) -> Snapshot:
-        served = {name: model for name, model in self._models.items() if name in self._targets}
+    def _snapshot(self, aliases: Mapping[str, str], book: PriceBook, revision: int) -> Snapshot:
+        served = {name: self._priced(model, book) for name, model in self._models.items() if name in self._targets}
         names = {alias: target for alias, target in self._catalog.aliases.items() if target in served}
         names |= {name: name for name in served}
         successors = {}
@@ -231,8 +237,12 @@ class _Builder:
 
     def _overridden(self, name: str, override: ModelSettings) -> Model:
         model = self._models.get(name) or Model(id=name, vendor=self._vendor(name))
-        given = {key: value for key, value in msgspec.structs.asdict(override).items() if value is not None}
-        return msgspec.structs.replace(model, **given)
+        given = {name: getattr(override, name) for name in override.__struct_fields__ if name not in _OF_THE_PRICE}
+        return msgspec.structs.replace(model, **{name: value for name, value in given.items() if value is not None})
+
+    def _priced(self, model: Model, book: PriceBook) -> Model:
+        price = book.price_of(model, {target.provider for target in self._targets[model.id]})
+        return model if price is model.price else msgspec.structs.replace(model, price=price)
 
     def _vendor(self, name: str) -> str:
         vendor, slash, _ = name.partition("/")
