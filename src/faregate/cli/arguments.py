@@ -34,6 +34,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _projects(nouns)
     _keys(nouns)
     _credits(nouns)
+    _prices(nouns)
     _others(nouns)
     return parser.parse_args(words)
 
@@ -115,6 +116,17 @@ def _credits(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     _verb(verbs, "statement", "every move of its credit").add_argument("organisation", help="id or name")
     verbs = _verbs(nouns, "ledger", "the books")
     _verb(verbs, "verify", "check that they are in order; exits with 1 where they are not")
+
+
+def _prices(nouns: "argparse._SubParsersAction[_Parser]") -> None:
+    verbs = _verbs(nouns, "prices", "what models cost, in US dollars: per million tokens, or per piece")
+    listing = _verb(verbs, "list", "what is charged now, and whose price that is")
+    listing.add_argument("model", nargs="*", help="these models only")
+    _verb(verbs, "diff", "what is charged now against the list that was applied last")
+    apply = _verb(verbs, "apply", "put on record what is charged now; what is charged are the settings, applied or not")
+    apply.add_argument("--reason", required=True, help="why, for the history and the audit log")
+    history = _verb(verbs, "history", "the lists that were applied, or what one model cost over time")
+    history.add_argument("model", nargs="?", help="this model only")
 
 
 def _others(nouns: "argparse._SubParsersAction[_Parser]") -> None:

@@ -204,3 +204,8 @@ def format_price(pico: int, per: int = MILLION) -> str:
     """pico-USD a unit as a plain decimal text in USD per `per` units."""
     text = f"{Decimal(pico) * per / PICO_PER_USD:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def format_rate(name: str, pico: int) -> str:
+    """The price of a class of Rates as lists have it: USD per million tokens or characters, of all else per piece."""
+    return format_price(pico, MILLION if name in LISTED_PER_MILLION else 1)

@@ -14,7 +14,6 @@ from ..stores.database import Conflict, Database, NoSuchRecord, Transaction, nam
 from ..stores.directory import Directory
 from .accounts import Account, Move, accounts_of, ensure_account, find_account, post
 
-_REASON_CHARACTERS_MAX = 500
 _STATEMENT_ROWS_MAX = 1000
 _SPENDABLE = ("promo", "cust")
 
@@ -22,8 +21,7 @@ _SPENDABLE = ("promo", "cust")
 def _check(amount_nano: int, reason: str) -> None:
     if not 0 < amount_nano <= AMOUNT_NANO_MAX:
         raise Conflict("an amount is more than nothing, and no more than an account can hold")
-    if not reason.strip() or len(reason) > _REASON_CHARACTERS_MAX or not reason.isprintable():
-        raise Conflict(f"a reason is needed: one line of at most {_REASON_CHARACTERS_MAX} characters")
+    audit.check_reason(reason)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from .database import Row, Transaction, named_queries
+from .database import Conflict, Row, Transaction, named_queries
 
 _NO_HASH = bytes(32)
 _PAGE_ROWS = 1000
+_REASON_CHARACTERS_MAX = 500
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -37,6 +38,12 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     before: str | None
     after: str | None
+
+
+def check_reason(reason: str) -> None:
+    """Conflict where `reason` says nothing, or more than a line."""
+    if not reason.strip() or len(reason) > _REASON_CHARACTERS_MAX or not reason.isprintable():
+        raise Conflict(f"a reason is needed: one line of at most {_REASON_CHARACTERS_MAX} characters")
 
 
 def record(

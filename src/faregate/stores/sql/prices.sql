@@ -1,0 +1,8 @@
+-- name: last_price_list
+SELECT id, applied_at, author, reason, prices FROM price_list ORDER BY id DESC LIMIT 1;
+
+-- name: insert_price_list
+INSERT INTO price_list (id, applied_at, author, reason, prices) VALUES (?, ?, ?, ?, ?);
+
+-- name: next_price_lists
+SELECT id, applied_at, author, reason, prices FROM price_list WHERE id > ? ORDER BY id LIMIT ?;
