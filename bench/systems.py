@@ -155,6 +155,10 @@ class Systems:
             f'base_url = "http://127.0.0.1:{self.upstream.port}/v1"',
             'wire = "exact"',
             f'models = ["{MODEL}"]',
+            "[ledger]",
+            'demo_credit = "100000000"',
+            "[prices]",
+            'default = { input = "1", cache_read = "0.1", output = "2" }',
         ]
         if tls:
             certificate, key = self.certificate()

@@ -18,9 +18,10 @@ from typing import TypeVar
 import msgspec
 import uvloop
 
+from . import demo
 from .core.catalog import Snapshot
 from .core.identity import Caller
-from .core.secret import Secret
+from .core.money import parse_amount
 from .dialects.openai_chat import OpenAIChat
 from .dialects.openai_completions import OpenAICompletions
 from .edge.cors import Cors
@@ -28,7 +29,9 @@ from .edge.door import Door, DoorLimits
 from .edge.house import load_house
 from .edge.probes import Probes
 from .flow.admission import Callers
+from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
+from .ledger.ledger import Ledger
 from .providers import Provider
 from .providers.active import active_providers
 from .providers.discovery import discover
@@ -55,8 +58,6 @@ DATABASE = "faregate.db"
 NOTICE_INTERVAL_S = 0.2
 SWITCH_INTERVAL_S = 0.0005
 DISCOVERY_INTERVAL_S = 60.0
-_DEMO = "demo"
-_ACTOR = "cli:up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,13 @@ class DataPlane:
         self._database = SqliteDatabase(self._options.data / DATABASE)
         self._directory = Directory(self._database, self._pepper, prefix=settings.keys.prefix)
         await self._directory.check_pepper()
+        self._ledger = Ledger(
+            self._database,
+            self._options.data / "run",
+            self._log.event,
+            relaxed=settings.ledger.durability == "relaxed",
+        )
+        await self._ledger.open()
         self._metrics = Metrics()
         self._journal = Journal(
             self._database,
@@ -144,6 +152,8 @@ class DataPlane:
             providers=providers,
             dialects={dialect.name: dialect for dialect in (OpenAIChat(), OpenAICompletions())},
             redact=Redactor(tuple(_secrets(providers))),
+            ledger=self._ledger,
+            tariffs=Tariffs(settings.prices.default_price),
             limits=_picked(FlowLimits, settings.deadlines, settings.limits),
         )
         self._callers = Callers(settings.keys.prefix, self._pepper.value, self._directory.find_key)
@@ -197,29 +207,18 @@ class DataPlane:
     # Telling
 
     async def _announce(self, base_url: str) -> None:
-        key = await self._demo_key() if self._options.demo else None
+        credit_nano = parse_amount(self._settings.ledger.demo_credit)
+        key = await demo.key(self._directory, self._database, credit_nano) if self._options.demo else None
         models = self._gate.snapshot.models
         self._log.event("info", "ready", base_url=base_url, providers=sorted(self._providers), models=len(models))
         if self._options.as_json:
             line = {"base_url": base_url, "key": key.reveal() if key else None, "pid": os.getpid()}
             sys.stdout.write(json.dumps(line) + "\n")
         elif key is not None:
-            sys.stdout.write(_welcome(base_url, key, self._gate.snapshot, self._simulator is not None))
+            sys.stdout.write(demo.welcome(base_url, key, self._gate.snapshot, self._simulator is not None))
         else:
             sys.stdout.write(f"Faregate serves {len(models)} models at {base_url}\n")
         sys.stdout.flush()
-
-    async def _demo_key(self) -> Secret:
-        """The key that `up` prints: made in the first run, given a new secret in every later one."""
-        directory = self._directory
-        organisations = {organisation.name: organisation for organisation in await directory.list_organisations()}
-        organisation = organisations.get(_DEMO) or await directory.create_organisation(_DEMO, actor=_ACTOR)
-        projects = {project.name: project for project in await directory.list_projects(organisation.id)}
-        project = projects.get(_DEMO) or await directory.create_project(organisation.id, _DEMO, actor=_ACTOR)
-        for key in await directory.list_keys(project.id):
-            if key.name == _DEMO and key.revoked_at is None:
-                return (await directory.rotate_key(key.id, actor=_ACTOR)).text
-        return (await directory.create_key(project.id, _DEMO, actor=_ACTOR)).text
 
     def _problems(self) -> list[str]:
         problems = []
@@ -227,6 +226,8 @@ class DataPlane:
             problems.append("the gateway is stopping")
         if not self._journal.healthy:
             problems.append("usage records cannot be written")
+        if not self._ledger.healthy:
+            problems.append("the ledger cannot be written")
         if not self._gate.snapshot.models:
             problems.append("no models are served")
         return problems
@@ -239,6 +240,8 @@ class DataPlane:
             "How late the last tick of the event loop was.",
             self._deadlines.lag_s,
         )
+        yield "faregate_holds", "Calls whose cost is held.", len(self._ledger.slices.holds)
+        yield "faregate_settlements_waived", "Answers that ended before their charge was written.", self._ledger.waived
         yield "faregate_records_waiting", "Usage records not written yet.", self._journal.waiting
         yield "faregate_records_dropped", "Usage records given up.", self._journal.dropped
         yield "faregate_bodies_bytes", "Request bodies held in memory.", self._server.bodies_bytes
@@ -312,10 +315,11 @@ class DataPlane:
         finished = await self._server.drain(self._settings.server.drain_timeout_s)
         await asyncio.sleep(0)  # let what was cut write its record
         self._client.close()
+        settled = await self._ledger.close()
         written = await self._journal.close()
         self._deadlines.close()
-        self._log.event("info", "stopped", finished=finished, records_written=written)
-        return 0 if written else 1
+        self._log.event("info", "stopped", finished=finished, settled=settled, records_written=written)
+        return 0 if written and settled else 1
 
 
 def run(settings: Settings, options: Options, environment: Mapping[str, str]) -> int:
@@ -352,35 +356,3 @@ def _secrets(providers: Mapping[str, Provider]) -> Iterator[str]:
             yield provider.credential.reveal()
         for value in provider.headers.values():
             yield value.reveal()
-
-
-def _welcome(base_url: str, key: Secret, snapshot: Snapshot, is_simulated: bool) -> str:
-    model = _first_model(snapshot)
-    source = (
-        "No provider key is in the environment, so the built-in simulator answers, in a process of its own.\n"
-        "Set OPENAI_API_KEY (or another provider's) and start again for real answers.\n"
-        if is_simulated
-        else ""
-    )
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello!"}]})
-    return (
-        f"\nFaregate is ready.\n{source}\n"
-        f"  base URL  {base_url}\n"
-        f"  key       {key.reveal()}   (shown once; a new one is made at every start)\n"
-        f"  models    {len(snapshot.models)}\n\n"
-        f"Try it:\n\n"
-        f"  curl {base_url}/chat/completions \\\n"
-        f"    -H 'Authorization: Bearer {key.reveal()}' \\\n"
-        f"    -H 'Content-Type: application/json' \\\n"
-        f"    -d '{body}'\n\n"
-    )
-
-
-def _first_model(snapshot: Snapshot) -> str:
-    """A model for the first call: a small, common one where it is served, else the first chat model."""
-    for name in ("gpt-4o-mini", "deepseek-v4-flash", "gpt-5.4-mini"):
-        found = snapshot.resolve(name)
-        if found is not None:
-            return name
-    chats = sorted(model.id for model in snapshot.models.values() if model.kind == "chat")
-    return chats[0] if chats else "gpt-4o-mini"

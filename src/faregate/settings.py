@@ -109,6 +109,14 @@ class UsageSettings(_Table, frozen=True):
     pending_max: Count = 1_000_000
 
 
+class LedgerSettings(_Table, frozen=True):
+    """[ledger]: `durability` is "full", or "relaxed": then answers end without waiting for their charge to be on the
+    disk. `demo_credit` is what the organisation of `faregate up` is given once, dollars."""
+
+    durability: Literal["full", "relaxed"] = "full"
+    demo_credit: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$")] = "5.00"
+
+
 class LogSettings(_Table, frozen=True):
     """[log]: lines of JSON on standard error; `requests` has one for each request."""
 
@@ -168,6 +176,7 @@ class Settings(_Table, frozen=True):
     deadlines: DeadlinesSettings = DeadlinesSettings()
     keys: KeysSettings = KeysSettings()
     usage: UsageSettings = UsageSettings()
+    ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
     prices: PricesSettings = PricesSettings()
     providers: dict[str, ProviderSettings] = {}
@@ -184,6 +193,7 @@ _FIXED_TABLES: dict[str, type[_Table]] = {
     "deadlines": DeadlinesSettings,
     "keys": KeysSettings,
     "usage": UsageSettings,
+    "ledger": LedgerSettings,
     "log": LogSettings,
 }
 _ERROR_PATH = re.compile(r"^(.*?)(?: - at `(?:key in )?\$?(.*?)`)?$", re.DOTALL)

@@ -25,6 +25,7 @@ RANKS = {
     "ledger": 5,
     "flow": 6,
     "edge": 7,
+    "demo": 7,
     "app": 8,
     "cli": 9,
     "__main__": 10,

@@ -102,7 +102,7 @@ def tenant(gateway: Gateway) -> Callable[..., Caller]:
     numbers = itertools.count()
 
     def project_of(organisation: str) -> str:
-        command_json(gateway, "orgs", "create", organisation)
+        command_json(gateway, "orgs", "create", organisation, "--metered")
         return command_json(gateway, "projects", "create", "project", "--org", organisation)[0]["id"]
 
     shared = project_of("shared")

@@ -95,7 +95,7 @@ class Process(Sender):
         self,
         store: Store,
         dice: random.Random,
-        recall: Callable[["Process", tuple[str, ...]], None],
+        recall: "Recall",
         mutant: Mutant | None = None,
     ) -> None:
         super().__init__(store, dice.randrange(1000))
@@ -364,3 +364,6 @@ class Process(Sender):
         for lease in leases:
             if lease.active and lease.epoch == self.epoch and mine.get(lease.id) != lease.left:
                 raise Violation(f"I6: lease {lease.id} has {lease.left} left, epoch {self.epoch} {mine.get(lease.id)}")
+
+
+Recall = Callable[[Process, tuple[str, ...]], None]

@@ -85,7 +85,7 @@ class Office(Sender):
         names = [f"budget:project:p1:{period}", f"budget:project:p2:{period}"]
         self._dice.shuffle(names)
         self._recall(tuple(names), False)
-        self.queue.append(MoveBudget(*names, self._dice.randrange(1, 300)))
+        self.queue.append(MoveBudget(names[0], names[1], self._dice.randrange(1, 300)))
 
     def _refund(self, done: Sequence[Request]) -> None:
         if done:

@@ -13,9 +13,9 @@ from functools import partial
 
 import msgspec
 
-from .model import TTL, LeaseRow, MakeStore, Mutant, Violation
+from .model import TTL, LeaseRow, MakeStore, Mutant, Store, Violation
 from .model_checks import Auditor
-from .model_gateway import Held, Job, Process, Request
+from .model_gateway import Held, Job, Process, Recall, Request
 from .model_office import Office
 from .model_sender import Fate
 from .model_store import ModelStore
@@ -34,6 +34,7 @@ KEYS = (
     ("cust:B", "", ""),
     ("cust:B", "", "k3"),
 )
+MakeProcess = Callable[[Store, random.Random, Recall, Callable[[], int]], Process]  # the last is the store's clock
 
 
 def play(
@@ -41,12 +42,13 @@ def play(
     *,
     steps: int = STEPS,
     make_store: MakeStore | None = None,
+    make_process: MakeProcess | None = None,
     mutant: Mutant | None = None,
     frozen: bool = False,
 ) -> Counter[str]:
     """One run, from its seed to the checks at its end. Returns what happened in it; Violation, also for whatever a
     store or a process raises."""
-    run = Run(seed, steps, make_store or partial(ModelStore, mutant=mutant), mutant, frozen)
+    run = Run(seed, steps, make_store or partial(ModelStore, mutant=mutant), make_process, mutant, frozen)
     try:
         return run.play()
     except Exception as error:
@@ -67,13 +69,22 @@ class Ghost(msgspec.Struct):
 class Run:
     """The world of one seed."""
 
-    def __init__(self, seed: int, steps: int, make_store: MakeStore, mutant: Mutant | None, frozen: bool) -> None:
+    def __init__(
+        self,
+        seed: int,
+        steps: int,
+        make_store: MakeStore,
+        make_process: MakeProcess | None,
+        mutant: Mutant | None,
+        frozen: bool,
+    ) -> None:
         self.dice = random.Random(seed)
         self.now = 0
         self.step = 0
         self.steps = steps
         self.frozen = frozen
         self.mutant = mutant
+        self.make_process = make_process
         self.tally: Counter[str] = Counter()
         self.store = make_store(lambda: self.now)
         self.auditor = Auditor(self.store)
@@ -91,6 +102,8 @@ class Run:
         self.processes = [self._start() for _ in range(self.dice.choice((1, 2, 3, 3, 4)))]
 
     def _start(self) -> Process:
+        if self.make_process is not None:
+            return self.make_process(self.store, self.dice, self._recall, lambda: self.now)
         return Process(self.store, self.dice, self._recall, self.mutant)
 
     def _name(self, kind: str) -> str:

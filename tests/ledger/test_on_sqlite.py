@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from faregate.ledger import commit, reaper
+from faregate.ledger.books import Books
 from faregate.ledger.commit import Batch, Tab
 from faregate.ledger.records import Leg, Record, Result
 from faregate.ledger.verify import verify
@@ -55,6 +56,7 @@ def test_safety_does_not_rest_on_clocks(tmp_path: Path) -> None:
 
 def no_fencing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Batch, "_alive", lambda self, legs: True)
+    patch.setattr(Books, "is_alive", lambda self, legs: True)
 
 
 def no_batch_id(patch: pytest.MonkeyPatch) -> None:
@@ -62,7 +64,7 @@ def no_batch_id(patch: pytest.MonkeyPatch) -> None:
         writing: Transaction, epoch: int, seq: int, records: Sequence[Record], now: float, **how: Any
     ) -> list[Result]:
         batch = Batch(writing, epoch, now, **how)
-        return [batch.apply(record) for record in records]
+        return batch.apply_all(records)
 
     patch.setattr(commit, "commit", apply_again)
 

@@ -82,13 +82,23 @@ class Simulator(Process):
             return json.load(answer)
 
 
+# What tests that are not about money have to spend, and what the models cost that they make up
+ENOUGH = """
+[ledger]
+demo_credit = "100000000"
+
+[prices]
+default = { input = "1", cache_read = "0.1", output = "2" }
+"""
+
+
 class Gateway(Process):
     """The gateway: `faregate up --json` with a configuration of the test's. `base_url` ends in /v1."""
 
     def __init__(self, folder: Path, config: str, environment: dict[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gateway-", dir=folder))
         self.config = self.folder / "faregate.toml"
-        self.config.write_text(config, "utf-8")
+        self.config.write_text(config if "[ledger]" in config else config + ENOUGH, "utf-8")
         self.data = self.folder / "data"
         arguments = ["-m", "faregate", "up", "--json", "--config", str(self.config), "--data", str(self.data)]
         super().__init__([*arguments, "--port", "0"], environment or {}, self.folder / "gateway.log")

@@ -52,9 +52,13 @@ def _gateway(nouns: "argparse._SubParsersAction[_Parser]") -> None:
 
 def _organisations(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     verbs = _verbs(nouns, "orgs", "organisations: tenants of the gateway")
-    create = _verb(verbs, "create", "make an organisation")
+    create = _verb(verbs, "create", "make an organisation; it pays from credit, which `credits add` gives it")
     create.add_argument("name")
+    create.add_argument("--metered", action="store_true", help="it needs no credit: what it uses is only counted")
     _verb(verbs, "list", "list the organisations")
+    billing = _verb(verbs, "billing", "change how an organisation pays")
+    billing.add_argument("organisation", help="id or name")
+    billing.add_argument("how", choices=("prepaid", "metered"), help="from credit, or without")
     for verb, text in (("disable", "refuse all its keys (403)"), ("enable", "undo disable")):
         _verb(verbs, verb, text).add_argument("organisation", help="id or name")
 

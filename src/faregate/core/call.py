@@ -4,6 +4,7 @@ import msgspec
 
 from .chat import ChatRequest
 from .identity import Caller
+from .money import Tariff
 from .usage import NO_USAGE, Usage
 
 
@@ -39,12 +40,16 @@ class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=False):
     total_ms: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
+    hold_nano: int = 0
+    cost_nano: int = 0
+    price_version: str = ""
 
 
 class Call(msgspec.Struct, kw_only=True):
     """One request on its way: who asks, for what, until when.
 
-    `deadline_at` is on the loop's clock, seconds. `record` is filled on the way and kept at the end.
+    `deadline_at` is on the loop's clock, seconds. `record` is filled on the way and kept at the end. `tariff` is what
+    it costs, fixed at its admission.
     """
 
     id: str
@@ -54,3 +59,4 @@ class Call(msgspec.Struct, kw_only=True):
     request: ChatRequest
     deadline_at: float
     record: UsageRecord
+    tariff: Tariff | None = None

@@ -7,6 +7,9 @@ import msgspec
 class ChatRequest(msgspec.Struct, kw_only=True):
     """The routing fields of a request, and every member of its body as it came.
 
+    `text_bytes` are those of the body that are no image, in `messages` with `images`. `output_tokens_cap` is what the
+    gateway allows where that is less than the client asked for.
+
     `members` holds the body's top-level members verbatim, known and unknown, in the client's order: what is sent
     upstream is built from it, so that what was checked is what is sent.
     """
@@ -19,6 +22,10 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     output_tokens_max: int | None = None
     has_tools: bool = False
     prompt_bytes: int = 0
+    text_bytes: int = 0
+    messages: int = 0
+    images: int = 0
+    output_tokens_cap: int | None = None
 
     def forget_members(self) -> None:
         """Let go of the body: no further attempt will need it."""

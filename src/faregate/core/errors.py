@@ -5,6 +5,7 @@
     │   ├── MalformedRequest      a body or parameter that is not what it must be
     │   ├── InvalidKey            no key, or none of ours
     │   ├── NotPermitted          a good key that may not do this
+    │   ├── NoFunds               credit or budget does not cover the highest possible cost
     │   ├── NotFound              no such resource, model or route
     │   ├── TooLarge              a body, head or list over its cap
     │   └── UpstreamRefused       the provider's own 4xx, passed on with its words
@@ -68,6 +69,15 @@ class NotPermitted(CallerError):
     """A good key that may not do this: disabled account, model outside the key's list."""
 
     kind = "model_not_available"
+
+
+class NoFunds(CallerError):
+    """The credit, or a budget, does not cover what the call may cost at most."""
+
+    kind = "insufficient_funds"
+
+    def __init__(self, message: str = "Insufficient balance. Top up to continue.") -> None:
+        super().__init__(message)
 
 
 class NotFound(CallerError):

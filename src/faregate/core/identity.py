@@ -23,12 +23,13 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Organisation(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant. `created_at` is unix seconds."""
+    """A tenant. `created_at` is unix seconds; `billing` is `prepaid` (from credit) or `metered` (without)."""
 
     id: str
     name: str
     disabled: bool
     created_at: float
+    billing: str = "prepaid"
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +57,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """A proven key and what it may do; immutable, because it is cached and shared."""
+    """A proven key and what it may do; immutable, because it is cached and shared. `payer` is the ledger's number of
+    the account that pays for its calls; 0 where its organisation has none yet."""
 
     key_id: str
     project_id: str
@@ -65,6 +67,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None
     allowed_models: frozenset[str]
     allowed_networks: tuple[Network, ...]
+    payer: int = 0
 
     def may_call_from(self, address: str) -> bool:
         """Whether the key may be used from this client address (an empty list allows all)."""

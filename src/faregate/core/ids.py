@@ -13,6 +13,14 @@ def _tails() -> list[str]:
     return [f"{start}{count:02x}" for count in range(_POOL_IDS - 1, -1, -1)]
 
 
+def id_bytes(request_id: str) -> bytes:
+    """The 16 bytes of a UUID's text. ValueError."""
+    found = bytes.fromhex(request_id.replace("-", ""))
+    if len(found) != 16:
+        raise ValueError("no request id")
+    return found
+
+
 class RequestIds:
     """Makes UUIDv7 texts."""
 

@@ -5,8 +5,9 @@ lists that go beyond the nano-dollar; an amount is whole nano-USD (1e-9) in a si
 full precision and rounded up once, at the end: at most one nano-dollar a request (money.md section 1). No float, ever.
 """
 
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -20,6 +21,8 @@ AMOUNT_NANO_MAX = 2**63 - 1
 MILLION = 1_000_000
 _MILLIS_PER_S = 1_000
 _S_PER_HOUR = 3_600
+_MILLIS_AN_HOUR = _MILLIS_PER_S * _S_PER_HOUR
+_MANY_TOKENS = 2**31
 _AMOUNT = re.compile(r"(-?)([0-9]{1,10})(?:\.([0-9]{1,9}))?\Z")
 _PRICE = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,18})?\Z")
 
@@ -96,6 +99,7 @@ _COUNTERS = (  # of Usage, each with the class that prices it
     ("searches", "search"),
     ("requests", "request"),
 )
+_counts_of = operator.attrgetter(*(counter for counter, _ in _COUNTERS))
 
 
 class PriceEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -137,6 +141,15 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             best[entry.prompt_tokens_over] = entry
         return tuple(best[size] for size in sorted(best))
 
+    def changes_after(self, at: int) -> int | None:
+        """When, after `at`, other entries may apply (unix seconds); None: never."""
+        moments = [moment for entry in self.entries for moment in (entry.valid_from, entry.valid_until or 0)]
+        midnight = at - at % 86_400
+        for entry in self.entries:
+            for minute in entry.minutes or ():
+                moments += (midnight + minute * 60, midnight + 86_400 + minute * 60)
+        return min((moment for moment in moments if moment > at), default=None)
+
 
 def rates_for(entries: Iterable[PriceEntry], prompt_tokens: int) -> Rates:
     """The rates of a prompt of that size: those of the highest threshold it is over, for all of its tokens. LookupError
@@ -149,25 +162,99 @@ def rates_for(entries: Iterable[PriceEntry], prompt_tokens: int) -> Rates:
 
 def charge_nano(usage: Usage, rates: Rates) -> int:
     """What a usage costs, nano-USD, rounded up once."""
-    pico = sum(count * rates.pico_of(name) for counter, name in _COUNTERS if (count := getattr(usage, counter)))
-    pico_an_hour = rates.pico_of("second") * _S_PER_HOUR + rates.pico_of("hour")
-    millis_an_hour = _MILLIS_PER_S * _S_PER_HOUR
-    return -(-(pico * millis_an_hour + usage.milliseconds * pico_an_hour) // (PICO_PER_NANO * millis_an_hour))
+    return _charge_nano(usage, _Picos.of(rates))
+
+
+def _charge_nano(usage: Usage, picos: "_Picos") -> int:
+    pico = sum(map(operator.mul, _counts_of(usage), picos.by_counter))
+    if not usage.milliseconds:
+        return -(-pico // PICO_PER_NANO)
+    return -(-(pico * _MILLIS_AN_HOUR + usage.milliseconds * picos.an_hour) // (PICO_PER_NANO * _MILLIS_AN_HOUR))
+
+
+class _Picos(msgspec.Struct, frozen=True):
+    """Rates by the counters that they price, fallbacks followed."""
+
+    by_counter: tuple[int, ...]
+    an_hour: int
+
+    @classmethod
+    def of(cls, rates: Rates) -> "_Picos":
+        an_hour = rates.pico_of("second") * _S_PER_HOUR + rates.pico_of("hour")
+        return cls(tuple(rates.pico_of(name) for _, name in _COUNTERS), an_hour)
 
 
 def ceiling_nano(entries: Iterable[PriceEntry], input_tokens_max: int, output_tokens_max: int) -> int:
     """The most that a call of at most so many tokens can cost, nano-USD: every token in its dearest class, at the
-    dearest entry that a prompt of at most that size can meet (money.md section 4)."""
+    dearest entry that a prompt of at most that size can meet (money.md section 4). LookupError where none has it."""
+    return _ceiling_nano([_Band.of(entry) for entry in entries], input_tokens_max, output_tokens_max)
+
+
+def _ceiling_nano(bands: Sequence["_Band"], input_tokens_max: int, output_tokens_max: int) -> int:
     ceilings = [
-        input_tokens_max * max(map(entry.rates.pico_of, _INPUTS))
-        + output_tokens_max * max(map(entry.rates.pico_of, _OUTPUTS))
-        + (entry.rates.request or 0)
-        for entry in entries
-        if input_tokens_max >= entry.prompt_tokens_over
+        input_tokens_max * band.input + output_tokens_max * band.output + band.request
+        for band in bands
+        if input_tokens_max >= band.prompt_tokens_over
     ]
     if not ceilings:
         raise LookupError("no price")
     return -(-max(ceilings) // PICO_PER_NANO)
+
+
+class _Band(msgspec.Struct, frozen=True):
+    """An entry, computed with: the dearest input and output class, and the price of the call itself, pico-USD."""
+
+    prompt_tokens_over: int
+    input: int
+    output: int
+    request: int
+    picos: _Picos
+
+    @classmethod
+    def of(cls, entry: PriceEntry) -> "_Band":
+        rates = entry.rates
+        dearest_input = max(map(rates.pico_of, _INPUTS))
+        dearest_output = max(map(rates.pico_of, _OUTPUTS))
+        return cls(entry.prompt_tokens_over, dearest_input, dearest_output, rates.request or 0, _Picos.of(rates))
+
+
+class Tariff:
+    """What a price comes to for requests admitted at one time, ready to compute with: the same as `ceiling_nano` and
+    `charge_nano`. It holds until `until` (unix seconds; None: for ever). LookupError where the price has no entry."""
+
+    __slots__ = ("_bands", "until", "version")
+
+    def __init__(self, price: Price, at: int, tier: str = "") -> None:
+        self.version = price.version
+        self.until = price.changes_after(at)
+        self._bands = tuple(_Band.of(entry) for entry in price.applicable(at, tier))
+        if not self._bands:
+            raise LookupError("no price")
+
+    def ceiling_nano(self, input_tokens_max: int, output_tokens_max: int) -> int:
+        """The most that a call of at most so many tokens can cost, nano-USD."""
+        return _ceiling_nano(self._bands, input_tokens_max, output_tokens_max)
+
+    def output_tokens_for(self, amount_nano: int, input_tokens_max: int) -> int:
+        """How many output tokens, beside that input, a sum covers whatever their class; 0 where it is not enough."""
+        left_pico = amount_nano * PICO_PER_NANO
+        fits = [
+            (left_pico - input_tokens_max * band.input - band.request) // band.output if band.output else _MANY_TOKENS
+            for band in self._bands
+            if input_tokens_max >= band.prompt_tokens_over
+        ]
+        return max(0, min(fits, default=0))
+
+    def charge_nano(self, usage: Usage) -> int:
+        """What a usage costs, nano-USD, rounded up once."""
+        bands = self._bands
+        band = bands[0]
+        if len(bands) > 1:
+            prompt_tokens = usage.prompt
+            for larger in bands[1:]:
+                if prompt_tokens > larger.prompt_tokens_over:
+                    band = larger
+        return _charge_nano(usage, band.picos)
 
 
 def parse_amount(text: str) -> int:

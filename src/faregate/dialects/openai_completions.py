@@ -19,7 +19,7 @@ def parse_request(body: bytes) -> ChatRequest:
     """A body of POST /v1/completions. MalformedRequest names the parameter at fault."""
     members = request.decode_members(body)
     completion = request.decode(_decoder, body)
-    return request.request_of(completion, members, len(memoryview(members["prompt"])))
+    return request.request_of(completion, members, body, len(memoryview(members["prompt"])), 1)
 
 
 class OpenAICompletions:

@@ -90,7 +90,13 @@ class Door:
             region=self.region,
         )
         reply = Reply(
-            self.house, response, record, self._fallback, self.gate.deadlines, self.limits.keep_alive_comment_s
+            self.house,
+            response,
+            record,
+            self._fallback,
+            self.gate.deadlines,
+            self.limits.keep_alive_comment_s,
+            facts.wants_trailers,
         )
         try:
             if not self._answered_at_once(facts, request, reply):

@@ -8,6 +8,7 @@ import msgspec
 
 from ..core.call import UsageRecord
 from ..core.errors import CallError, UpstreamRefused
+from ..core.money import format_amount
 from ..wire.messages import header_lines
 
 _FORMATS_MAX = 10_000
@@ -22,6 +23,8 @@ class HeaderNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     latency_ms: str
     failover: str
     model_used: str
+    credits_used: str
+    adjusted: str
     fallback_depth: str
 
 
@@ -67,6 +70,14 @@ class House:
         fixed = header_lines(pairs).decode("ascii").replace("%", "%%")
         lines = self._formats[made] = "".join(places) + fixed
         return lines
+
+    def credits_line(self, cost_nano: int) -> bytes:
+        """The header line, or trailer, that says what an answer cost."""
+        return f"{self.facts.headers.credits_used}: {format_amount(cost_nano)}\r\n".encode("ascii")
+
+    def adjusted_line(self, output_tokens: int) -> bytes:
+        """The header line that says how the request was changed."""
+        return f"{self.facts.headers.adjusted}: max_tokens={output_tokens}\r\n".encode("ascii")
 
     def error(self, error: CallError, request_id: str) -> tuple[int, dict[str, object], bytes]:
         """Status, body members and extra header lines of an error."""

@@ -33,6 +33,7 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     client_request_id: str | None
     origin: bytes | None
     is_preflight: bool
+    wants_trailers: bool
     is_call: bool
 
 
@@ -53,6 +54,7 @@ def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes
         client_request_id=client_id.decode("ascii") if client_id and _CLIENT_REQUEST_ID.match(client_id) else None,
         origin=headers.get(b"origin"),
         is_preflight=head.method == b"OPTIONS" and b"access-control-request-method" in headers,
+        wants_trailers=b"trailers" in headers.get(b"te", b"").lower(),
         is_call=route is not None and route.is_call and head.method == b"POST" and is_plain,
     )
 

@@ -6,6 +6,7 @@ from ..core.call import UsageRecord
 from ..core.catalog import Model, Snapshot
 from ..core.errors import NotFound
 from ..core.identity import Caller
+from ..core.money import format_amount
 from ..flow.admission import may_use
 
 
@@ -76,6 +77,9 @@ def record_body(record: UsageRecord) -> bytes:
                 "source": usage.source,
                 "suspect": usage.suspect,
             },
+            "held": format_amount(record.hold_nano),
+            "cost": format_amount(record.cost_nano),
+            "price_version": record.price_version or None,
             "first_byte_ms": record.first_byte_ms,
             "total_ms": record.total_ms,
             "bytes_in": record.bytes_in,

@@ -30,6 +30,7 @@ class Reply(msgspec.Struct, eq=False):
     dialect: Dialect
     _deadlines: Deadlines
     _comment_s: float
+    _wants_trailers: bool
     _started_at: float = msgspec.field(default_factory=time.perf_counter)
     _extra: bytes = b""
     _bytes_seen: int = 0
@@ -39,6 +40,10 @@ class Reply(msgspec.Struct, eq=False):
     def add_headers(self, lines: bytes) -> None:
         """Header lines that this answer has besides the house's."""
         self._extra += lines
+
+    def adjusted(self, output_tokens: int) -> None:
+        """Say that the gateway has lowered what the answer may take."""
+        self.add_headers(self._house.adjusted_line(output_tokens))
 
     def restart_clock(self) -> None:
         """The request's last byte is here: latency counts from now."""
@@ -51,19 +56,28 @@ class Reply(msgspec.Struct, eq=False):
         record.first_byte_ms = record.total_ms = elapsed_ms = self._elapsed_ms()
         self._response.send(status, lines + self._house.head(record, elapsed_ms) + self._extra, body)
 
-    async def relay(self, answer: WholeAnswer | StreamAnswer) -> None:
-        """The answer of a call; returns when it is written."""
+    async def relay(self, answer: WholeAnswer | StreamAnswer) -> bytes:
+        """The answer of a call, as it comes; returns the end of it, which `finish` gives."""
         if isinstance(answer, WholeAnswer):
-            self.send(200, answer.body)
-            return
+            return answer.body
         response = self._response
         self._start_stream()
         response.source = answer.source
         response.write(answer.attach(response.write))
         rest = await answer.ended
         response.source = None
-        self._record.status = 200
-        response.finish(rest)
+        return rest
+
+    def finish(self, end: bytes) -> None:
+        """The end of an answer, now that it is known what it cost."""
+        record = self._record
+        credits_line = self._house.credits_line(record.cost_nano)
+        if record.stream:
+            record.status = 200
+            self._response.finish(end, credits_line if self._wants_trailers else b"")
+        else:
+            self._extra += credits_line
+            self.send(200, end)
 
     def expect_stream(self) -> None:
         """The answer will be a stream: watch for silence from now on."""

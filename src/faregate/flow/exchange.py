@@ -1,7 +1,7 @@
 """The whole gateway in one function."""
 
 from ..core.call import Call
-from . import admission, relay, routing
+from . import admission, funds, relay, routing
 from .gate import Gate
 from .relay import Reply
 
@@ -16,9 +16,23 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     model = admission.allow(call, snapshot)
     call.record.model = model.id
     targets = routing.choose(model, snapshot)
-    answer = await relay.open(gate, targets, call)  # may fail over; not after this line
-    call.request.forget_members()
+    hold = funds.hold_for(gate, call, model)  # the most that it can cost
+    if not gate.ledger.slices.reserve(hold):
+        hold = await funds.obtain(gate, call, model, hold)  # 402 before any provider hears of it
+    if call.request.output_tokens_cap is not None:
+        reply.adjusted(call.request.output_tokens_cap)
+    answer = None
     try:
-        await reply.relay(answer)  # bytes pass by callback: upstream, transform, socket
+        answer = await relay.open(gate, targets, call)  # may fail over; not after this line
+        call.request.forget_members()
+        if call.request.stream:
+            await gate.ledger.opened(hold)  # before that, nothing that the model said may leave
+            gate.ledger.watch(hold, answer.cost_nano)
+        end = await reply.relay(answer)  # all but its end; bytes pass by callback: upstream, transform, socket
     finally:
-        answer.close()  # an upstream that still sends is cut; what was used goes into the record
+        if answer is not None:
+            answer.close()  # an upstream that still sends is cut; what was used goes into the record
+        funds.settle(gate, call, hold)
+    await gate.ledger.settled(hold)  # the end leaves when the charge is on the disk
+    call.record.cost_nano = hold.charged
+    reply.finish(end)

@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..core.catalog import Snapshot
 from ..dialects import Dialect
+from ..ledger.ledger import Ledger
 from ..providers import Provider
 from ..telemetry.redactor import Redactor
 from ..wire.client import Client
 from ..wire.deadlines import Deadlines
+
+if TYPE_CHECKING:
+    from .funds import Tariffs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,5 +38,7 @@ class Gate:
     providers: Mapping[str, Provider]
     dialects: Mapping[str, Dialect]
     redact: Redactor
+    ledger: Ledger
+    tariffs: "Tariffs"
     limits: FlowLimits = field(default_factory=FlowLimits)
     heads: dict[tuple[str, str, bool], bytes] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from ..core.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
 )
+from ..core.usage import NO_USAGE, Usage
 from ..dialects import Dialect, StreamTransform
 from ..providers import Provider
 from ..wire.client import Exchange, Timeouts
@@ -43,8 +44,16 @@ PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 class Reply(Protocol):
     """Where an answer goes; edge/reply.py has the real one."""
 
-    async def relay(self, answer: "WholeAnswer | StreamAnswer") -> None:
-        """Give the client the answer; returns when it is written."""
+    async def relay(self, answer: "WholeAnswer | StreamAnswer") -> bytes:
+        """Give the client the answer as it comes; returns its end, which is still to be given."""
+        ...
+
+    def finish(self, end: bytes) -> None:
+        """Give the client the end of the answer."""
+        ...
+
+    def adjusted(self, output_tokens: int) -> None:
+        """Say that the answer may take so many tokens at most, which is not what the client asked for."""
         ...
 
 
@@ -55,6 +64,10 @@ class WholeAnswer(msgspec.Struct):
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def cost_nano(self) -> int:
+        """Nothing is given before the end."""
+        return 0
 
 
 class StreamAnswer:
@@ -161,7 +174,18 @@ class StreamAnswer:
         """Cut the upstream where it still sends, and write down what was used."""
         if not self.ended.is_set:
             self._response.abort()
-        self._call.record.usage = meter.usage_of_stream(self._call.request, self._observed)
+        self._call.record.usage = self._usage()
+
+    def _usage(self) -> Usage:
+        """What was used for what the client was given; nothing was, where nothing left."""
+        if self._write is None:
+            return NO_USAGE
+        return meter.usage_of_stream(self._call.request, self._observed)
+
+    def cost_nano(self) -> int:
+        """What the client has been given so far costs that much."""
+        tariff = self._call.tariff
+        return 0 if tariff is None else tariff.charge_nano(self._usage())
 
 
 async def open(gate: Gate, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:

@@ -16,6 +16,7 @@ import msgspec
 from ..core.money import NANO_PER_USD
 from ..stores.database import Row, Transaction, named_queries
 from .accounts import ensure_account
+from .books import Books
 from .records import (
     Checkpoint,
     Done,
@@ -75,7 +76,8 @@ def commit(
     if stored is not None:
         return _decode(stored[0])
     batch = Batch(writing, epoch, now, ttl_s, low_nano)
-    results = [batch.apply(record) for record in records]
+    results = batch.apply_all(records)
+    writing.run(queries["delete_answered_batches"], (epoch, seq))  # who sends the next one has heard of the last
     writing.run(queries["insert_batch"], (epoch, seq, _encode(results)))
     return results
 
@@ -97,6 +99,7 @@ class Batch:
         self._ttl_s = ttl_s
         self._low_nano = low_nano
         self._queries = named_queries("ledger")
+        self._books = Books(writing, epoch, now)
         self._totals: dict[tuple[str, str], int] = {}
         self._apply: dict[type, Callable[[Any], Result]] = {
             Lease: self._lease,
@@ -108,9 +111,15 @@ class Batch:
             OpenJob: self._open_job,
         }
 
-    def apply(self, record: Record) -> Result:
-        """Let one record take effect."""
-        return self._apply[type(record)](record)
+    def apply_all(self, records: Sequence[Record]) -> list[Result]:
+        """Let records take effect, in their order."""
+        opened = {record.reservation for record in records if isinstance(record, Open)}
+        settled = [record for record in records if isinstance(record, Settle) and record.reservation not in opened]
+        if settled:
+            self._books.read_settled(settled)
+        results = [self._apply[type(record)](record) for record in records]
+        self._books.write()
+        return results
 
     def _run(self, query: str, *parameters: Any) -> int:
         return self._writing.run(self._queries[query], parameters)
@@ -144,6 +153,7 @@ class Batch:
     # Leases
 
     def _lease(self, record: Lease) -> Granted:
+        self._books.write()
         wanted = [(want.group, want.need, self._slice(want)) for want in record.wants]
         grants = []
         if all(amount >= need for _, need, amount in wanted):
@@ -169,6 +179,7 @@ class Batch:
         return row[0]
 
     def _renew(self, _: Renew) -> Renewed:
+        self._books.write()
         self._renew_all()
         return Renewed(frozenset(row[0] for row in self._all("active_leases", self._epoch)))
 
@@ -176,11 +187,7 @@ class Batch:
         self._run("renew_leases", self._epoch, self._now + self._ttl_s)
 
     def _return(self, record: Return) -> Done:
-        if not self._run("shrink_lease", record.lease, record.amount):
-            return Done(False)
-        self._run("give_back", record.lease, record.amount)
-        self._close_if_empty(record.lease)
-        return Done(True)
+        return Done(self._books.give_back(record))
 
     def _close_if_empty(self, lease: int) -> None:
         self._run("close_empty_lease", lease)
@@ -196,12 +203,13 @@ class Batch:
     # Holds
 
     def _open(self, record: Open) -> Done:
-        if not record.legs or not self._alive(record.legs):
+        if not record.legs or not self._books.is_alive(record.legs):
             return Done(False)
-        self._store(record, record.legs, self._epoch, None)
+        self._books.open(record)
         return Done(True)
 
     def _open_job(self, record: OpenJob) -> Done:
+        self._books.write()
         if self._one("find_reservation", record.reservation) is not None:
             return Done(True)
         groups = (record.payer, *record.budgets)
@@ -225,11 +233,17 @@ class Batch:
             self._run("insert_leg", record.reservation, position, leg.lease, leg.group, leg.amount)
 
     def _checkpoint(self, record: Checkpoint) -> Done:
+        if self._books.knows(record.reservation):
+            self._books.write()
         return Done(self._run("raise_checkpoint", record.reservation, record.cost) == 1)
 
     # Settlement
 
     def _settle(self, record: Settle) -> Settled:
+        settled = self._books.settle(record, self._total(REVENUE), self._total(BUDGETS))
+        if settled is not None:
+            return settled
+        self._books.write()
         row = self._one("find_reservation", record.reservation)
         if row is None:
             return Settled(False)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..core.ids import RequestIds
+from ..core.ids import RequestIds, id_bytes
 from ..core.money import AMOUNT_NANO_MAX, format_amount
 from ..stores import audit
 from ..stores.audit import Actor
@@ -57,8 +57,7 @@ class Credits:
 
         def work(writing: Transaction) -> Account:
             owner = self._directory.organisation_in(writing, organisation).id
-            name = f"cust:{owner}"
-            account = ensure_account(writing, name, "cust", at=self._clock(), organisation_id=owner)
+            account = self._bought(writing, owner)
             source = ensure_account(writing, "clearing:manual", "clearing", at=self._clock())
             return self._post(writing, source, account, amount_nano, "topup", account, reason, actor, idempotency_key)
 
@@ -81,7 +80,7 @@ class Credits:
             owner = self._directory.organisation_in(writing, organisation).id
             name = f"promo:{owner}:{idempotency_key or self._ids(time.time())}"
             now = self._clock()
-            payer = ensure_account(writing, f"cust:{owner}", "cust", at=now, organisation_id=owner)
+            payer = self._bought(writing, owner)
             account = ensure_account(
                 writing, name, "promo", at=now, organisation_id=owner, payer_id=payer.id, expires_at=expires_at
             )
@@ -96,7 +95,7 @@ class Credits:
 
         def work(writing: Transaction) -> Account:
             owner = self._directory.organisation_in(writing, organisation).id
-            account = ensure_account(writing, f"cust:{owner}", "cust", at=self._clock(), organisation_id=owner)
+            account = self._bought(writing, owner)
             target = ensure_account(writing, "clearing:manual", "clearing", at=self._clock())
             return self._post(writing, account, target, amount_nano, "payout", account, reason, actor)
 
@@ -117,6 +116,15 @@ class Credits:
 
         return await self._database.run(work)
 
+    def _bought(self, writing: Transaction, owner: str) -> Account:
+        """The account of what an organisation bought. With it an organisation can pay, which its callers shall see."""
+        name = f"cust:{owner}"
+        found = find_account(writing, name)
+        if found is None:
+            found = ensure_account(writing, name, "cust", at=self._clock(), organisation_id=owner)
+            self._directory.touch(writing)
+        return found
+
     def _post(
         self,
         writing: Transaction,
@@ -132,7 +140,7 @@ class Credits:
         """One move by hand and its audit row; `subject` is the customer's account, given back as it is then."""
         at = self._clock()
         move = Move(
-            id=bytes.fromhex(self._ids(time.time()).replace("-", "")),
+            id=id_bytes(self._ids(time.time())),
             kind=kind,
             created_at=at,
             idempotency_key=idempotency_key,

@@ -78,7 +78,7 @@ class Directory:
                 found = row
         if found is None:
             return None
-        _, valid_until, expires_at, revoked_at, project_id, organisation_id, disabled, models, addresses = found
+        _, valid_until, expires_at, revoked_at, project_id, organisation_id, disabled, models, addresses, payer = found
         ends = min((at for at in (valid_until, expires_at) if at is not None), default=None)
         if revoked_at is not None or (ends is not None and ends <= now):
             return None
@@ -90,6 +90,7 @@ class Directory:
             expires_at=ends,
             allowed_models=frozenset(_decode_list(models)),
             allowed_networks=tuple(ipaddress.ip_network(text) for text in _decode_list(addresses)),
+            payer=payer,
         )
 
     async def list_organisations(self) -> list[Organisation]:
@@ -264,6 +265,19 @@ class Directory:
 
     # Inside a transaction
 
+    def set_billing(self, writing: Transaction, organisation: str, billing: str, *, actor: Actor) -> Organisation:
+        """Note how an organisation (id or name) pays (ledger/billing.py). NoSuchRecord."""
+        before = self.organisation_in(writing, organisation)
+        after = msgspec.structs.replace(before, billing=billing)
+        if after != before:
+            writing.run(self._queries["bill_organisation"], (billing, before.id))
+            self._note(writing, actor, "organisation.billing", before, after)
+        return after
+
+    def touch(self, writing: Transaction) -> None:
+        """Have every process look anew at who may call."""
+        writing.run(self._queries["bump_revision"])
+
     def _new_secret(self, writing: Transaction, key_id: str, now: float) -> Secret:
         text = make_key(self._prefix, key_id)
         digest = self._pepper.digest(text.encode("ascii"))
@@ -318,7 +332,7 @@ class Directory:
 
 
 def _organisation(row: Row) -> Organisation:
-    return Organisation(id=row[0], name=row[1], disabled=bool(row[2]), created_at=row[3])
+    return Organisation(id=row[0], name=row[1], disabled=bool(row[2]), created_at=row[3], billing=row[4])
 
 
 def _project(row: Row) -> Project:

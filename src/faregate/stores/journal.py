@@ -17,8 +17,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from ..core.call import UsageRecord
+from ..core.ids import id_bytes
 from .database import Database, StoreUnavailable, Writer, named_queries
-from .usage_rows import UsageRows, id_bytes, record_of
+from .usage_rows import UsageRows, record_of
 
 Observer = Callable[[list[UsageRecord]], object]
 

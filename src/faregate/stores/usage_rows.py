@@ -113,6 +113,8 @@ class UsageRows:
                 record.total_ms,
                 record.bytes_in,
                 record.bytes_out,
+                record.hold_nano,
+                record.cost_nano,
             )
         return values
 
@@ -146,15 +148,8 @@ def _context(record: UsageRecord, usage: Usage) -> Context:
         record.status,
         1 if record.stream else 0,
         1 if usage.suspect else 0,
+        record.price_version,
     )
-
-
-def id_bytes(request_id: str) -> bytes:
-    """The 16 bytes of a UUID's text. ValueError."""
-    found = bytes.fromhex(request_id.replace("-", ""))
-    if len(found) != 16:
-        raise ValueError("no request id")
-    return found
 
 
 def record_of(row: Row) -> UsageRecord:
@@ -177,4 +172,7 @@ def record_of(row: Row) -> UsageRecord:
         total_ms=row[29],
         bytes_in=row[30],
         bytes_out=row[31],
+        hold_nano=row[32],
+        cost_nano=row[33],
+        price_version=row[34],
     )

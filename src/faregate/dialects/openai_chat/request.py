@@ -21,6 +21,8 @@ _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2})"
 )
 _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_OUTPUT_MEMBERS = ("max_completion_tokens", "max_tokens")
+_DATA_URI = re.compile(rb'"data:[^"]*+"')
 _STRING, _LIST, _NULL, _OBJECT = b'"'[0], b"["[0], b"n"[0], b"{"[0]
 
 Members = dict[str, msgspec.Raw]
@@ -114,12 +116,13 @@ def parse_request(body: bytes) -> ChatRequest:
             raise MalformedRequest(f"'{param}' must be a string or a list of parts.", param=param)
     if chat.top_logprobs is not None and not chat.logprobs:
         raise MalformedRequest("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
-    return request_of(chat, members, len(memoryview(members["messages"])))
+    return request_of(chat, members, body, len(memoryview(members["messages"])), len(chat.messages))
 
 
-def request_of(common: Common, members: Members, prompt_bytes: int) -> ChatRequest:
+def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int, messages: int) -> ChatRequest:
     """What is decided on, of a body whose members have been checked."""
     options = common.stream_options
+    text_bytes, images = _weigh(body)
     return ChatRequest(
         model=common.model,
         members=members,
@@ -129,7 +132,23 @@ def request_of(common: Common, members: Members, prompt_bytes: int) -> ChatReque
         output_tokens_max=common.max_completion_tokens or common.max_tokens,  # the former wins where both are given
         has_tools=bool(common.tools),
         prompt_bytes=prompt_bytes,
+        text_bytes=text_bytes,
+        messages=messages,
+        images=images,
     )
+
+
+def _weigh(body: bytes) -> tuple[int, int]:
+    """The bytes of a body that are no data URI, and how many images and files it has: what their bytes are is not
+    what they cost."""
+    text_bytes, images = len(body), 0
+    if b'"data:' in body:
+        for uri in _DATA_URI.finditer(body):
+            text_bytes -= len(uri[0])
+            images += 1
+    if b'"image_url"' in body:
+        images = max(images, body.count(b'"image_url"'))
+    return text_bytes, images
 
 
 def decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes | msgspec.Raw, within: str = "") -> Any:
@@ -157,12 +176,22 @@ def _has_lone_surrogate(body: bytes) -> bool:
     return _LONE_SURROGATE.search(_PAIR.sub(b"", body.replace(b"\\\\", b""))) is not None
 
 
+def _cap_output(members: Members, tokens: int) -> None:
+    """Lower what the client allows the answer to take, or say it where it said nothing."""
+    cap = msgspec.Raw(b"%d" % tokens)
+    given = [name for name in _OUTPUT_MEMBERS if name in members and memoryview(members[name])[0] != _NULL]
+    for name in given or _OUTPUT_MEMBERS[-1:]:
+        members[name] = cap
+
+
 def render_request(request: ChatRequest, upstream_model: str, *, stream_usage: bool = True) -> bytes:
     """The body for an upstream: the client's members with the model renamed and, in a stream, usage asked for.
 
     Built anew even where nothing changes: of a member that came twice exactly the one that was checked is sent.
     """
     members = dict(request.members)
+    if request.output_tokens_cap is not None:
+        _cap_output(members, request.output_tokens_cap)
     if upstream_model != request.model:
         members["model"] = msgspec.Raw(msgspec.json.encode(upstream_model))
     if request.stream and stream_usage and not request.include_usage:

@@ -8,13 +8,16 @@ SELECT revision FROM directory_revision WHERE only_row = 1;
 INSERT INTO organisation (id, name, disabled, created_at) VALUES (?, ?, 0, ?);
 
 -- name: find_organisation
-SELECT id, name, disabled, created_at FROM organisation WHERE id = ?1 OR name = ?1 ORDER BY id <> ?1 LIMIT 1;
+SELECT id, name, disabled, created_at, billing FROM organisation WHERE id = ?1 OR name = ?1 ORDER BY id <> ?1 LIMIT 1;
 
 -- name: list_organisations
-SELECT id, name, disabled, created_at FROM organisation ORDER BY created_at, id;
+SELECT id, name, disabled, created_at, billing FROM organisation ORDER BY created_at, id;
 
 -- name: disable_organisation
 UPDATE organisation SET disabled = ? WHERE id = ?;
+
+-- name: bill_organisation
+UPDATE organisation SET billing = ? WHERE id = ?;
 
 -- name: insert_project
 INSERT INTO project (id, organisation_id, name, disabled, created_at) VALUES (?, ?, ?, 0, ?);
@@ -68,11 +71,12 @@ WHERE key_id = ?1 AND (valid_until IS NULL OR valid_until > ?2);
 
 -- name: prove_key
 SELECT s.digest, s.valid_until, k.expires_at, k.revoked_at, k.project_id, p.organisation_id,
-       p.disabled OR o.disabled, k.allowed_models, k.allowed_addresses
+       p.disabled OR o.disabled, k.allowed_models, k.allowed_addresses, coalesce(a.id, 0)
 FROM key_secret AS s
 JOIN api_key AS k ON k.id = s.key_id
 JOIN project AS p ON p.id = k.project_id
 JOIN organisation AS o ON o.id = p.organisation_id
+LEFT JOIN account AS a ON a.name = iif(o.billing = 'metered', 'metered:', 'cust:') || o.id
 WHERE s.key_id = ?;
 
 -- name: find_pepper_mark

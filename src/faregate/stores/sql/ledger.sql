@@ -44,6 +44,59 @@ FROM account AS a ORDER BY a.id;
 -- name: insert_epoch
 INSERT INTO epoch (node, started_at) VALUES (?, ?) RETURNING id;
 
+-- name: epochs_not_ended
+SELECT id, node FROM epoch WHERE ended_at IS NULL;
+
+-- name: end_epoch
+UPDATE epoch SET ended_at = ?2 WHERE id = ?1;
+
+-- name: delete_answered_batches
+DELETE FROM batch WHERE epoch_id = ?1 AND seq < ?2;
+
+-- name: find_lease
+SELECT account_id, granted, settled, active FROM lease WHERE id = ?;
+
+-- name: write_lease
+UPDATE lease SET granted = ?2, settled = ?3, active = ?4 WHERE id = ?1;
+
+-- name: charge_leased
+UPDATE account SET debits = debits + ?2, leased = leased - ?3 WHERE id = ?1;
+
+-- name: write_reservations
+INSERT INTO reservation (id, epoch_id, payer_id, budgets, hold, state, cost, charged, opened_at) VALUES
+
+-- name: reservation_values
+(?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: reservation_conflict
+ON CONFLICT (id) DO UPDATE SET state = excluded.state, cost = excluded.cost, charged = excluded.charged
+WHERE reservation.state = 'open';
+
+-- name: write_legs
+INSERT INTO reservation_leg (reservation_id, position, lease_id, group_id, amount) VALUES
+
+-- name: leg_values
+(?, ?, ?, ?, ?)
+
+-- name: write_transfers
+INSERT INTO transfer (id, leg, debit_account, credit_account, amount, kind, reference, created_at) VALUES
+
+-- name: transfer_values
+(?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: open_reservations_among
+SELECT id, epoch_id, payer_id, budgets, hold, opened_at FROM reservation
+WHERE state = 'open' AND deadline IS NULL AND id IN (
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: legs_of_reservations
+SELECT reservation_id, lease_id, group_id, amount FROM reservation_leg
+WHERE reservation_id IN (
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ORDER BY reservation_id, position;
+
 -- name: find_batch
 SELECT results FROM batch WHERE epoch_id = ? AND seq = ?;
 

@@ -1,0 +1,121 @@
+"""What a call may cost and what it did cost: the hold before any provider hears of it, and the settlement after it.
+
+The estimate (money.md section 4) is an upper bound that needs no tokenizer: half a token for each byte of the body,
+which is twice what English takes and more than any script does, a few for each message, and a flat sum for each image,
+whose bytes are not text. What a call costs beyond its hold falls under the charge rule of the ledger.
+"""
+
+import time
+
+from ..core.call import Call
+from ..core.catalog import Model
+from ..core.chat import ChatRequest
+from ..core.errors import GatewayError, NoFunds, Overloaded
+from ..core.ids import id_bytes
+from ..core.money import Price, Tariff
+from ..core.usage import NO_USAGE
+from ..ledger.holds import Hold
+from .gate import Gate
+
+OUTPUT_TOKENS_MAX = 16_384  # held for, where nobody has said how much a model may put out
+_BYTES_PER_TOKEN_MIN = 2
+_TOKENS_PER_MESSAGE = 16
+_TOKENS_PER_IMAGE = 5_000
+_LOWERED_TOKENS_MIN = 4_096
+
+
+class Tariffs:
+    """The tariffs of the models, each kept for as long as it holds; `default` is the price of a model without one."""
+
+    def __init__(self, default: Price | None = None) -> None:
+        self._default = default
+        self._kept: dict[str, tuple[Model, Tariff]] = {}
+
+    def of(self, model: Model) -> Tariff:
+        """What a model costs a request that is admitted now. GatewayError where nobody has said it: never free."""
+        model_and_tariff = self._kept.get(model.id)
+        if model_and_tariff is not None and model_and_tariff[0] is model:
+            tariff = model_and_tariff[1]
+            if tariff.until is None or time.time() < tariff.until:
+                return tariff
+        return self._made(model)
+
+    def _made(self, model: Model) -> Tariff:
+        price = model.price or self._default
+        try:
+            if price is None:
+                raise LookupError
+            tariff = Tariff(price, int(time.time()))
+        except LookupError:
+            raise GatewayError(
+                f"The model '{model.id}' has no price.", kind="model_not_priced", param="model"
+            ) from None
+        self._kept[model.id] = (model, tariff)
+        return tariff
+
+
+def hold_for(gate: Gate, call: Call, model: Model) -> Hold:
+    """What is to be held for a call: the most that it can cost. Nothing is taken yet. GatewayError, NoFunds."""
+    if gate.ledger.is_failing:
+        raise Overloaded("The ledger cannot be written; try again in a moment.", retry_after_s=1.0)
+    caller, request, record = call.caller, call.request, call.record
+    call.tariff = tariff = gate.tariffs.of(model)
+    cap = model.max_output_tokens or OUTPUT_TOKENS_MAX
+    asked = request.output_tokens_max
+    if asked is not None and model.max_output_tokens and asked > cap:
+        request.output_tokens_cap = cap
+    output_tokens = request.choices * (cap if asked is None or asked > cap else asked)
+    amount = tariff.ceiling_nano(input_tokens_max(request), output_tokens)
+    if not caller.payer and amount:
+        raise NoFunds
+    record.hold_nano = amount
+    record.price_version = tariff.version
+    return Hold(id_bytes(call.id), caller.payer, (), amount)
+
+
+def input_tokens_max(request: ChatRequest) -> int:
+    """More tokens than the prompt is, but for one that is no text."""
+    return (
+        -(-request.text_bytes // _BYTES_PER_TOKEN_MIN)
+        + _TOKENS_PER_MESSAGE * request.messages
+        + _TOKENS_PER_IMAGE * request.images
+    )
+
+
+async def obtain(gate: Gate, call: Call, model: Model, hold: Hold) -> Hold:
+    """A hold for a call whose hold was not at hand: from the ledger, or a lower one where the client left the length
+    of the answer to us; the answer is then cut at what is held for. NoFunds, Overloaded."""
+    try:
+        await gate.ledger.wait_for(hold)
+    except NoFunds:
+        lowered = _lowered(gate, call, model, hold)
+        if lowered is None:
+            raise
+        await gate.ledger.wait_for(lowered)
+        return lowered
+    return hold
+
+
+def _lowered(gate: Gate, call: Call, model: Model, hold: Hold) -> Hold | None:
+    """Half of what is free, if that is enough for an answer of some length (money.md section 4)."""
+    request, tariff = call.request, call.tariff
+    if request.output_tokens_max is not None or tariff is None:
+        return None
+    input_tokens = input_tokens_max(request)
+    half_nano = gate.ledger.slices.available(hold.groups) // 2
+    cap = model.max_output_tokens or OUTPUT_TOKENS_MAX
+    tokens = min(cap, tariff.output_tokens_for(half_nano, input_tokens) // request.choices)
+    if tokens < min(_LOWERED_TOKENS_MIN, cap):
+        return None
+    request.output_tokens_cap = tokens
+    amount = tariff.ceiling_nano(input_tokens, tokens * request.choices)
+    call.record.hold_nano = amount
+    return Hold(hold.reservation, hold.payer, hold.budgets, amount)
+
+
+def settle(gate: Gate, call: Call, hold: Hold) -> None:
+    """Charge a call what it used, however it ended. The second time does nothing."""
+    usage = call.record.usage
+    cost_nano = 0 if usage is NO_USAGE or call.tariff is None else call.tariff.charge_nano(usage)
+    call.record.cost_nano = min(cost_nano, hold.amount)
+    gate.ledger.settle(hold, cost_nano)

@@ -1,0 +1,341 @@
+"""The ledger as a process uses it: holds taken in memory, one batch at a time on its way to the disk (money.md R3, R9).
+
+Theory of operation. A record that is put into the queue sends a batch at the end of the loop's turn, unless one is on
+its way: then the next fills meanwhile, so that a commit serves one request when there is one and hundreds when there
+are hundreds. A batch keeps its number until it is answered, whatever went wrong: sent again, it changes nothing.
+
+Each process is an epoch. It proves that it lives by a lock on `run/epoch-<node>` in the data directory, which the
+kernel lets go of with the process; whoever can take the lock of an epoch that has not ended reaps it.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import functools
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import msgspec
+
+from ..core.errors import NoFunds, Overloaded
+from ..stores.database import Database, StoreUnavailable, Transaction, named_queries
+from ..wire.strand import Signal
+from .commit import commit, start_epoch
+from .holds import Hold
+from .reaper import reap
+from .records import Record, Result
+from .slices import Slices
+
+TICK_S = 0.25
+REAP_INTERVAL_S = 5.0
+RETRY_INTERVAL_S = 0.05
+OPEN_PATIENCE_S = 1.0
+SETTLE_PATIENCE_S = 2.0
+CHECKPOINT_INTERVAL_S = 1.0
+CHECKPOINT_NANO = 500_000  # of cost that is not saved yet, for which a checkpoint does not wait
+
+_LOST = "The gateway lost its place in the ledger; try again."
+
+Report = Callable[[str, str], None]
+
+
+class _Sent(msgspec.Struct):
+    """A batch on its way, and when it was put together, by this process's clock."""
+
+    seq: int
+    records: list[Record]
+    built_at: float
+
+
+class _Meter(msgspec.Struct):
+    """A stream whose cost grows, and when it was last saved."""
+
+    cost_nano: Callable[[], int]
+    saved_at: float
+
+
+class Ledger:
+    """Holds and settlements of this process. Lives on the running loop, between `open` and `close`.
+
+    `healthy` is false while the disk refuses; `waived` counts answers that left before their settlement was on the
+    disk, because that took longer than SETTLE_PATIENCE_S. With `relaxed` no answer waits for it (money.md R4, O2).
+    `report(level, event)` writes a line of the log; `on_broken` ends the process where the ledger's rules are broken.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        run_folder: Path,
+        report: Report,
+        *,
+        relaxed: bool = False,
+        on_broken: Callable[[], None] = os.abort,
+    ) -> None:
+        self.healthy = True
+        self.waived = 0
+        self._database = database
+        self._run_folder = run_folder
+        self._report = report
+        self._relaxed = relaxed
+        self._on_broken = on_broken
+        self._loop = asyncio.get_running_loop()
+        self._epoch = 0
+        self._seq = 0
+        self._sent: _Sent | None = None
+        self._armed = False
+        self._is_over = False
+        self._failing_since = 0.0
+        self._reaped_at = self._loop.time()
+        self._reaping: asyncio.Task[None] | None = None
+        self._lock = -1
+        self._node = secrets.token_hex(8)
+        self._timer = self._loop.call_later(0, lambda: None)
+        self._meters: dict[Hold, _Meter] = {}
+        self._awaited: dict[Signal[bool], tuple[float, bool]] = {}  # until when, and whether it is waived then
+        self.slices = Slices(self._loop.time, time.time, self._recall, self._filled)
+
+    async def open(self) -> None:
+        """Begin an epoch; what dead processes left is reaped first. StoreUnavailable."""
+        self._run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        node = self._node
+        self._lock = os.open(self._file_of(node), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        await self._reap()
+        self._epoch = await self._database.run(lambda writing: start_epoch(writing, node, time.time()))
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+
+    async def close(self) -> bool:
+        """Give back what is not used and end the epoch; False where the disk refuses: then the next process reaps."""
+        deadline = self._loop.time() + SETTLE_PATIENCE_S
+        while True:
+            self.slices.give_back(retire=True)
+            self._send()
+            if self._sent is None or self._loop.time() > deadline:
+                break
+            await asyncio.sleep(0.002)
+        is_clean = self._sent is None and not self.slices.holds
+        self._is_over = True
+        self._timer.cancel()
+        if is_clean:
+            try:
+                epoch = self._epoch
+                await self._database.run(lambda writing: _end_epochs(writing, [epoch]))
+                self._file_of(self._node).unlink(missing_ok=True)
+            except StoreUnavailable:
+                is_clean = False
+        os.close(self._lock)
+        return is_clean
+
+    # Holds
+
+    async def wait_for(self, hold: Hold) -> None:
+        """Have a hold that `slices.reserve` could not take at once. NoFunds; Overloaded while the disk refuses."""
+        if self.slices.reserve(hold):
+            return
+        self.slices.claim(hold)
+        try:
+            await self._hear(hold, OPEN_PATIENCE_S * 2, waived=False)
+        except BaseException:
+            self.slices.withdraw(hold)
+            self.slices.settle(hold, 0)
+            raise
+        if not hold.legs:
+            raise NoFunds
+
+    async def opened(self, hold: Hold) -> None:
+        """Wait until the hold is on the disk: before that not a byte of the answer may leave (O1). Overloaded where it
+        does not come to that, or the hold's slices were lost."""
+        if not hold.is_open and not hold.is_lost:
+            await self._hear(hold, OPEN_PATIENCE_S, waived=False)
+        if hold.is_lost:
+            raise Overloaded(_LOST, retry_after_s=1.0)
+
+    async def settled(self, hold: Hold) -> None:
+        """Wait until the settlement is on the disk, before the end of the answer leaves (O2). Overloaded where the
+        hold's slices were lost: then nothing of the answer may leave."""
+        is_heard = not self._relaxed or not hold.is_open
+        while is_heard and not hold.is_settled:
+            is_heard = await self._hear(hold, SETTLE_PATIENCE_S, waived=True)
+        if hold.is_lost or not hold.is_open:
+            raise Overloaded(_LOST, retry_after_s=1.0)
+
+    async def _hear(self, hold: Hold, patience_s: float, *, waived: bool) -> bool:
+        """Wait for news of a hold, one at a time; False where the patience is over and that is waived."""
+        signal: Signal[bool] = Signal()
+        self._awaited[signal] = (self._loop.time() + patience_s, waived)
+        hold.heard = functools.partial(signal.set, True)
+        try:
+            return await signal
+        finally:
+            hold.heard = None
+            del self._awaited[signal]
+
+    def watch(self, hold: Hold, cost_nano: Callable[[], int]) -> None:
+        """Save what a stream has cost so far, now and then, until it is settled (R6)."""
+        if hold.cost is None:
+            self._meters[hold] = _Meter(cost_nano, self._loop.time())
+
+    def settle(self, hold: Hold, cost_nano: int) -> None:
+        """The final cost of what was held for; the second time does nothing."""
+        self._meters.pop(hold, None)
+        self.slices.settle(hold, cost_nano)
+
+    # Batches
+
+    def _filled(self) -> None:
+        if self._sent is None and not self._armed:
+            self._armed = True
+            self._loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        self._armed = False
+        if self._sent is not None or self._is_over:
+            return
+        slices = self.slices
+        slices.tend()
+        if not slices.queue:
+            return
+        records, slices.queue = slices.queue, []
+        self._seq += 1
+        self._sent = _Sent(self._seq, records, self._loop.time())
+        self._submit()
+
+    def _submit(self) -> None:
+        sent = self._sent
+        if sent is None or self._is_over:
+            return
+        epoch = self._epoch
+
+        def work(writing: Transaction) -> list[Result]:
+            return commit(writing, epoch, sent.seq, sent.records, time.time())
+
+        try:
+            future = self._database.submit(lambda writer: writer.transact(work))
+        except StoreUnavailable as closed:
+            self._refused(closed)
+            return
+        future.add_done_callback(self._done)
+
+    def _done(self, future: "Future[list[Result]]") -> None:
+        """On the writing thread: the loop may be gone by now."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._answered, future)
+
+    def _answered(self, future: "Future[list[Result]]") -> None:
+        error = future.exception()
+        if isinstance(error, StoreUnavailable):
+            self._refused(error)
+            return
+        if error is not None:
+            # A batch that breaks a rule would do so for ever. What it held is safe: the next process reaps it.
+            self._report("error", f"ledger_broken: {type(error).__name__}: {error}")
+            self._on_broken()
+            return
+        sent, self._sent = self._sent, None
+        assert sent is not None
+        self.healthy = True
+        slices = self.slices
+        try:
+            for record, result in zip(sent.records, future.result(), strict=True):
+                slices.learn(record, result, sent.built_at)
+            slices.settle_down()
+        finally:
+            self._send()
+
+    def _refused(self, error: StoreUnavailable) -> None:
+        """The disk takes nothing just now: the same batch again, in a moment."""
+        if self.healthy:
+            self._failing_since = self._loop.time()
+            self._report("error", f"ledger_refused: {error}")
+        self.healthy = False
+        self._loop.call_later(RETRY_INTERVAL_S, self._submit)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the disk has refused for so long that no new call should be begun."""
+        return not self.healthy and self._loop.time() - self._failing_since > OPEN_PATIENCE_S
+
+    def _recall(self, groups: Sequence[int]) -> None:
+        """Ask the other processes for what they do not use; there are none yet."""
+
+    # Now and then
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+        for hold, meter in self._meters.items():
+            cost_nano = meter.cost_nano()
+            if now - meter.saved_at >= CHECKPOINT_INTERVAL_S or cost_nano - hold.saved > CHECKPOINT_NANO:
+                meter.saved_at = now
+                self.slices.checkpoint(hold, cost_nano)
+        self._send()
+        for signal, (until, waived) in list(self._awaited.items()):
+            if now > until and signal in self._awaited:
+                if waived:
+                    self.waived += 1
+                    signal.set(False)
+                else:
+                    signal.fail(Overloaded("The ledger does not answer; try again in a moment.", retry_after_s=1.0))
+        if now - self._reaped_at >= REAP_INTERVAL_S and self.healthy:
+            self._reaped_at = now
+            self._reaping = asyncio.ensure_future(self._reap_again())
+
+    async def _reap_again(self) -> None:
+        try:
+            await self._reap()
+        except Exception as error:
+            self._report("error", f"reaper_failed: {type(error).__name__}")
+
+    # Epochs
+
+    def _file_of(self, node: str) -> Path:
+        return self._run_folder / f"epoch-{node}"
+
+    async def _reap(self) -> None:
+        """End what dead processes left open. Their lock is held while that is done, so that one reaper does it."""
+        rows = await self._database.read(lambda reading: reading.all(named_queries("ledger")["epochs_not_ended"]))
+        dead: list[int] = []
+        locks: list[int] = []
+        try:
+            for epoch, node in rows:
+                lock = _take_lock(self._file_of(node)) if epoch != self._epoch else None
+                if lock is not None:
+                    dead.append(epoch)
+                    locks.append(lock)
+
+            def work(writing: Transaction) -> int:
+                reaped = reap(writing, time.time(), dead)
+                _end_epochs(writing, dead)
+                return reaped
+
+            reaped = await self._database.run(work)
+            for epoch, node in rows:
+                if epoch in dead:
+                    self._file_of(node).unlink(missing_ok=True)
+        finally:
+            for lock in locks:
+                os.close(lock)
+        if reaped:
+            self._report(
+                "warning", f"reaped: {reaped} calls of processes that died were charged what had been delivered"
+            )
+
+
+def _take_lock(file: Path) -> int | None:
+    """The lock of an epoch whose process is dead; None while it lives."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _end_epochs(writing: Transaction, epochs: Sequence[int]) -> None:
+    for epoch in epochs:
+        writing.run(named_queries("ledger")["end_epoch"], (epoch, time.time()))
