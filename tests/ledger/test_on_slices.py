@@ -118,28 +118,28 @@ def test_the_cases_of_holds_and_leases_are_as_in_the_model() -> None:
 
 def legs_apart(patch: pytest.MonkeyPatch) -> None:
     """A hold goes ahead without the budgets it cannot have."""
-    reserve, take = Slices.reserve, Slices._take
+    reserve, parts = Slices.reserve, Slices._parts
     payers: list[int] = []
 
     def note(self: Slices, hold: Hold) -> bool:
         payers[:] = [hold.payer]
         return reserve(self, hold)
 
-    def lax(self: Slices, group: int, amount: int, now: float) -> list[Leg] | None:
-        found = take(self, group, amount, now)
+    def lax(self: Slices, group: int, amount: int, now: float) -> list[tuple[Slice, int]] | None:
+        found = parts(self, group, amount, now)
         return [] if found is None and group not in payers else found
 
     patch.setattr(Slices, "reserve", note)
-    patch.setattr(Slices, "_take", lax)
+    patch.setattr(Slices, "_parts", lax)
 
 
 def short_legs(patch: pytest.MonkeyPatch) -> None:
     """A hold goes ahead with as much as there is."""
 
-    def lax(self: Slices, group: int, amount: int, now: float) -> list[Leg] | None:
-        return [Leg(one.lease, group, min(one.free, amount)) for one in self._usable(group, now)][:1] or None
+    def lax(self: Slices, group: int, amount: int, now: float) -> list[tuple[Slice, int]] | None:
+        return [(one, min(one.free, amount)) for one in self._usable(group, now)][:1] or None
 
-    patch.setattr(Slices, "_take", lax)
+    patch.setattr(Slices, "_parts", lax)
 
 
 def holds_are_not_subtracted(patch: pytest.MonkeyPatch) -> None:

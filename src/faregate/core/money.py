@@ -191,6 +191,9 @@ def ceiling_nano(entries: Iterable[PriceEntry], input_tokens_max: int, output_to
 
 
 def _ceiling_nano(bands: Sequence["_Band"], input_tokens_max: int, output_tokens_max: int) -> int:
+    if len(bands) == 1 and not bands[0].prompt_tokens_over:
+        band = bands[0]
+        return -(-(input_tokens_max * band.input + output_tokens_max * band.output + band.request) // PICO_PER_NANO)
     ceilings = [
         input_tokens_max * band.input + output_tokens_max * band.output + band.request
         for band in bands

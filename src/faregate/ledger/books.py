@@ -5,7 +5,7 @@ know of leases and reservations is read once, changed here, and written at the e
 and account once. Whatever is not of the common course goes another way (commit.py), after `write`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -90,9 +90,9 @@ class Books:
         row = (record.reservation, self._epoch, record.payer, budgets, record.hold, self._now)
         self._reservations.setdefault(record.reservation, _Reservation(row, record.legs, is_new=True))
 
-    def settle(self, record: Settle, revenue: int, budget: int) -> Settled | None:
-        """A settlement within its hold; None where this is none, or of what is not open. `revenue` and `budget` are the
-        accounts that the payer's and the budgets' usage is credited to."""
+    def settle(self, record: Settle, usage_account: Callable[[bool], int]) -> Settled | None:
+        """A settlement within its hold; None where this is none, or of what is not open. `usage_account` is what usage
+        is credited to, that of a payer (True) or a budget."""
         found = self._reservations.get(record.reservation)
         if found is None:
             return None
@@ -110,7 +110,7 @@ class Books:
             self._touch(leg.lease, lease)
             account = lease.account
             self._charged[account] = self._charged.get(account, 0) + share
-            target = revenue if leg.group == payer else budget
+            target = usage_account(leg.group == payer)
             self._transfers.append((identity, number, account, target, share, "usage", identity, self._now))
         self._settled.append((identity, epoch, payer, budgets, hold, "settled", cost, cost, opened_at))
         return Settled(True, cost)

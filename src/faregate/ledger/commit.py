@@ -15,7 +15,7 @@ import msgspec
 
 from ..core.money import NANO_PER_USD
 from ..stores.database import Row, Transaction, named_queries
-from .accounts import ensure_account
+from .accounts import ensure_account, find_account
 from .books import Books
 from .records import (
     Checkpoint,
@@ -40,6 +40,7 @@ from .records import (
 TTL_S = 30.0
 LOW_NANO = NANO_PER_USD
 SHARE = 4  # a slice is at most this part of what is available
+_BATCHES_KEPT = 64
 NEVER = 4e15  # seconds: beyond every end
 REVENUE = ("revenue:usage", "revenue")
 BUDGETS = ("memo:budgets", "memo")
@@ -77,7 +78,8 @@ def commit(
         return _decode(stored[0])
     batch = Batch(writing, epoch, now, ttl_s, low_nano)
     results = batch.apply_all(records)
-    writing.run(queries["delete_answered_batches"], (epoch, seq))  # who sends the next one has heard of the last
+    if not seq % _BATCHES_KEPT:
+        writing.run(queries["delete_answered_batches"], (epoch, seq))  # who sends the next one has heard of the last
     writing.run(queries["insert_batch"], (epoch, seq, _encode(results)))
     return results
 
@@ -240,7 +242,7 @@ class Batch:
     # Settlement
 
     def _settle(self, record: Settle) -> Settled:
-        settled = self._books.settle(record, self._total(REVENUE), self._total(BUDGETS))
+        settled = self._books.settle(record, self._usage_account)
         if settled is not None:
             return settled
         self._books.write()
@@ -319,10 +321,12 @@ class Batch:
             self._usage(tab, account, group, part)
 
     def _usage(self, tab: "Tab", account: int, group: int, amount: int) -> None:
-        target = REVENUE if group == tab.payer else BUDGETS
-        self._post(tab, account, self._total(target), amount, "usage")
+        self._post(tab, account, self._usage_account(group == tab.payer), amount, "usage")
         if group == tab.payer:
             tab.charged += amount
+
+    def _usage_account(self, is_payer: bool) -> int:
+        return self._total(REVENUE if is_payer else BUDGETS)
 
     def _write_off(self, tab: "Tab", amount: int, account: tuple[str, str]) -> None:
         if amount > 0:
@@ -351,7 +355,8 @@ class Batch:
         found = self._totals.get(account)
         if found is None:
             name, kind = account
-            found = self._totals[account] = ensure_account(self._writing, name, kind, at=self._now).id
+            there = find_account(self._writing, name) or ensure_account(self._writing, name, kind, at=self._now)
+            found = self._totals[account] = there.id
         return found
 
 

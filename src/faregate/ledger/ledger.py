@@ -33,6 +33,8 @@ from .slices import Slices
 TICK_S = 0.25
 REAP_INTERVAL_S = 5.0
 RETRY_INTERVAL_S = 0.05
+BUSY_RECORDS = 16  # in a batch: where so many come, the next waits for more, since a commit costs the same for all
+BUSY_INTERVAL_S = 0.003
 OPEN_PATIENCE_S = 1.0
 SETTLE_PATIENCE_S = 2.0
 CHECKPOINT_INTERVAL_S = 1.0
@@ -87,6 +89,8 @@ class Ledger:
         self._seq = 0
         self._sent: _Sent | None = None
         self._armed = False
+        self._is_busy = False  # whether the last batch was large
+        self._sent_at = 0.0
         self._is_over = False
         self._failing_since = 0.0
         self._reaped_at = self._loop.time()
@@ -114,7 +118,7 @@ class Ledger:
         while True:
             self.slices.give_back(retire=True)
             self._send()
-            if self._sent is None or self._loop.time() > deadline:
+            if (self._sent is None and not self.slices.queue) or self._loop.time() > deadline:
                 break
             await asyncio.sleep(0.002)
         is_clean = self._sent is None and not self.slices.holds
@@ -195,13 +199,20 @@ class Ledger:
         self._armed = False
         if self._sent is not None or self._is_over:
             return
+        early_s = self._sent_at + BUSY_INTERVAL_S - self._loop.time()
+        if self._is_busy and early_s > 0:
+            self._armed = True
+            self._loop.call_later(early_s, self._send)
+            return
         slices = self.slices
         slices.tend()
         if not slices.queue:
             return
         records, slices.queue = slices.queue, []
         self._seq += 1
-        self._sent = _Sent(self._seq, records, self._loop.time())
+        self._sent_at = self._loop.time()
+        self._is_busy = len(records) >= BUSY_RECORDS
+        self._sent = _Sent(self._seq, records, self._sent_at)
         self._submit()
 
     def _submit(self) -> None:

@@ -128,6 +128,8 @@ Result = Granted | Renewed | Done | Settled
 
 def shares(legs: tuple[Leg, ...], cost: int) -> list[int]:
     """What each leg bears of a cost: within its group the earlier first, up to its amount; every group the whole."""
+    if len(legs) == 1:
+        return [min(legs[0].amount, cost)]
     due: dict[int, int] = {}
     found = []
     for leg in legs:

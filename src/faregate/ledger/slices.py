@@ -92,18 +92,16 @@ class Slices:
         if amount <= 0:  # what costs nothing holds nothing
             hold.is_open = True
             return True
-        legs: list[Leg] = []
-        for group in hold.groups:
-            part = self._take(group, amount, now)
-            if part is None:
-                return False
-            legs += part
-        slices = self._slices
-        for leg in legs:
-            slices[leg.lease].take(leg.amount)
+        parts = self._parts(hold.payer, amount, now)
+        for budget in hold.budgets:
+            if parts is not None:
+                more = self._parts(budget, amount, now)
+                parts = None if more is None else parts + more
+        if parts is None:
+            return False
+        hold.legs = tuple([one.take(part) for one, part in parts])
         for group in hold.groups:
             self._groups[group].spent(amount, now)
-        hold.legs = tuple(legs)
         self.holds[hold.reservation] = hold
         self.put(Open(hold.reservation, hold.payer, hold.budgets, amount, hold.legs))
         return True
@@ -157,15 +155,15 @@ class Slices:
             if is_usable and (one.ends_at >= NEVER or self._unix_clock() < one.ends_at):
                 yield one
 
-    def _take(self, group: int, amount: int, now: float) -> list[Leg] | None:
-        """Legs of so much in all, from what is to be spent first; nothing is taken yet."""
-        legs = []
+    def _parts(self, group: int, amount: int, now: float) -> list[tuple[Slice, int]] | None:
+        """So much in all, from what is to be spent first; nothing is taken yet. None where there is too little."""
+        parts = []
         for one in self._usable(group, now):
-            part = min(one.free, amount)
-            legs.append(Leg(one.lease, group, part))
-            amount -= part
-            if not amount:
-                return legs
+            if one.free >= amount:
+                parts.append((one, amount))
+                return parts
+            parts.append((one, one.free))
+            amount -= one.free
         return None
 
     def _offer(self, group: int, above: int) -> Iterable[Leg]:
@@ -243,8 +241,7 @@ class Slices:
     # Batches
 
     def tend(self) -> None:
-        """What is to be done now and then: renew, return what is idle. To be called before a batch is made, and by a
-        timer."""
+        """What is to be done before a batch, and now and then: renew, return what is idle."""
         now, unix_now = self._clock(), self._unix_clock()
         for one in list(self._slices.values()):
             is_over = one.is_direct or one.is_retired or now >= one.until or unix_now >= one.ends_at
@@ -264,20 +261,23 @@ class Slices:
 
     def learn(self, record: Record, result: Result, built_at: float) -> None:
         """Take note of what became of a record; `built_at` is when its batch was put together, by our clock."""
-        match record, result:
-            case Lease(), Granted():
-                self._learn_lease(record, result, built_at)
-            case Renew(), Renewed():
-                for one in list(self._slices.values()):
-                    one.until = built_at + self._usable_s
-                    if one.lease not in result.leases:
-                        self._drop(one)
-            case Open(), Done():
-                self._learn_open(self.holds[record.reservation], result.done)
-            case Settle(), Settled() if record.reservation in self.holds:
-                self._learn_settle(self.holds.pop(record.reservation), result)
-            case _:
-                pass
+        kind = type(record)
+        if kind is Open and isinstance(result, Done):
+            self._learn_open(self.holds[record.reservation], result.done)  # type: ignore[union-attr]
+        elif kind is Settle and isinstance(result, Settled):
+            hold = self.holds.pop(record.reservation, None)  # type: ignore[union-attr]
+            if hold is not None:
+                self._learn_settle(hold, result)
+        elif isinstance(record, Lease) and isinstance(result, Granted):
+            self._learn_lease(record, result, built_at)
+        elif isinstance(result, Renewed):
+            self._learn_renewed(result, built_at)
+
+    def _learn_renewed(self, result: Renewed, built_at: float) -> None:
+        for one in list(self._slices.values()):
+            one.until = built_at + self._usable_s
+            if one.lease not in result.leases:
+                self._drop(one)
 
     def _learn_lease(self, record: Lease, result: Granted, built_at: float) -> None:
         granted: dict[int, int] = {}
@@ -315,16 +315,15 @@ class Slices:
         self._tell(hold)
 
     def _learn_settle(self, hold: Hold, result: Settled) -> None:
-        unused = {leg.lease: leg.amount for leg in hold.offers}
         if result.known:
             hold.charged = result.charged
-            for leg in result.drawn:
-                unused[leg.lease] -= leg.amount
         for leg, share in zip(hold.legs, hold.settling, strict=True):
             # Where it is not known, its Open was refused, and its legs are whole again
             self._free(leg.lease, 0 if result.known else share, is_over=True)
-        for lease, amount in unused.items():
-            self._free(lease, amount, is_over=True)
+        if hold.offers:
+            drawn = {leg.lease: leg.amount for leg in result.drawn}
+            for leg in hold.offers:
+                self._free(leg.lease, leg.amount - drawn.get(leg.lease, 0), is_over=True)
         hold.is_settled = True
         self._tell(hold)
 

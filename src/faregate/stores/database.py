@@ -85,18 +85,26 @@ class Rows:
     """An INSERT of many rows, in few statements: an engine's driver gives up the GIL at every step, and a step per row
     costs more than the row. Of SQL: what stands before VALUES and with it, one row's values, what follows them."""
 
-    _SIZES = (64, 8, 1)
+    _SIZE_MAX = 64
 
     def __init__(self, head: str, values: str, tail: str = "") -> None:
-        self._statements = tuple((size, f"{head} {', '.join([values] * size)} {tail}") for size in self._SIZES)
+        self._head = head
+        self._values = values
+        self._tail = tail
+        self._statements: dict[int, str] = {}  # by their number of rows
 
     def insert(self, writing: Transaction, rows: Sequence[Sequence[Value]]) -> None:
         """Insert the rows, in their order."""
-        start = 0
-        for size, statement in self._statements:
-            while len(rows) - start >= size:
-                writing.run(statement, list(chain.from_iterable(rows[start : start + size])))
-                start += size
+        for start in range(0, len(rows), self._SIZE_MAX):
+            some = rows[start : start + self._SIZE_MAX]
+            writing.run(self._statement(len(some)), list(chain.from_iterable(some)))
+
+    def _statement(self, size: int) -> str:
+        found = self._statements.get(size)
+        if found is None:
+            values = ", ".join([self._values] * size)
+            found = self._statements[size] = f"{self._head} {values} {self._tail}"
+        return found
 
 
 @cache

@@ -33,7 +33,7 @@ class Session:
     """One connection, on the thread that owns it. It is a database.Transaction and a database.Writer."""
 
     def __init__(self, path: Path, *, writing: bool) -> None:
-        self.connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+        self.connection = sqlite3.connect(path, isolation_level=None, cached_statements=1024)
         execute = self.connection.execute
         execute("PRAGMA busy_timeout = 10000")
         execute("PRAGMA synchronous = FULL")
