@@ -29,6 +29,7 @@ from .edge.door import Door, DoorLimits
 from .edge.house import load_house
 from .edge.probes import Probes
 from .flow.admission import Callers
+from .flow.expectations import Expectations
 from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
 from .ledger.ledger import Ledger
@@ -139,9 +140,10 @@ class DataPlane:
         )
         await self._ledger.open()
         self._metrics = Metrics()
+        expectations = Expectations()
         self._journal = Journal(
             self._database,
-            (self._log.requests, self._metrics.observe),
+            (self._log.requests, self._metrics.observe, expectations.observe),
             flush_interval_s=settings.usage.flush_interval_s,
             pending_max=settings.usage.pending_max,
         )
@@ -153,6 +155,7 @@ class DataPlane:
             dialects={dialect.name: dialect for dialect in (OpenAIChat(), OpenAICompletions())},
             redact=Redactor(tuple(_secrets(providers))),
             ledger=self._ledger,
+            expectations=expectations,
             tariffs=Tariffs(settings.prices.default_price),
             limits=_picked(FlowLimits, settings.deadlines, settings.limits),
         )

@@ -86,6 +86,9 @@ def _keys(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     create.add_argument(
         "--address", action="append", default=[], help="allow this address or network only (may be repeated)"
     )
+    create.add_argument(
+        "--bill", action="append", default=[], metavar="PROJECT", help="a further project that it may bill (repeatable)"
+    )
     listing = _verb(verbs, "list", "list the keys; what opens them is not kept")
     listing.add_argument("--project", help="of this project only")
     _verb(verbs, "revoke", "end a key for good, everywhere within a second").add_argument("id")

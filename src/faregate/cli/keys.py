@@ -32,6 +32,7 @@ async def _work(directory: Directory, arguments: argparse.Namespace) -> IssuedKe
             expires_at=arguments.expires,
             allowed_models=tuple(arguments.model),
             allowed_addresses=tuple(arguments.address),
+            bills=tuple(arguments.bill),
         )
     if arguments.verb == "rotate":
         return await directory.rotate_key(arguments.id, actor=actor(), grace_s=arguments.grace)

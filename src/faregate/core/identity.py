@@ -54,11 +54,13 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: float | None
     allowed_models: tuple[str, ...]
     allowed_addresses: tuple[str, ...]
+    bills: tuple[str, ...] = ()
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """A proven key and what it may do; immutable, because it is cached and shared. `payer` is the ledger's number of
-    the account that pays for its calls; 0 where its organisation has none yet."""
+    the account that pays for its calls; 0 where its organisation has none yet. `bills` are projects that it may bill
+    beside its own."""
 
     key_id: str
     project_id: str
@@ -68,6 +70,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     allowed_models: frozenset[str]
     allowed_networks: tuple[Network, ...]
     payer: int = 0
+    bills: frozenset[str] = frozenset()
 
     def may_call_from(self, address: str) -> bool:
         """Whether the key may be used from this client address (an empty list allows all)."""

@@ -29,7 +29,7 @@ from ..flow.admission import Callers
 from ..flow.gate import Gate
 from ..telemetry.log import Log
 from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
-from . import intake, listing
+from . import intake, listing, quoting
 from .cors import Cors
 from .house import House
 from .intake import HeadFacts
@@ -105,7 +105,7 @@ class Door:
                     caller = await self._prove(facts)
                 route = self._admit(facts, caller, request, record)
                 if not facts.is_call:
-                    await self._answer_ourselves(facts, route, caller, reply)
+                    await self._answer_ourselves(facts, route, caller, request, reply)
                 else:
                     self.in_flight[record.id] = (caller, response)  # a revoked key ends it, a slow upload too
                     body = request.take_body(self.limits.json_body_bytes_max)
@@ -155,6 +155,8 @@ class Door:
         route = facts.route
         if route is None:
             raise NotFound("There is no such path. The API is under " + " and ".join(self.house.facts.prefixes) + ".")
+        if facts.project_id is not None:
+            record.project_id = admission.billed_project(caller, facts.project_id)
         record.operation = route.operation
         record.dialect = route.dialect
         return route
@@ -184,7 +186,9 @@ class Door:
             record=record,
         )
 
-    async def _answer_ourselves(self, facts: HeadFacts, route: Route, caller: Caller, reply: Reply) -> None:
+    async def _answer_ourselves(
+        self, facts: HeadFacts, route: Route, caller: Caller, request: IncomingRequest, reply: Reply
+    ) -> None:
         """What no provider is asked for: look-ups, other methods, bodies that cannot be read. CallError."""
         if facts.method not in route.methods or facts.method == "OPTIONS":
             _refuse_method(facts.method, route, reply)
@@ -192,16 +196,19 @@ class Door:
             raise MalformedRequest(
                 "Encoded request bodies are not accepted; send the body plain.", kind="unsupported_media_type"
             )
+        elif route.operation == "quote":
+            body = await request.body(self.limits.json_body_bytes_max)
+            reply.send(200, await quoting.answer(self.gate, self.house, self._routes, caller, body))
         else:
-            reply.send(200, await self._look_up(route, caller))
+            reply.send(200, await self._look_up(route, caller, facts.project_id or caller.project_id))
 
-    async def _look_up(self, route: Route, caller: Caller) -> bytes:
+    async def _look_up(self, route: Route, caller: Caller, project_id: str) -> bytes:
         snapshot = self.gate.snapshot
         if route.operation == "models":
             return listing.list_models(caller, snapshot)
         if route.operation == "model":
             return listing.one_model(route.argument, caller, snapshot)
-        found = await self.find_record(route.argument, caller.project_id)
+        found = await self.find_record(route.argument, project_id)
         if found is None:
             raise NotFound("There is no such request of this project.", param="id")
         return listing.record_body(found)

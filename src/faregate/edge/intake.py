@@ -2,7 +2,7 @@
 
 import re
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -34,6 +34,7 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     origin: bytes | None
     is_preflight: bool
     wants_trailers: bool
+    project_id: str | None
     is_call: bool
 
 
@@ -54,9 +55,16 @@ def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes
         client_request_id=client_id.decode("ascii") if client_id and _CLIENT_REQUEST_ID.match(client_id) else None,
         origin=headers.get(b"origin"),
         is_preflight=head.method == b"OPTIONS" and b"access-control-request-method" in headers,
+        project_id=_project_id(headers),
         wants_trailers=b"trailers" in headers.get(b"te", b"").lower(),
         is_call=route is not None and route.is_call and head.method == b"POST" and is_plain,
     )
+
+
+def _project_id(headers: Mapping[bytes, bytes]) -> str | None:
+    """The project that a call is to be billed to, where its head names one (contract.md 2.4)."""
+    named = headers.get(b"x-faregate-project-id") or headers.get(b"idc-project-id")
+    return named.decode("latin-1") if named else None
 
 
 def _credential(head: RequestHead) -> tuple[bytes, tuple[type[CallerError], str] | None]:

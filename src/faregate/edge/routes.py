@@ -21,6 +21,7 @@ _GET = ("GET", "HEAD", "OPTIONS")
 _EXACT = {
     b"/chat/completions": Route("chat", "openai_chat", _POST, is_call=True),
     b"/completions": Route("completions", "openai_completions", _POST, is_call=True),
+    b"/quote": Route("quote", "openai_chat", _POST),
     b"/models": Route("models", "openai_chat", _GET),
 }
 _UNDER = (

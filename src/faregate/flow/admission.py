@@ -77,6 +77,13 @@ def check(caller: Caller, client_address: str) -> None:
         raise NotPermitted("API access is disabled for this account.", kind="account_disabled")
 
 
+def billed_project(caller: Caller, named: str) -> str:
+    """The project that a call names to be billed to. NotPermitted where the key may not."""
+    if named != caller.project_id and named not in caller.bills:
+        raise NotPermitted("This key may not bill that project.", kind="project_not_allowed")
+    return named
+
+
 def allow(call: Call, snapshot: Snapshot) -> Model:
     """The model that the call asks for, where its caller may use it. MalformedRequest, NotFound, NotPermitted."""
     caller, name = call.caller, call.request.model

@@ -58,6 +58,8 @@ def hold_for(gate: Gate, call: Call, model: Model) -> Hold:
     """What is to be held for a call: the most that it can cost. Nothing is taken yet. GatewayError, NoFunds."""
     if gate.ledger.is_failing:
         raise Overloaded("The ledger cannot be written; try again in a moment.", retry_after_s=1.0)
+    if call.caller.payer in gate.ledger.blocked:
+        raise GatewayError("This account's books are not in order; the operator has been told.", kind="account_blocked")
     caller, request, record = call.caller, call.request, call.record
     call.tariff = tariff = gate.tariffs.of(model)
     cap = model.max_output_tokens or OUTPUT_TOKENS_MAX
@@ -88,23 +90,22 @@ async def obtain(gate: Gate, call: Call, model: Model, hold: Hold) -> Hold:
     try:
         await gate.ledger.wait_for(hold)
     except NoFunds:
-        lowered = _lowered(gate, call, model, hold)
-        if lowered is None:
+        less = lowered(call, model, hold, gate.ledger.slices.available(hold.groups))
+        if less is None:
             raise
-        await gate.ledger.wait_for(lowered)
-        return lowered
+        await gate.ledger.wait_for(less)
+        return less
     return hold
 
 
-def _lowered(gate: Gate, call: Call, model: Model, hold: Hold) -> Hold | None:
-    """Half of what is free, if that is enough for an answer of some length (money.md section 4)."""
+def lowered(call: Call, model: Model, hold: Hold, free_nano: int) -> Hold | None:
+    """A hold of half of what is free, if that is enough for an answer of some length (money.md section 4)."""
     request, tariff = call.request, call.tariff
     if request.output_tokens_max is not None or tariff is None:
         return None
     input_tokens = input_tokens_max(request)
-    half_nano = gate.ledger.slices.available(hold.groups) // 2
     cap = model.max_output_tokens or OUTPUT_TOKENS_MAX
-    tokens = min(cap, tariff.output_tokens_for(half_nano, input_tokens) // request.choices)
+    tokens = min(cap, tariff.output_tokens_for(free_nano // 2, input_tokens) // request.choices)
     if tokens < min(_LOWERED_TOKENS_MIN, cap):
         return None
     request.output_tokens_cap = tokens

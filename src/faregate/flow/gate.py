@@ -11,6 +11,7 @@ from ..providers import Provider
 from ..telemetry.redactor import Redactor
 from ..wire.client import Client
 from ..wire.deadlines import Deadlines
+from .expectations import Expectations
 
 if TYPE_CHECKING:
     from .funds import Tariffs
@@ -40,5 +41,6 @@ class Gate:
     redact: Redactor
     ledger: Ledger
     tariffs: "Tariffs"
+    expectations: Expectations
     limits: FlowLimits = field(default_factory=FlowLimits)
     heads: dict[tuple[str, str, bool], bytes] = field(default_factory=dict)

@@ -24,14 +24,16 @@ import msgspec
 from ..core.errors import NoFunds, Overloaded
 from ..stores.database import Database, StoreUnavailable, Transaction, named_queries
 from ..wire.strand import Signal
-from .commit import commit, start_epoch
+from .commit import NEVER, commit, start_epoch
 from .holds import Hold
 from .reaper import reap
 from .records import Record, Result
 from .slices import Slices
+from .verify import verify_recent
 
 TICK_S = 0.25
 REAP_INTERVAL_S = 5.0
+VERIFY_INTERVAL_S = 60.0
 RETRY_INTERVAL_S = 0.05
 BUSY_RECORDS = 16  # in a batch: where so many come, the next waits for more, since a commit costs the same for all
 BUSY_INTERVAL_S = 0.003
@@ -65,7 +67,8 @@ class Ledger:
 
     `healthy` is false while the disk refuses; `waived` counts answers that left before their settlement was on the
     disk, because that took longer than SETTLE_PATIENCE_S. With `relaxed` no answer waits for it (money.md R4, O2).
-    `report(level, event)` writes a line of the log; `on_broken` ends the process where the ledger's rules are broken.
+    `blocked` are the accounts that break an invariant; nothing is held of them. `report(level, event)` writes a line of
+    the log; `on_broken` ends the process where the ledger's rules are broken.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Ledger:
     ) -> None:
         self.healthy = True
         self.waived = 0
+        self.blocked: frozenset[int] = frozenset()
         self._database = database
         self._run_folder = run_folder
         self._report = report
@@ -94,7 +98,9 @@ class Ledger:
         self._is_over = False
         self._failing_since = 0.0
         self._reaped_at = self._loop.time()
+        self._verified_at = self._loop.time()
         self._reaping: asyncio.Task[None] | None = None
+        self._verifying: asyncio.Task[None] | None = None
         self._lock = -1
         self._node = secrets.token_hex(8)
         self._timer = self._loop.call_later(0, lambda: None)
@@ -177,6 +183,16 @@ class Ledger:
         finally:
             hold.heard = None
             del self._awaited[signal]
+
+    async def free_nano(self, groups: Sequence[int]) -> int:
+        """What could be held for now: free in the ledger or in our slices; of several groups that of the poorest."""
+        query = named_queries("ledger")["usable_accounts"]
+
+        def work(reading: Transaction) -> list[int]:
+            return [sum(row[1] for row in reading.all(query, (group, time.time(), NEVER))) for group in groups]
+
+        free = await self._database.read(work)
+        return min(nano + self.slices.free(group) for group, nano in zip(groups, free, strict=True))
 
     def watch(self, hold: Hold, cost_nano: Callable[[], int]) -> None:
         """Save what a stream has cost so far, now and then, until it is settled (R6)."""
@@ -294,12 +310,29 @@ class Ledger:
         if now - self._reaped_at >= REAP_INTERVAL_S and self.healthy:
             self._reaped_at = now
             self._reaping = asyncio.ensure_future(self._reap_again())
+        if now - self._verified_at >= VERIFY_INTERVAL_S and self.healthy:
+            self._verified_at = now
+            self._verifying = asyncio.ensure_future(self._verify_again())
 
     async def _reap_again(self) -> None:
         try:
             await self._reap()
         except Exception as error:
             self._report("error", f"reaper_failed: {type(error).__name__}")
+
+    async def _verify_again(self) -> None:
+        """Look whether the books are in order; an account that is not is not spent from any longer."""
+        since = (int((time.time() - 2 * VERIFY_INTERVAL_S) * 1000)).to_bytes(6, "big")
+        try:
+            found = await self._database.read(lambda reading: verify_recent(reading, since))
+        except Exception as error:
+            self._report("error", f"verify_failed: {type(error).__name__}")
+            return
+        for account, finding in found.items():
+            if account not in self.blocked:
+                message = f"ledger_out_of_order: {finding.invariant} {finding.subject}: {finding.message}"
+                self._report("error", message)
+        self.blocked = frozenset(found)
 
     # Epochs
 

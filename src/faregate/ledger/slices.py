@@ -143,8 +143,11 @@ class Slices:
 
     def available(self, groups: Sequence[int]) -> int:
         """What could be held for now, as far as is known here: of several groups that of the poorest."""
-        now = self._clock()
-        return min(self._group(group).available + sum(one.free for one in self._usable(group, now)) for group in groups)
+        return min(self._group(group).available + self.free(group) for group in groups)
+
+    def free(self, group: int) -> int:
+        """What of a group is free here."""
+        return sum(one.free for one in self._usable(group, self._clock()))
 
     def _usable(self, group: int, now: float) -> Iterator[Slice]:
         found = self._groups.get(group)

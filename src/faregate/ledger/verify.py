@@ -60,3 +60,17 @@ def verify(reading: Transaction) -> Proof:
         sums_nano=sums,
         findings=findings,
     )
+
+
+def verify_recent(reading: Transaction, since: bytes) -> dict[int, Finding]:
+    """The same of what may have changed lately, by the account that it concerns: I3 and I4 of all accounts, I5 of the
+    newest reservations whose ids are at least `since` (they begin with the time). Cheap enough for every minute."""
+    queries = named_queries("ledger")
+    found: dict[int, Finding] = {}
+    for account, name, balance, leased, left in reading.all(queries["accounts_out_of_order"]):
+        said = f"{balance} not debited, {leased} leased, its leases have {left} left"
+        found[account] = Finding("I4" if leased <= balance else "I3", name, said)
+    for payer, identity, cost, charged, paid in reading.all(queries["charged_otherwise_since"], (since,)):
+        said = f"cost {cost}, charged {charged}, its transfers {paid}"
+        found[payer] = Finding("I5", identity.hex(), said)
+    return found

@@ -78,7 +78,19 @@ class Directory:
                 found = row
         if found is None:
             return None
-        _, valid_until, expires_at, revoked_at, project_id, organisation_id, disabled, models, addresses, payer = found
+        (
+            _,
+            valid_until,
+            expires_at,
+            revoked_at,
+            project_id,
+            organisation_id,
+            disabled,
+            models,
+            addresses,
+            payer,
+            bills,
+        ) = found
         ends = min((at for at in (valid_until, expires_at) if at is not None), default=None)
         if revoked_at is not None or (ends is not None and ends <= now):
             return None
@@ -91,6 +103,7 @@ class Directory:
             allowed_models=frozenset(_decode_list(models)),
             allowed_networks=tuple(ipaddress.ip_network(text) for text in _decode_list(addresses)),
             payer=payer,
+            bills=frozenset(_decode_list(bills)),
         )
 
     async def list_organisations(self) -> list[Organisation]:
@@ -193,8 +206,10 @@ class Directory:
         expires_at: float | None = None,
         allowed_models: tuple[str, ...] = (),
         allowed_addresses: tuple[str, ...] = (),
+        bills: tuple[str, ...] = (),
     ) -> IssuedKey:
-        """A new key of a project (id or name). Empty lists allow all; addresses may be networks."""
+        """A new key of a project (id or name). Empty lists allow all; addresses may be networks; `bills` are further
+        projects of the same organisation that it may bill."""
         _checked_name(name)
         models = tuple(_checked_name(model) for model in allowed_models)
         networks = tuple(_network(text) for text in allowed_addresses)
@@ -206,6 +221,9 @@ class Directory:
 
         def work(writing: Transaction) -> IssuedKey:
             owner = self._project(writing, project)
+            billed = [self._project(writing, each) for each in bills]
+            if any(each.organisation_id != owner.organisation_id for each in billed):
+                raise Conflict("a key bills projects of its own organisation alone")
             key = ApiKey(
                 id=make_id(),
                 project_id=owner.id,
@@ -216,9 +234,11 @@ class Directory:
                 revoked_at=None,
                 allowed_models=models,
                 allowed_addresses=networks,
+                bills=tuple(each.id for each in billed),
             )
             lists = (_encode_list(models).decode(), _encode_list(networks).decode())
-            writing.run(self._queries["insert_key"], (key.id, owner.id, name, now, expires_at, *lists))
+            bills_list = _encode_list(key.bills).decode()
+            writing.run(self._queries["insert_key"], (key.id, owner.id, name, now, expires_at, *lists, bills_list))
             text = self._new_secret(writing, key.id, now)
             self._note(writing, actor, "key.create", None, key)
             return IssuedKey(key=key, text=text)
@@ -350,6 +370,7 @@ def _key(row: Row) -> ApiKey:
         revoked_at=row[6],
         allowed_models=_decode_list(row[7]),
         allowed_addresses=_decode_list(row[8]),
+        bills=_decode_list(row[9]),
     )
 
 

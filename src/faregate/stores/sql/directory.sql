@@ -37,21 +37,21 @@ WHERE ?1 IS NULL OR organisation_id = ?1 ORDER BY created_at, id;
 UPDATE project SET disabled = ? WHERE id = ?;
 
 -- name: insert_key
-INSERT INTO api_key (id, project_id, name, created_at, expires_at, allowed_models, allowed_addresses)
-VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO api_key (id, project_id, name, created_at, expires_at, allowed_models, allowed_addresses, bills)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_secret
 INSERT INTO key_secret (key_id, digest, pepper_version, created_at) VALUES (?, ?, ?, ?);
 
 -- name: find_key
 SELECT k.id, k.project_id, p.organisation_id, k.name, k.created_at, k.expires_at, k.revoked_at,
-       k.allowed_models, k.allowed_addresses
+       k.allowed_models, k.allowed_addresses, k.bills
 FROM api_key AS k JOIN project AS p ON p.id = k.project_id
 WHERE k.id = ?;
 
 -- name: list_keys
 SELECT k.id, k.project_id, p.organisation_id, k.name, k.created_at, k.expires_at, k.revoked_at,
-       k.allowed_models, k.allowed_addresses
+       k.allowed_models, k.allowed_addresses, k.bills
 FROM api_key AS k JOIN project AS p ON p.id = k.project_id
 WHERE ?1 IS NULL OR k.project_id = ?1
 ORDER BY k.created_at, k.id;
@@ -71,7 +71,7 @@ WHERE key_id = ?1 AND (valid_until IS NULL OR valid_until > ?2);
 
 -- name: prove_key
 SELECT s.digest, s.valid_until, k.expires_at, k.revoked_at, k.project_id, p.organisation_id,
-       p.disabled OR o.disabled, k.allowed_models, k.allowed_addresses, coalesce(a.id, 0)
+       p.disabled OR o.disabled, k.allowed_models, k.allowed_addresses, coalesce(a.id, 0), k.bills
 FROM key_secret AS s
 JOIN api_key AS k ON k.id = s.key_id
 JOIN project AS p ON p.id = k.project_id

@@ -212,6 +212,22 @@ SELECT * FROM (
     FROM reservation AS r
 ) WHERE charged <> paid OR cost <> charged + written_off OR (state = 'open' AND cost <> 0);
 
+-- name: accounts_out_of_order
+SELECT a.id, a.name, a.credits - a.debits, a.leased, coalesce(sum(l.granted - l.settled), 0) FROM account AS a
+LEFT JOIN lease AS l ON l.account_id = a.id AND l.active = 1
+WHERE a.kind IN ('cust', 'promo', 'budget')
+GROUP BY a.id HAVING a.debits + a.leased > a.credits OR a.leased <> coalesce(sum(l.granted - l.settled), 0);
+
+-- name: charged_otherwise_since
+SELECT * FROM (
+    SELECT r.payer_id, r.id, r.cost, r.charged,
+        coalesce((SELECT sum(iif(t.kind = 'usage', t.amount, -t.amount)) FROM transfer AS t
+            JOIN account AS a ON a.id = iif(t.kind = 'usage', t.debit_account, t.credit_account)
+            WHERE t.id = r.id AND t.kind IN ('usage', 'correction')
+            AND (a.id = r.payer_id OR a.payer_id = r.payer_id)), 0) AS paid
+    FROM (SELECT * FROM reservation WHERE id >= ? AND state <> 'open' ORDER BY id DESC LIMIT 20000) AS r
+) WHERE charged <> paid;
+
 -- name: charges_of_nobody
 SELECT t.id, sum(t.amount) FROM transfer AS t
 WHERE t.kind = 'usage' AND NOT EXISTS (SELECT 1 FROM reservation AS r WHERE r.id = t.id) GROUP BY t.id;

@@ -1,7 +1,11 @@
--- What a call was held for and charged, beside what it used; and how an organisation pays.
+-- What a call was held for and charged, beside what it used; how an organisation pays,
+-- and what a key may bill.
 
 -- 'prepaid': from credit, never more than it has. 'metered': without credit, within its budgets alone.
 ALTER TABLE organisation ADD COLUMN billing TEXT NOT NULL DEFAULT 'prepaid' CHECK (billing IN ('prepaid', 'metered'));
+
+-- Further projects of its organisation that a key may bill, a JSON array of ids.
+ALTER TABLE api_key ADD COLUMN bills TEXT NOT NULL DEFAULT '[]';
 
 ALTER TABLE usage_row ADD COLUMN hold INTEGER NOT NULL DEFAULT 0;
 
