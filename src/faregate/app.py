@@ -32,6 +32,7 @@ from .flow.admission import Callers
 from .flow.expectations import Expectations
 from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
+from .ledger.budgets import BudgetAccounts
 from .ledger.ledger import Ledger
 from .providers import Provider
 from .providers.active import active_providers
@@ -155,6 +156,7 @@ class DataPlane:
             dialects={dialect.name: dialect for dialect in (OpenAIChat(), OpenAICompletions())},
             redact=Redactor(tuple(_secrets(providers))),
             ledger=self._ledger,
+            budgets=BudgetAccounts(self._database),
             expectations=expectations,
             tariffs=Tariffs(settings.prices.default_price),
             limits=_picked(FlowLimits, settings.deadlines, settings.limits),

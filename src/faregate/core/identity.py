@@ -57,6 +57,14 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     bills: tuple[str, ...] = ()
 
 
+class Budget(msgspec.Struct, frozen=True, array_like=True):
+    """What a project or a key may spend in each `period` (day, month, total), nano-USD."""
+
+    subject_id: str
+    period: str
+    amount_nano: int
+
+
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """A proven key and what it may do; immutable, because it is cached and shared. `payer` is the ledger's number of
     the account that pays for its calls; 0 where its organisation has none yet. `bills` are projects that it may bill
@@ -71,6 +79,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     allowed_networks: tuple[Network, ...]
     payer: int = 0
     bills: frozenset[str] = frozenset()
+    budgets: tuple[Budget, ...] = ()
 
     def may_call_from(self, address: str) -> bool:
         """Whether the key may be used from this client address (an empty list allows all)."""

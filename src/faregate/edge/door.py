@@ -198,7 +198,8 @@ class Door:
             )
         elif route.operation == "quote":
             body = await request.body(self.limits.json_body_bytes_max)
-            reply.send(200, await quoting.answer(self.gate, self.house, self._routes, caller, body))
+            project_id = facts.project_id or caller.project_id
+            reply.send(200, await quoting.answer(self.gate, self.house, self._routes, caller, project_id, body))
         else:
             reply.send(200, await self._look_up(route, caller, facts.project_id or caller.project_id))
 

@@ -21,7 +21,7 @@ class _Asked(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Asked)
 
 
-async def answer(gate: Gate, house: House, routes: Routes, caller: Caller, body: bytes) -> bytes:
+async def answer(gate: Gate, house: House, routes: Routes, caller: Caller, project_id: str, body: bytes) -> bytes:
     """The quote for the call that `body` describes by its path and body. MalformedRequest."""
     try:
         asked = _decoder.decode(body)
@@ -43,7 +43,7 @@ async def answer(gate: Gate, house: House, routes: Routes, caller: Caller, body:
         dialect=route.dialect,
         request=request,
         deadline_at=NEVER,
-        record=UsageRecord(id="", received_at=0.0),
+        record=UsageRecord(id="", received_at=0.0, project_id=project_id),
     )
     return msgspec.json.encode(_members(house, await quote(gate, call)))
 

@@ -90,7 +90,10 @@ async def obtain(gate: Gate, call: Call, model: Model, hold: Hold) -> Hold:
     try:
         await gate.ledger.wait_for(hold)
     except NoFunds:
-        less = lowered(call, model, hold, gate.ledger.slices.available(hold.groups))
+        slices = gate.ledger.slices
+        less = lowered(call, model, hold, slices.available(hold.groups))
+        if less is None and hold.budgets and slices.available((hold.payer,)) >= hold.amount:
+            raise NoFunds("A budget of this key or its project does not cover what the call may cost.") from None
         if less is None:
             raise
         await gate.ledger.wait_for(less)

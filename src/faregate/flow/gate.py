@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..core.catalog import Snapshot
 from ..dialects import Dialect
+from ..ledger.budgets import BudgetAccounts
 from ..ledger.ledger import Ledger
 from ..providers import Provider
 from ..telemetry.redactor import Redactor
@@ -40,6 +41,7 @@ class Gate:
     dialects: Mapping[str, Dialect]
     redact: Redactor
     ledger: Ledger
+    budgets: BudgetAccounts
     tariffs: "Tariffs"
     expectations: Expectations
     limits: FlowLimits = field(default_factory=FlowLimits)

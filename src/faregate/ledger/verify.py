@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ..core.money import NANO_PER_USD
 from ..stores.database import Transaction, named_queries
 from .accounts import GUARDED, RUNNING
 
@@ -35,7 +36,9 @@ def verify(reading: Transaction) -> Proof:
     queries = named_queries("ledger")
     findings: list[Finding] = []
     sums: dict[str, int] = {}
-    for _, name, kind, credits, debits, leased, credited, debited in reading.all(queries["sums_by_account"]):
+    for _, name, kind, credits, debits, leased, *halves in reading.all(queries["sums_by_account"]):
+        credited = halves[0] * NANO_PER_USD + halves[1]
+        debited = halves[2] * NANO_PER_USD + halves[3]
         sums[kind] = sums.get(kind, 0) + credited - debited
         if kind in RUNNING and (credits, debits) != (credited, debited):
             said = f"it says {credits} credited and {debits} debited, its transfers {credited} and {debited}"

@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..core.identity import ApiKey, Caller, Organisation, Project, make_id, make_key
+from ..core.identity import ApiKey, Budget, Caller, Organisation, Project, make_id, make_key
 from ..core.secret import Secret
 from . import audit
 from .audit import Actor, AuditRow
 from .database import Conflict, Database, NoSuchRecord, Row, StoreError, Transaction, named_queries
+from .directory_rows import decode_list, key_of, organisation_of, project_of
 from .pepper import Pepper
 
 GRACE_S_MAX = 7 * 86_400.0
@@ -23,7 +24,6 @@ _NAME_CHARACTERS_MAX = 200
 _LIST_ITEMS_MAX = 1000
 _NO_DIGEST = bytes(32)
 _encode_list = msgspec.json.Encoder().encode
-_decode_list = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +68,13 @@ class Directory:
         ends, be it by the key's expiry or by a rotation's grace. One statement; digests are compared in
         constant time.
         """
-        rows = await self._database.read(lambda reading: reading.all(self._queries["prove_key"], (key_id,)))
+
+        def work(reading: Transaction) -> tuple[list[Row], list[Row]]:
+            rows = reading.all(self._queries["prove_key"], (key_id,))
+            subjects = {key_id, *(row[4] for row in rows), *(each for row in rows for each in decode_list(row[10]))}
+            return rows, [row for each in sorted(subjects) for row in reading.all(self._queries["budgets_of"], (each,))]
+
+        rows, budgets = await self._database.read(work)
         now = self._clock()
         found: Row | None = None
         if not rows:
@@ -100,16 +106,17 @@ class Directory:
             organisation_id=organisation_id,
             disabled=bool(disabled),
             expires_at=ends,
-            allowed_models=frozenset(_decode_list(models)),
-            allowed_networks=tuple(ipaddress.ip_network(text) for text in _decode_list(addresses)),
+            allowed_models=frozenset(decode_list(models)),
+            allowed_networks=tuple(ipaddress.ip_network(text) for text in decode_list(addresses)),
             payer=payer,
-            bills=frozenset(_decode_list(bills)),
+            bills=frozenset(decode_list(bills)),
+            budgets=tuple(Budget(*row) for row in budgets),
         )
 
     async def list_organisations(self) -> list[Organisation]:
         """All organisations, oldest first."""
         rows = await self._database.read(lambda reading: reading.all(self._queries["list_organisations"]))
-        return [_organisation(row) for row in rows]
+        return [organisation_of(row) for row in rows]
 
     async def list_projects(self, organisation: str | None = None) -> list[Project]:
         """The projects of an organisation (id or name), or all, oldest first."""
@@ -118,16 +125,16 @@ class Directory:
             owner = self.organisation_in(reading, organisation).id if organisation is not None else None
             return reading.all(self._queries["list_projects"], (owner,))
 
-        return [_project(row) for row in await self._database.read(work)]
+        return [project_of(row) for row in await self._database.read(work)]
 
     async def list_keys(self, project: str | None = None) -> list[ApiKey]:
         """The keys of a project (id or name), or all, oldest first, revoked ones too."""
 
         def work(reading: Transaction) -> list[Row]:
-            owner = self._project(reading, project).id if project is not None else None
+            owner = self.project_in(reading, project).id if project is not None else None
             return reading.all(self._queries["list_keys"], (owner,))
 
-        return [_key(row) for row in await self._database.read(work)]
+        return [key_of(row) for row in await self._database.read(work)]
 
     async def list_audit(self, *, after: int = 0, rows_max: int = 1000) -> list[AuditRow]:
         """Audit rows beyond sequence `after`, oldest first."""
@@ -185,7 +192,7 @@ class Directory:
         """Disable a project (id or name), or enable it again."""
 
         def work(writing: Transaction) -> Project:
-            before = self._project(writing, project)
+            before = self.project_in(writing, project)
             if before.disabled == disabled:
                 return before
             after = msgspec.structs.replace(before, disabled=disabled)
@@ -220,8 +227,8 @@ class Directory:
             raise StoreError("a key expires in the future")
 
         def work(writing: Transaction) -> IssuedKey:
-            owner = self._project(writing, project)
-            billed = [self._project(writing, each) for each in bills]
+            owner = self.project_in(writing, project)
+            billed = [self.project_in(writing, each) for each in bills]
             if any(each.organisation_id != owner.organisation_id for each in billed):
                 raise Conflict("a key bills projects of its own organisation alone")
             key = ApiKey(
@@ -294,6 +301,12 @@ class Directory:
             self._note(writing, actor, "organisation.billing", before, after)
         return after
 
+    def subject_in(self, transaction: Transaction, named: str) -> tuple[str, str]:
+        """What a budget is of: `key` and its id, or `project` and its id, by id or name. NoSuchRecord, Conflict."""
+        if transaction.one(self._queries["find_key"], (named,)) is not None:
+            return "key", named
+        return "project", self.project_in(transaction, named).id
+
     def touch(self, writing: Transaction) -> None:
         """Have every process look anew at who may call."""
         writing.run(self._queries["bump_revision"])
@@ -331,47 +344,25 @@ class Directory:
         row = transaction.one(self._queries["find_organisation"], (named,))
         if row is None:
             raise NoSuchRecord(f"there is no organisation {named}")
-        return _organisation(row)
+        return organisation_of(row)
 
-    def _project(self, transaction: Transaction, named: str) -> Project:
+    def project_in(self, transaction: Transaction, named: str) -> Project:
+        """The project of that id or name, inside a transaction of the caller's. NoSuchRecord, Conflict."""
         row = transaction.one(self._queries["find_project"], (named,))
         if row is not None:
-            return _project(row)
+            return project_of(row)
         rows = transaction.all(self._queries["find_projects_named"], (named, None))
         if not rows:
             raise NoSuchRecord(f"there is no project {named}")
         if len(rows) > 1:
             raise Conflict(f"several projects are called {named}: give the id")
-        return _project(rows[0])
+        return project_of(rows[0])
 
     def _key(self, transaction: Transaction, key_id: str) -> ApiKey:
         row = transaction.one(self._queries["find_key"], (key_id,))
         if row is None:
             raise NoSuchRecord("there is no key with this id")
-        return _key(row)
-
-
-def _organisation(row: Row) -> Organisation:
-    return Organisation(id=row[0], name=row[1], disabled=bool(row[2]), created_at=row[3], billing=row[4])
-
-
-def _project(row: Row) -> Project:
-    return Project(id=row[0], organisation_id=row[1], name=row[2], disabled=bool(row[3]), created_at=row[4])
-
-
-def _key(row: Row) -> ApiKey:
-    return ApiKey(
-        id=row[0],
-        project_id=row[1],
-        organisation_id=row[2],
-        name=row[3],
-        created_at=row[4],
-        expires_at=row[5],
-        revoked_at=row[6],
-        allowed_models=_decode_list(row[7]),
-        allowed_addresses=_decode_list(row[8]),
-        bills=_decode_list(row[9]),
-    )
+        return key_of(row)
 
 
 def _verb(disabled: bool) -> str:

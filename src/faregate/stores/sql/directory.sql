@@ -95,3 +95,20 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: list_audit
 SELECT sequence, at, actor, address, request_id, action, subject, before, after, previous_hash, hash
 FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?;
+
+-- name: budgets_of
+SELECT subject_id, period, amount FROM budget WHERE subject_id = ? ORDER BY subject_id, period;
+
+-- name: find_budget
+SELECT amount FROM budget WHERE subject_id = ? AND period = ?;
+
+-- name: set_budget
+INSERT INTO budget (subject_id, scope, period, amount) VALUES (?, ?, ?, ?)
+ON CONFLICT (subject_id, period) DO UPDATE SET amount = excluded.amount;
+
+-- name: delete_budget
+DELETE FROM budget WHERE subject_id = ? AND period = ?;
+
+-- name: list_budgets
+SELECT scope, subject_id, period, amount FROM budget WHERE ?1 IS NULL OR subject_id = ?1
+ORDER BY scope DESC, subject_id, period;

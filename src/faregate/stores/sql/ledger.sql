@@ -37,8 +37,11 @@ ORDER BY t.id, t.leg LIMIT ?4;
 
 -- name: sums_by_account
 SELECT a.id, a.name, a.kind, a.credits, a.debits, a.leased,
-    coalesce((SELECT sum(t.amount) FROM transfer AS t WHERE t.credit_account = a.id), 0),
-    coalesce((SELECT sum(t.amount) FROM transfer AS t WHERE t.debit_account = a.id), 0)
+    -- In whole dollars and the rest: of nano-dollars alone a sum over many accounts would not fit 64 bits.
+    coalesce((SELECT sum(t.amount / 1000000000) FROM transfer AS t WHERE t.credit_account = a.id), 0),
+    coalesce((SELECT sum(t.amount % 1000000000) FROM transfer AS t WHERE t.credit_account = a.id), 0),
+    coalesce((SELECT sum(t.amount / 1000000000) FROM transfer AS t WHERE t.debit_account = a.id), 0),
+    coalesce((SELECT sum(t.amount % 1000000000) FROM transfer AS t WHERE t.debit_account = a.id), 0)
 FROM account AS a ORDER BY a.id;
 
 -- name: insert_epoch
@@ -96,6 +99,10 @@ WHERE reservation_id IN (
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ORDER BY reservation_id, position;
+
+-- name: limit_given
+SELECT coalesce(sum(iif(credit_account = ?1, amount, -amount)), 0) FROM transfer
+WHERE (debit_account = ?1 OR credit_account = ?1) AND kind = 'limit';
 
 -- name: find_batch
 SELECT results FROM batch WHERE epoch_id = ? AND seq = ?;

@@ -7,6 +7,15 @@ ALTER TABLE organisation ADD COLUMN billing TEXT NOT NULL DEFAULT 'prepaid' CHEC
 -- Further projects of its organisation that a key may bill, a JSON array of ids.
 ALTER TABLE api_key ADD COLUMN bills TEXT NOT NULL DEFAULT '[]';
 
+-- What a project or a key may spend in a day, a month, or in all, nano-USD (ledger/budgets.py).
+CREATE TABLE budget (
+    subject_id TEXT NOT NULL,
+    scope TEXT NOT NULL CHECK (scope IN ('project', 'key')),
+    period TEXT NOT NULL CHECK (period IN ('day', 'month', 'total')),
+    amount INTEGER NOT NULL CHECK (amount >= 0),
+    PRIMARY KEY (subject_id, period)
+) STRICT, WITHOUT ROWID;
+
 ALTER TABLE usage_row ADD COLUMN hold INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE usage_row ADD COLUMN cost INTEGER NOT NULL DEFAULT 0;
