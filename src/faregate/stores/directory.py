@@ -111,7 +111,7 @@ class Directory:
         """The keys of a project (id or name), or all, oldest first, revoked ones too."""
 
         def work(reading: Transaction) -> list[Row]:
-            owner = self._project(reading, project).id if project is not None else None
+            owner = self.project_in(reading, project).id if project is not None else None
             return reading.all(self._queries["list_keys"], (owner,))
 
         return [_key(row) for row in await self._database.read(work)]
@@ -172,7 +172,7 @@ class Directory:
         """Disable a project (id or name), or enable it again."""
 
         def work(writing: Transaction) -> Project:
-            before = self._project(writing, project)
+            before = self.project_in(writing, project)
             if before.disabled == disabled:
                 return before
             after = msgspec.structs.replace(before, disabled=disabled)
@@ -205,7 +205,7 @@ class Directory:
             raise StoreError("a key expires in the future")
 
         def work(writing: Transaction) -> IssuedKey:
-            owner = self._project(writing, project)
+            owner = self.project_in(writing, project)
             key = ApiKey(
                 id=make_id(),
                 project_id=owner.id,
@@ -229,7 +229,7 @@ class Directory:
         """End a key for good. A key that is revoked already stays as it is."""
 
         def work(writing: Transaction) -> ApiKey:
-            before = self._key(writing, key_id)
+            before = self.key_in(writing, key_id)
             if before.revoked_at is not None:
                 return before
             after = msgspec.structs.replace(before, revoked_at=self._clock())
@@ -248,7 +248,7 @@ class Directory:
             raise StoreError(f"the grace of a rotation is 0 to {GRACE_S_MAX:.0f} seconds")
 
         def work(writing: Transaction) -> IssuedKey:
-            key = self._key(writing, key_id)
+            key = self.key_in(writing, key_id)
             now = self._clock()
             if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
                 raise Conflict(f"key {key_id} is revoked or expired")
@@ -313,18 +313,21 @@ class Directory:
             raise NoSuchRecord(f"there is no organisation {named}")
         return _organisation(row)
 
-    def _project(self, transaction: Transaction, named: str) -> Project:
+    def project_in(self, transaction: Transaction, named: str, organisation_id: str | None = None) -> Project:
+        """The project of that id, or of that name (in that organisation), inside a transaction of the caller's.
+        NoSuchRecord; Conflict where several have the name."""
         row = transaction.one(self._queries["find_project"], (named,))
         if row is not None:
             return _project(row)
-        rows = transaction.all(self._queries["find_projects_named"], (named, None))
+        rows = transaction.all(self._queries["find_projects_named"], (named, organisation_id))
         if not rows:
             raise NoSuchRecord(f"there is no project {named}")
         if len(rows) > 1:
             raise Conflict(f"several projects are called {named}: give the id")
         return _project(rows[0])
 
-    def _key(self, transaction: Transaction, key_id: str) -> ApiKey:
+    def key_in(self, transaction: Transaction, key_id: str) -> ApiKey:
+        """The key of that id, inside a transaction of the caller's. NoSuchRecord."""
         row = transaction.one(self._queries["find_key"], (key_id,))
         if row is None:
             raise NoSuchRecord("there is no key with this id")
