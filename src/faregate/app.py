@@ -43,6 +43,7 @@ from .stores.catalog import build_snapshot
 from .stores.directory import Directory
 from .stores.journal import Journal
 from .stores.pepper import load_pepper
+from .stores.retention import Retention
 from .stores.sqlite import SqliteDatabase
 from .telemetry.log import Log
 from .telemetry.metrics import Metrics
@@ -100,6 +101,9 @@ class DataPlane:
                 asyncio.ensure_future(self._watch_directory()),
                 asyncio.ensure_future(self._watch_models()),
             ]
+            days = self._settings.usage.retention_days
+            if days:
+                background.append(asyncio.ensure_future(Retention(self._database, days, self._log.event).run()))
             for task in background:
                 task.add_done_callback(self._background_ended)
             await self._announce(base_url)

@@ -103,10 +103,12 @@ class KeysSettings(_Table, frozen=True):
 
 
 class UsageSettings(_Table, frozen=True):
-    """[usage]: how the journal is written; `pending_max` records at most wait for a disk that fails."""
+    """[usage]: how the journal is written; `pending_max` records at most wait for a disk that fails. Records are kept
+    for `retention_days`, 0 is for ever; their sums by day stay."""
 
     flush_interval_s: Annotated[float, msgspec.Meta(ge=0.001, le=10)] = 0.05
     pending_max: Count = 1_000_000
+    retention_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 90
 
 
 class LedgerSettings(_Table, frozen=True):

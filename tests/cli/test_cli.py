@@ -81,7 +81,19 @@ def test_help_answers_at_once(shell: Shell, record_property: pytest.FixtureReque
         assert best_s < 1.0
     record_property("help_ms", took_ms)  # type: ignore[operator]
     text = shell.ok("--help")
-    for noun in ("up", "serve", "orgs", "projects", "keys", "prices", "models", "config", "simulator", "bench"):
+    for noun in (
+        "up",
+        "serve",
+        "orgs",
+        "projects",
+        "keys",
+        "prices",
+        "usage",
+        "models",
+        "config",
+        "simulator",
+        "bench",
+    ):
         assert re.search(rf"^ +{noun}\b", text, re.MULTILINE)
     assert re.fullmatch(r"faregate \d+\.\d+\.\d+\n", shell.ok("--version"))
     assert not list(shell.folder.iterdir())

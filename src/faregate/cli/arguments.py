@@ -5,7 +5,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +14,7 @@ from .. import __version__
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _GRACE_S_MAX = 7 * 86_400
+_USAGE_GROUPS = ("day", "org", "project", "key", "model")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,6 +36,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _keys(nouns)
     _credits(nouns)
     _prices(nouns)
+    _usage(nouns)
     _others(nouns)
     return parser.parse_args(words)
 
@@ -150,6 +152,25 @@ def _prices(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     history.add_argument("model", nargs="?", help="this model only")
 
 
+def _usage(nouns: "argparse._SubParsersAction[_Parser]") -> None:
+    text = "what was used, summed up by day, project, key and model; costs are US dollars"
+    command = nouns.add_parser("usage", help=text, description=text)
+    _common(command)
+    command.add_argument("--org", metavar="ORG", help="of this organisation only: id or name")
+    command.add_argument("--project", metavar="PROJECT", help="of this project only: id or name")
+    command.add_argument("--key", metavar="KEY", help="of this key only: its id")
+    command.add_argument("--model", metavar="MODEL", help="of this model only, as `faregate models` names it")
+    command.add_argument("--since", type=_date, metavar="DATE", help="the first day, as in 2027-01-31 (UTC)")
+    command.add_argument("--until", type=_date, metavar="DATE", help="the last day")
+    command.add_argument(
+        "--by",
+        type=_groups,
+        default=("day",),
+        metavar="WHAT",
+        help=f"a sum for each of these, with commas between: {', '.join(_USAGE_GROUPS)} (default: day)",
+    )
+
+
 def _others(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     text = "list the models that would be served"
     _common(nouns.add_parser("models", help=text, description=text))
@@ -208,6 +229,20 @@ def _grace(text: str) -> float:
     if grace_s > _GRACE_S_MAX:
         raise argparse.ArgumentTypeError("a grace is at most 7d")
     return grace_s
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("give a date (2027-01-31)") from None
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    groups = tuple(text.split(","))
+    if not set(groups) <= set(_USAGE_GROUPS):
+        raise argparse.ArgumentTypeError(f"give one or more of {','.join(_USAGE_GROUPS)}")
+    return groups
 
 
 def _moment(text: str) -> float:

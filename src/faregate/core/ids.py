@@ -21,6 +21,11 @@ def id_bytes(request_id: str) -> bytes:
     return found
 
 
+def first_id(at_s: float) -> bytes:
+    """What no id made at `at_s` (unix time) or later is less than, as id_bytes has it."""
+    return int(at_s * 1000).to_bytes(6, "big") + bytes(10)
+
+
 class RequestIds:
     """Makes UUIDv7 texts."""
 

@@ -1,14 +1,16 @@
-"""The invariants of the ledger, as queries (money.md section 11): what can be checked of a database at rest."""
+"""The invariants of the ledger and of usage, as queries (money.md section 11): what can be checked of a database at
+rest."""
 
 import msgspec
 
 from ..core.money import NANO_PER_USD
 from ..stores.database import Transaction, named_queries
+from ..stores.usage_days import Difference, differences
 from .accounts import GUARDED, RUNNING
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """An invariant that does not hold, and of what: an account's name or a reservation's id."""
+    """An invariant that does not hold, and of what: an account's name, a reservation's id, a day's usage."""
 
     invariant: str
     subject: str
@@ -26,12 +28,13 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(reading: Transaction) -> Proof:
-    """Check I1 to I5 over all accounts, transfers, leases and reservations.
+    """Check I1 to I5 over all accounts, transfers, leases and reservations, and I10 over usage.
 
     I1: over all accounts, credits less debits are nothing. I2: the running figures of an account are the sums of its
     transfers. I3: what a guarded account has given and leased is no more than what it holds. I4: what is leased is what
     active leases have left. I5: a reservation was charged what its transfers say, its cost is its charge and what was
-    written off, and nothing was charged without one.
+    written off, and nothing was charged without one. I10: the roll-up of a day is the sum of its usage rows, where all
+    of them are there still.
     """
     queries = named_queries("ledger")
     findings: list[Finding] = []
@@ -54,6 +57,7 @@ def verify(reading: Transaction) -> Proof:
         findings.append(Finding("I5", identity.hex(), said))
     for identity, amount in reading.all(queries["charges_of_nobody"]):
         findings.append(Finding("I5", identity.hex(), f"{amount} charged without a reservation"))
+    findings += [_rolled_up_otherwise(difference) for difference in differences(reading)]
     counts = reading.one(queries["ledger_counts"])
     assert counts is not None
     return Proof(
@@ -63,6 +67,12 @@ def verify(reading: Transaction) -> Proof:
         sums_nano=sums,
         findings=findings,
     )
+
+
+def _rolled_up_otherwise(found: Difference) -> Finding:
+    subject = "/".join((found.day.isoformat(), found.organisation_id, found.project_id, found.key_id, found.model))
+    surplus = ", ".join(f"{name} {count:+}" for name, count in found.surplus.items())
+    return Finding("I10", subject, f"the roll-up less the usage rows of the day is {surplus}")
 
 
 def verify_recent(reading: Transaction, since: bytes) -> dict[int, Finding]:

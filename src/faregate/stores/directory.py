@@ -256,7 +256,7 @@ class Directory:
         """End a key for good. A key that is revoked already stays as it is."""
 
         def work(writing: Transaction) -> ApiKey:
-            before = self._key(writing, key_id)
+            before = self.key_in(writing, key_id)
             if before.revoked_at is not None:
                 return before
             after = msgspec.structs.replace(before, revoked_at=self._clock())
@@ -275,7 +275,7 @@ class Directory:
             raise StoreError(f"the grace of a rotation is 0 to {GRACE_S_MAX:.0f} seconds")
 
         def work(writing: Transaction) -> IssuedKey:
-            key = self._key(writing, key_id)
+            key = self.key_in(writing, key_id)
             now = self._clock()
             if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
                 raise Conflict(f"key {key_id} is revoked or expired")
@@ -346,19 +346,21 @@ class Directory:
             raise NoSuchRecord(f"there is no organisation {named}")
         return organisation_of(row)
 
-    def project_in(self, transaction: Transaction, named: str) -> Project:
-        """The project of that id or name, inside a transaction of the caller's. NoSuchRecord, Conflict."""
+    def project_in(self, transaction: Transaction, named: str, organisation_id: str | None = None) -> Project:
+        """The project of that id, or of that name (in that organisation), inside a transaction of the caller's.
+        NoSuchRecord; Conflict where several have the name."""
         row = transaction.one(self._queries["find_project"], (named,))
         if row is not None:
             return project_of(row)
-        rows = transaction.all(self._queries["find_projects_named"], (named, None))
+        rows = transaction.all(self._queries["find_projects_named"], (named, organisation_id))
         if not rows:
             raise NoSuchRecord(f"there is no project {named}")
         if len(rows) > 1:
             raise Conflict(f"several projects are called {named}: give the id")
         return project_of(rows[0])
 
-    def _key(self, transaction: Transaction, key_id: str) -> ApiKey:
+    def key_in(self, transaction: Transaction, key_id: str) -> ApiKey:
+        """The key of that id, inside a transaction of the caller's. NoSuchRecord."""
         row = transaction.one(self._queries["find_key"], (key_id,))
         if row is None:
             raise NoSuchRecord("there is no key with this id")

@@ -5,8 +5,8 @@ the group goes to the database's writing thread, which shows it to the observers
 inserts it, many rows to a statement: sqlite3 gives up the GIL at every step, and a step per row would cost
 more than the row. A group that cannot be written (the disk is full) is kept and tried again; beyond
 `pending_max` waiting records the newest are dropped and counted. A record that no database could take (it
-should not exist) is dropped alone. Inserts ignore ids that are there already, so that a group of unknown fate
-may be sent again.
+should not exist) is dropped alone. Inserts ignore ids that are there already, and do not count them, so that a
+group of unknown fate may be sent again.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ..core.call import UsageRecord
 from ..core.ids import id_bytes
 from .database import Database, StoreUnavailable, Writer, named_queries
-from .usage_rows import UsageRows, record_of
+from .usage_rows import Repeated, UsageRows, record_of
 
 Observer = Callable[[list[UsageRecord]], object]
 
@@ -167,8 +167,9 @@ class Journal:
             refused = 0
         except StoreUnavailable:
             raise  # the same again, later
-        except Exception as error:  # a value that cannot be bound: find it, keep the rest
-            _log.error("a usage record cannot be stored: %s", type(error).__name__)
+        except Exception as error:  # a value that cannot be bound, or a group sent again: find it, keep the rest
+            if not isinstance(error, Repeated):
+                _log.error("a usage record cannot be stored: %s", type(error).__name__)
             refused = writer.transact(lambda writing: self._usage_rows.insert_singly(writing, rows))
         self._usage_rows.committed()
         return _Written(len(rows), refused)

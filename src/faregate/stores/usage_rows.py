@@ -8,15 +8,18 @@ says NULL.
 """
 
 import hashlib
+from typing import Any
 
 import msgspec
 
 from ..core.call import UsageRecord
 from ..core.usage import Usage, UsageSource
 from .database import Row, StoreUnavailable, Transaction, Value, named_queries
+from .usage_days import COUNTERS, DAY_S, Counts, DayKey, UsageDays
 
 _ROWS_PER_STATEMENT = (64, 8, 1)
 _CONTEXTS_MAX = 50_000
+_RECEIVED_AT_MAX = 1e11  # unix seconds; what lies beyond is no time of day
 _COLUMNS = (  # of find_usage, what stands between the id and the token classes
     "received_at",
     "organisation_id",
@@ -42,45 +45,64 @@ _COLUMNS = (  # of find_usage, what stands between the id and the token classes
 _SOURCES = {str(source): source for source in UsageSource}
 _encode = msgspec.json.Encoder().encode
 
-Context = tuple[str | int, ...]
+_MODEL, _STATUS = 7, 15
+
+Context = tuple[Any, ...]  # texts and whole numbers, in the order of ensure_context
+
+
+class Repeated(Exception):
+    """Some of the records were there already; nothing may be kept of what was inserted beside them."""
 
 
 class UsageRows:
     """Writes records as rows. Used on the writing thread alone."""
 
     def __init__(self) -> None:
-        self._contexts: dict[Context, int] = {}  # that are committed
+        self._contexts: dict[Context, int] = {}  # that are committed, and used on the day below or later
         self._fresh: dict[Context, int] = {}  # made in this transaction
+        self._contexts_day = 0
+        self._days = UsageDays()
+        self._counted: dict[int, dict[int, Counts]] = {}  # by day and context's id, in this transaction
+        self._counted_contexts: dict[int, Context] = {}
         queries = named_queries("journal")
         head, row, tail = queries["insert_usage"], queries["usage_values"], queries["usage_conflict"]
         self._ensure_context = queries["ensure_context"]
         self._statements = tuple((size, f"{head} {', '.join([row] * size)} {tail}") for size in _ROWS_PER_STATEMENT)
 
     def insert(self, writing: Transaction, records: list[UsageRecord]) -> None:
-        """Insert the records, many to a statement; ids that are there already are left as they are.
+        """Insert the records, many to a statement, and add them to the roll-up.
 
-        To be followed by `committed` once the transaction is. ValueError and the engine's own refusals for a
-        record that cannot be stored.
+        To be followed by `committed` once the transaction is. Repeated where ids are there already; ValueError and the
+        engine's own refusals for a record that cannot be stored. After each of them, insert_singly.
         """
-        self._fresh.clear()
-        start = 0
+        self._begin()
+        start = inserted = 0
         for size, statement in self._statements:
             while len(records) - start >= size:
-                writing.run(statement, self._values(writing, records[start : start + size]))
+                inserted += writing.run(statement, self._values(writing, records[start : start + size]))
                 start += size
+        if inserted != len(records):
+            raise Repeated
+        self._days.add(writing, self._sums())
 
     def insert_singly(self, writing: Transaction, records: list[UsageRecord]) -> int:
-        """Insert what can be inserted; gives the number of records that no database could take."""
-        self._fresh.clear()
+        """Insert what can be inserted, and is not there yet, and add it to the roll-up; gives the number of records
+        that no database could take. To be followed by `committed` once the transaction is."""
+        self._begin()
         _, statement = self._statements[-1]
+        new: list[UsageRecord] = []
         refused = 0
         for record in records:
             try:
-                writing.run(statement, self._values(writing, [record]))
+                if writing.run(statement, self._values(writing, [record])):
+                    new.append(record)
             except StoreUnavailable:
                 raise
             except Exception:  # whatever it is, the other records are to be kept
                 refused += 1
+        self._forget_counts()
+        self._values(writing, new)  # counts them
+        self._days.add_capped(writing, self._sums())
         return refused
 
     def committed(self) -> None:
@@ -90,17 +112,33 @@ class UsageRows:
         self._contexts.update(self._fresh)
         self._fresh.clear()
 
+    def _begin(self) -> None:
+        self._fresh.clear()
+        self._forget_counts()
+
+    def _forget_counts(self) -> None:
+        self._counted.clear()
+        self._counted_contexts.clear()
+
     def _values(self, writing: Transaction, records: list[UsageRecord]) -> list[Value]:
+        """What is bound for the records; counts them."""
         values: list[Value] = []
         contexts = self._contexts
+        day_start = day_end = 0
+        day_counts: dict[int, Counts] = {}
         for record in records:
+            received_at = record.received_at
+            if not day_start <= received_at < day_end:
+                day_start, day_counts = self._turn_to_day(received_at)
+                day_end = day_start + DAY_S
             usage = record.usage
             context = _context(record, usage)
+            context_id = contexts.get(context) or self._make_context(writing, context)
             first_byte_ms = record.first_byte_ms
             values += (
                 bytearray.fromhex(record.id.replace("-", "")),
-                contexts.get(context) or self._make_context(writing, context),
-                record.received_at,
+                context_id,
+                received_at,
                 record.client_address,
                 record.client_request_id or "",
                 record.upstream_request_id or "",
@@ -116,13 +154,50 @@ class UsageRows:
                 record.hold_nano,
                 record.cost_nano,
             )
+            counts = day_counts.get(context_id)
+            if counts is None:
+                counts = day_counts[context_id] = [0] * len(COUNTERS)
+                self._counted_contexts[context_id] = context
+            counts[0] += 1
+            counts[2] += usage.input
+            counts[3] += usage.cache_read
+            counts[4] += usage.cache_write
+            counts[5] += usage.output
+            counts[6] += usage.reasoning
+            counts[7] += record.bytes_in
+            counts[8] += record.bytes_out
+            counts[9] += record.cost_nano
         return values
+
+    def _turn_to_day(self, received_at: float) -> tuple[int, dict[int, Counts]]:
+        """When the day of a request began, unix seconds, and what was counted of it, by context. ValueError."""
+        if not 0 <= received_at < _RECEIVED_AT_MAX:
+            raise ValueError("no time of day")
+        day = int(received_at) // DAY_S
+        if day > self._contexts_day:
+            self._contexts_day = day
+            self._contexts.clear()
+            self._fresh.clear()
+        return day * DAY_S, self._counted.setdefault(day, {})
+
+    def _sums(self) -> dict[DayKey, Counts]:
+        """What was counted, as the roll-up has it."""
+        sums: dict[DayKey, Counts] = {}
+        for day, by_context in self._counted.items():
+            for context_id, counts in by_context.items():
+                context = self._counted_contexts[context_id]
+                if context[_STATUS] >= 400:
+                    counts[1] = counts[0]
+                key = day, context[0], context[1], context[2], context[_MODEL]
+                known = sums.get(key)
+                sums[key] = counts if known is None else [one + other for one, other in zip(known, counts, strict=True)]
+        return sums
 
     def _make_context(self, writing: Transaction, context: Context) -> int:
         known = self._fresh.get(context)
         if known is None:
             fingerprint = hashlib.sha256(_encode(context)).digest()[:16]
-            row = writing.one(self._ensure_context, (*context, fingerprint))
+            row = writing.one(self._ensure_context, (*context, fingerprint, self._contexts_day))
             known = self._fresh[context] = row[0] if row else 0
         return known
 

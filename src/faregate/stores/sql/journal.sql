@@ -14,9 +14,9 @@ ON CONFLICT (id) DO NOTHING
 INSERT INTO usage_context (
     organisation_id, project_id, key_id, method, operation, dialect, model_asked, model, provider,
     upstream_model, region, replica, error_kind, source, attempts, status, stream, suspect,
-    price_version, fingerprint
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (fingerprint) DO UPDATE SET fingerprint = excluded.fingerprint
+    price_version, fingerprint, used_on
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (fingerprint) DO UPDATE SET used_on = max(usage_context.used_on, excluded.used_on)
 RETURNING id;
 
 -- name: find_usage
@@ -25,3 +25,15 @@ SELECT id, received_at, organisation_id, project_id, key_id, method, operation, 
     attempts, stream, status, error_kind, input, cache_read, cache_write, output, reasoning, source, suspect,
     first_byte_ms, total_ms, bytes_in, bytes_out, hold, cost, price_version
 FROM usage WHERE id = ? AND project_id = ?;
+
+-- name: note_deleted
+UPDATE usage_retention SET deleted_before = max(deleted_before, ?) WHERE only_row = 1;
+
+-- name: delete_rows
+DELETE FROM usage_row WHERE id IN (SELECT id FROM usage_row WHERE id < ? ORDER BY id LIMIT ?);
+
+-- name: unused_contexts
+SELECT id FROM usage_context WHERE used_on < ? AND id > ? ORDER BY id LIMIT ?;
+
+-- name: delete_contexts
+DELETE FROM usage_context WHERE used_on < ? AND id BETWEEN ? AND ?;

@@ -1,0 +1,75 @@
+-- name: add_days
+INSERT INTO usage_day (
+    day, organisation_id, project_id, key_id, model, requests, errors,
+    input, cache_read, cache_write, output, reasoning, bytes_in, bytes_out, cost
+) VALUES
+
+-- name: day_values
+(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: day_conflict
+ON CONFLICT (day, organisation_id, project_id, key_id, model) DO UPDATE SET
+    requests = usage_day.requests + excluded.requests,
+    errors = usage_day.errors + excluded.errors,
+    input = usage_day.input + excluded.input,
+    cache_read = usage_day.cache_read + excluded.cache_read,
+    cache_write = usage_day.cache_write + excluded.cache_write,
+    output = usage_day.output + excluded.output,
+    reasoning = usage_day.reasoning + excluded.reasoning,
+    bytes_in = usage_day.bytes_in + excluded.bytes_in,
+    bytes_out = usage_day.bytes_out + excluded.bytes_out,
+    cost = usage_day.cost + excluded.cost
+
+-- name: day_conflict_capped
+ON CONFLICT (day, organisation_id, project_id, key_id, model) DO UPDATE SET
+    requests = usage_day.requests + excluded.requests,
+    errors = usage_day.errors + excluded.errors,
+    input = min(usage_day.input + excluded.input, 9223372036854775807),
+    cache_read = min(usage_day.cache_read + excluded.cache_read, 9223372036854775807),
+    cache_write = min(usage_day.cache_write + excluded.cache_write, 9223372036854775807),
+    output = min(usage_day.output + excluded.output, 9223372036854775807),
+    reasoning = min(usage_day.reasoning + excluded.reasoning, 9223372036854775807),
+    bytes_in = min(usage_day.bytes_in + excluded.bytes_in, 9223372036854775807),
+    bytes_out = min(usage_day.bytes_out + excluded.bytes_out, 9223372036854775807),
+    cost = min(usage_day.cost + excluded.cost, 9223372036854775807)
+
+-- name: sums
+SELECT s.day, s.organisation_id, o.name, s.project_id, p.name, s.key_id, k.name, s.model, s.requests, s.errors,
+    s.input, s.cache_read, s.cache_write, s.output, s.reasoning, s.bytes_in, s.bytes_out, s.cost
+FROM (
+    SELECT CASE WHEN ?7 THEN day END AS day, CASE WHEN ?8 THEN organisation_id END AS organisation_id,
+        CASE WHEN ?9 THEN project_id END AS project_id, CASE WHEN ?10 THEN key_id END AS key_id,
+        CASE WHEN ?11 THEN model END AS model, sum(requests) AS requests, sum(errors) AS errors,
+        sum(input) AS input, sum(cache_read) AS cache_read, sum(cache_write) AS cache_write, sum(output) AS output,
+        sum(reasoning) AS reasoning, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out, sum(cost) AS cost
+    FROM usage_day
+    WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR organisation_id = ?3) AND (?4 IS NULL OR project_id = ?4)
+        AND (?5 IS NULL OR key_id = ?5) AND (?6 IS NULL OR model = ?6)
+    GROUP BY 1, 2, 3, 4, 5
+) AS s
+LEFT JOIN organisation AS o ON o.id = s.organisation_id
+LEFT JOIN project AS p ON p.id = s.project_id
+LEFT JOIN api_key AS k ON k.id = s.key_id
+ORDER BY 1, 3, 2, 5, 4, 7, 6, 8;
+
+-- name: model_was_used
+SELECT 1 FROM usage_day WHERE model = ? LIMIT 1;
+
+-- name: differences
+SELECT day, organisation_id, project_id, key_id, model, sum(requests), sum(errors), sum(input), sum(cache_read),
+    sum(cache_write), sum(output), sum(reasoning), sum(bytes_in), sum(bytes_out), sum(cost)
+FROM (
+    SELECT day, organisation_id, project_id, key_id, model, requests, errors, input, cache_read, cache_write, output,
+        reasoning, bytes_in, bytes_out, cost
+    FROM usage_day
+    UNION ALL
+    SELECT CAST(received_at AS INTEGER) / 86400, organisation_id, project_id, key_id, model, -1,
+        CASE WHEN status >= 400 THEN -1 ELSE 0 END, -input, -cache_read, -cache_write, -output, -reasoning, -bytes_in,
+        -bytes_out, -cost
+    FROM usage
+) AS both
+WHERE day * 86400 >= (SELECT deleted_before FROM usage_retention WHERE only_row = 1)
+GROUP BY 1, 2, 3, 4, 5
+HAVING sum(requests) <> 0 OR sum(errors) <> 0 OR sum(input) <> 0 OR sum(cache_read) <> 0 OR sum(cache_write) <> 0
+    OR sum(output) <> 0 OR sum(reasoning) <> 0 OR sum(bytes_in) <> 0 OR sum(bytes_out) <> 0 OR sum(cost) <> 0
+ORDER BY 1, 2, 3, 4, 5;

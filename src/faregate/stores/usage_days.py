@@ -1,0 +1,150 @@
+"""The roll-up: what was used by day, project, key and model, kept for ever.
+
+Its writer is the journal, which adds what its rows sum up to in the transaction that inserts them: a row and its share
+of the sums are there together or not at all. A day is that of `received_at`, in UTC, as days since 1970.
+"""
+
+from collections.abc import Collection
+from datetime import date, timedelta
+
+import msgspec
+
+from .database import Row, Rows, Transaction, named_queries
+
+DAY_S = 86_400
+GROUPS = ("day", "org", "project", "key", "model")  # by which sums can be told apart
+COUNTERS = (
+    "requests",
+    "errors",
+    "input",
+    "cache_read",
+    "cache_write",
+    "output",
+    "reasoning",
+    "bytes_in",
+    "bytes_out",
+    "cost_nano",
+)
+_SUM_MAX = 2**63 - 1
+_LAST_DAY = 10**9
+_EPOCH = date(1970, 1, 1)
+
+DayKey = tuple[int, str, str, str, str]  # day, organisation, project, key, model
+Counts = list[int]  # as COUNTERS
+
+
+class UsageDays:
+    """Adds to the roll-up. Used on the writing thread alone."""
+
+    def __init__(self) -> None:
+        queries = named_queries("usage_days")
+        head, values = queries["add_days"], queries["day_values"]
+        self._rows = Rows(head, values, queries["day_conflict"])
+        self._capped_rows = Rows(head, values, queries["day_conflict_capped"])
+
+    def add(self, writing: Transaction, sums: dict[DayKey, Counts]) -> None:
+        """Add the sums of rows that this transaction has inserted. The engine's own refusals where a sum gets too large
+        for a column."""
+        self._rows.insert(writing, [(*key, *counts) for key, counts in sums.items()])
+
+    def add_capped(self, writing: Transaction, sums: dict[DayKey, Counts]) -> None:
+        """The same, slower; a sum that gets too large stays the largest that there is."""
+        rows = [(*key, *(min(count, _SUM_MAX) for count in counts)) for key, counts in sums.items()]
+        self._capped_rows.insert(writing, rows)
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which usage to sum up: of whom (None: of all), of which days (both included), told apart by which of GROUPS."""
+
+    organisation_id: str | None = None
+    project_id: str | None = None
+    key_id: str | None = None
+    model: str | None = None
+    since: date | None = None
+    until: date | None = None
+    by: Collection[str] = ()
+
+
+class UsageSum(msgspec.Struct, frozen=True, kw_only=True):
+    """A sum of usage. What it is not told apart by is None; so is the name of what the directory does not have."""
+
+    day: date | None
+    organisation_id: str | None
+    organisation: str | None
+    project_id: str | None
+    project: str | None
+    key_id: str | None
+    key: str | None
+    model: str | None
+    requests: int
+    errors: int
+    input: int
+    cache_read: int
+    cache_write: int
+    output: int
+    reasoning: int
+    bytes_in: int
+    bytes_out: int
+    cost_nano: int
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """A sum that is not that of its rows: by how much the roll-up says more, counter by counter."""
+
+    day: date
+    organisation_id: str
+    project_id: str
+    key_id: str
+    model: str
+    surplus: dict[str, int]
+
+
+def sums(reading: Transaction, wanted: Wanted) -> list[UsageSum]:
+    """The sums that are wanted, in the order of GROUPS; none where nothing was used."""
+    bounds = (
+        0 if wanted.since is None else _number_of(wanted.since),
+        _LAST_DAY if wanted.until is None else _number_of(wanted.until),
+    )
+    whose = (wanted.organisation_id, wanted.project_id, wanted.key_id, wanted.model)
+    apart = tuple(int(group in wanted.by) for group in GROUPS)
+    rows = reading.all(named_queries("usage_days")["sums"], (*bounds, *whose, *apart))
+    return [_sum_of(row) for row in rows if row[8] is not None]
+
+
+def was_used(reading: Transaction, model: str) -> bool:
+    """Whether anybody has ever called a model of this id."""
+    return reading.one(named_queries("usage_days")["model_was_used"], (model,)) is not None
+
+
+def differences(reading: Transaction) -> list[Difference]:
+    """Where the roll-up of a day is not the sum of its rows (money.md I10), of the days whose rows are all there still.
+
+    Reads every row, in one statement: what is written meanwhile makes no difference.
+    """
+    found = []
+    for day, organisation, project, key, model, *surplus in reading.all(named_queries("usage_days")["differences"]):
+        found.append(
+            Difference(
+                day=_date_of(day),
+                organisation_id=organisation,
+                project_id=project,
+                key_id=key,
+                model=model,
+                surplus={name: count for name, count in zip(COUNTERS, surplus, strict=True) if count},
+            )
+        )
+    return found
+
+
+def _sum_of(row: Row) -> UsageSum:
+    names = UsageSum.__struct_fields__
+    members = dict(zip(names[1:], row[1:], strict=True))
+    return UsageSum(day=None if row[0] is None else _date_of(row[0]), **members)
+
+
+def _date_of(day: int) -> date:
+    return _EPOCH + timedelta(days=day)
+
+
+def _number_of(day: date) -> int:
+    return (day - _EPOCH).days
