@@ -30,6 +30,8 @@ from ..wire.strand import Signal, Strand
 KEPT_S = 86_400.0
 HEADER = "Idempotency-Key"
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_EVENT_END = re.compile(b"|".join(_EVENT_ENDS))
 _STEP_BYTES = 64 * 1024  # of what a follower has missed, in one turn of the loop
 _RUN_BYTES = 2048  # what a run takes besides its answer
 _RUNNING_SLACK_S = 60.0  # beyond the longest request, for what comes after its deadline
@@ -147,6 +149,15 @@ class Run:
         offset = position - self._start
         return bytes(self.body[offset : offset + _STEP_BYTES])
 
+    def rest_of_event(self, position: int) -> bytes:
+        """What is missing of the event in whose middle `position` is; nothing between two."""
+        assert isinstance(self.body, bytearray)
+        offset = position - self._start
+        if offset == 0 or self.body.endswith(_EVENT_ENDS, 0, offset):
+            return b""
+        found = _EVENT_END.search(self.body, offset)  # a mark in two halves is passed over: one event more
+        return bytes(self.body[offset:] if found is None else self.body[offset : found.end()])
+
     def shrink(self) -> None:
         """Remember from now on only what the first client has still to get, and let it hold up the provider."""
         self.is_outgrown = True
@@ -210,7 +221,9 @@ class Follower:
             response.write(data)
 
     def cut(self, error: CallError) -> None:
-        """The client cannot be given the rest."""
+        """The client cannot be given the rest; an error can follow what it has."""
+        if not self.ended.is_set and not self._run.is_whole:
+            self._response.write(self._run.rest_of_event(self.position))
         self.ended.fail(error)
 
     def pause_reading(self) -> None:
