@@ -165,6 +165,7 @@ class DataPlane:
         self._runs = Runs(
             self._idempotency_keys,
             bytes_max=settings.limits.idempotency_bytes_max,
+            requests_bytes_max=settings.limits.bodies_bytes_max,
             longest_request_s=settings.limits.longest_request_s,
             epoch=self._ledger.epoch,
         )

@@ -31,7 +31,8 @@ from ..dialects import Dialect
 from ..flow import admission, exchange
 from ..flow.admission import Callers
 from ..flow.gate import Gate
-from ..flow.idempotency import Run, Runs, fingerprint_of, key_of
+from ..flow.idempotency import Runs, fingerprint_of, key_of
+from ..flow.keyed_run import Run
 from ..telemetry.log import Log
 from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
 from ..wire.strand import Strand

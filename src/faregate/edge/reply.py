@@ -8,7 +8,7 @@ from ..core.call import UsageRecord
 from ..core.errors import CallError
 from ..core.ports import Response
 from ..dialects import Dialect
-from ..flow.idempotency import Run
+from ..flow.keyed_run import Run
 from ..flow.relay import StreamAnswer, WholeAnswer
 from ..wire.deadlines import NEVER, Deadlines
 from ..wire.sse import comment

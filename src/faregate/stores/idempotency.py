@@ -2,8 +2,8 @@
 
 Theory of operation. A claim is an INSERT under UNIQUE (project, key), on the disk before a provider is asked: of two
 processes one has it. As in the ledger one transaction is on its way at a time, and what comes meanwhile goes with the
-next, in the order it came; so a key that was freed can be claimed at once. What a transaction that failed may have
-written all the same is freed: its clients have been told to try again.
+next, in the order it came; so a key that was freed can be claimed at once. A claim whose client has been told to try
+again (its transaction failed, or took too long) is freed before anything else is written: it may have come through.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from ..core.errors import Overloaded
 from ..wire.strand import Signal
 from .database import Database, StoreUnavailable, Transaction, named_queries
 
+_CLAIM_PATIENCE_S = 2.0
 _RETRY_INTERVAL_S = 0.5
 _CLOSING_PATIENCE_S = 2.0
 _DELETED_AT_ONCE_MAX = 500
@@ -47,11 +48,12 @@ class EarlierUse(NamedTuple):
 
 
 class _Job(msgspec.Struct, eq=False):
-    """A query for a claim's row; with `answered` it is the claim itself."""
+    """A query for a claim's row; with `answered` it is the claim itself, until it `is_given_up`."""
 
     query: str
     claim: Claim
     answered: Signal[EarlierUse | None] | None = None
+    is_given_up: bool = False
 
 
 class IdempotencyKeys:
@@ -65,13 +67,24 @@ class IdempotencyKeys:
         self._queue: list[_Job] = []
         self._sent: list[_Job] = []
         self._is_armed = False
+        self._is_refused = False  # the last transaction failed
 
     async def claim(self, claim: Claim) -> EarlierUse | None:
         """Take a key; what it was used for before where it cannot be had. For strands. Overloaded while the disk
         refuses."""
+        if self._is_refused:
+            raise _overloaded()
         answered: Signal[EarlierUse | None] = Signal()
-        self._put(_Job("claim_key", claim, answered))
-        return await answered
+        job = _Job("claim_key", claim, answered)
+        self._put(job)
+        patience = self._loop.call_later(_CLAIM_PATIENCE_S, answered.fail, _overloaded())
+        try:
+            return await answered
+        except BaseException:
+            job.is_given_up = True
+            raise
+        finally:
+            patience.cancel()
 
     def end(self, claim: Claim) -> None:
         """The run is over; its key stays used."""
@@ -105,10 +118,10 @@ class IdempotencyKeys:
 
     def _send(self) -> None:
         self._is_armed = False
-        if self._sent or not self._queue:
+        sent = [job for job in self._queue if not job.is_given_up]
+        if self._sent or not sent:
             return
-        sent, self._queue = self._queue, []
-        self._sent = sent
+        self._sent, self._queue = sent, []
         try:
             future = self._database.submit(lambda writer: writer.transact(lambda writing: self._write(writing, sent)))
         except StoreUnavailable:  # the database is closed: nothing comes after this
@@ -143,16 +156,24 @@ class IdempotencyKeys:
     def _answered(self, future: "Future[list[EarlierUse | None]]") -> None:
         sent, self._sent = self._sent, []
         claims = [job for job in sent if job.answered is not None]
-        if future.exception() is None:
-            self._send()
-            for job, found in zip(claims, future.result(), strict=True):
+        self._is_refused = future.exception() is not None
+        if self._is_refused:
+            again = [_Job("free_key", job.claim) if job.answered is not None else job for job in sent]
+            self._queue = again + self._queue
+            self._is_armed = True
+            self._loop.call_later(_RETRY_INTERVAL_S, self._send)
+            for job in claims:
                 if job.answered is not None:
-                    job.answered.set(found)
+                    job.answered.fail(_overloaded())
             return
-        again = [_Job("free_key", job.claim) if job.answered is not None else job for job in sent]
-        self._queue = again + self._queue
-        self._is_armed = True
-        self._loop.call_later(_RETRY_INTERVAL_S, self._send)
-        for job in claims:
+        pairs = list(zip(claims, future.result(), strict=True))
+        late = [_Job("free_key", job.claim) for job, found in pairs if job.is_given_up and found is None]
+        self._queue = late + self._queue
+        self._send()
+        for job, found in pairs:
             if job.answered is not None:
-                job.answered.fail(Overloaded("The store cannot be written; try again in a moment.", retry_after_s=1.0))
+                job.answered.set(found)
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("The store cannot be written; try again in a moment.", retry_after_s=1.0)
