@@ -32,6 +32,7 @@ from .flow.admission import Callers
 from .flow.expectations import Expectations
 from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
+from .flow.idempotency import Runs
 from .ledger.budgets import BudgetAccounts
 from .ledger.ledger import Ledger
 from .providers import Provider
@@ -40,7 +41,9 @@ from .providers.discovery import discover
 from .providers.simulated import simulated
 from .settings import Settings
 from .stores.catalog import build_snapshot
+from .stores.database import StoreUnavailable
 from .stores.directory import Directory
+from .stores.idempotency import IdempotencyKeys
 from .stores.journal import Journal
 from .stores.pepper import load_pepper
 from .stores.retention import Retention
@@ -61,6 +64,7 @@ DATABASE = "faregate.db"
 NOTICE_INTERVAL_S = 0.2
 SWITCH_INTERVAL_S = 0.0005
 DISCOVERY_INTERVAL_S = 60.0
+EXPIRY_INTERVAL_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,7 @@ class DataPlane:
             background = [
                 asyncio.ensure_future(self._watch_directory()),
                 asyncio.ensure_future(self._watch_models()),
+                asyncio.ensure_future(self._delete_expired_keys()),
             ]
             days = self._settings.usage.retention_days
             if days:
@@ -165,11 +170,20 @@ class DataPlane:
             tariffs=Tariffs(settings.prices.default_price),
             limits=_picked(FlowLimits, settings.deadlines, settings.limits),
         )
+        self._idempotency_keys = IdempotencyKeys(self._database)
+        self._runs = Runs(
+            self._idempotency_keys,
+            bytes_max=settings.limits.idempotency_bytes_max,
+            requests_bytes_max=settings.limits.bodies_bytes_max,
+            longest_request_s=settings.limits.longest_request_s,
+            epoch=self._ledger.epoch,
+        )
         self._callers = Callers(settings.keys.prefix, self._pepper.value, self._directory.find_key)
         self._door = Door(
             gate=self._gate,
             house=load_house("faregate"),
             callers=self._callers,
+            runs=self._runs,
             probes=Probes(
                 self._metrics,
                 self._problems,
@@ -253,6 +267,7 @@ class DataPlane:
         yield "faregate_settlements_waived", "Answers that ended before their charge was written.", self._ledger.waived
         yield "faregate_records_waiting", "Usage records not written yet.", self._journal.waiting
         yield "faregate_records_dropped", "Usage records given up.", self._journal.dropped
+        yield "faregate_idempotency_bytes", "Answers remembered under idempotency keys.", self._runs.bytes_kept
         yield "faregate_bodies_bytes", "Request bodies held in memory.", self._server.bodies_bytes
 
     # Watching
@@ -305,6 +320,14 @@ class DataPlane:
                     self._log.event("info", "models_discovered", provider=provider.name, models=len(found))
             await asyncio.sleep(DISCOVERY_INTERVAL_S if self._discovered else 2.0)
 
+    async def _delete_expired_keys(self) -> None:
+        while True:
+            try:
+                await self._idempotency_keys.delete_expired()
+            except StoreUnavailable as error:
+                self._log.event("error", "expired_keys_kept", error=str(error))
+            await asyncio.sleep(EXPIRY_INTERVAL_S)
+
     def _background_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:
             self._log.event("error", "background_crash", error=type(crash).__name__, task=task.get_name())
@@ -321,9 +344,12 @@ class DataPlane:
 
     async def _drain(self) -> int:
         self._log.event("info", "draining", in_flight=len(self._door.in_flight))
+        deadline = time.monotonic() + self._settings.server.drain_timeout_s
         finished = await self._server.drain(self._settings.server.drain_timeout_s)
+        finished &= await self._runs.drain(deadline - time.monotonic())
         await asyncio.sleep(0)  # let what was cut write its record
         self._client.close()
+        await self._idempotency_keys.close()
         settled = await self._ledger.close()
         written = await self._journal.close()
         self._deadlines.close()

@@ -85,6 +85,7 @@ class LimitsSettings(_Table, frozen=True):
     json_body_bytes_max: Bytes = 32 * 1024 * 1024
     answer_bytes_max: Bytes = 64 * 1024 * 1024
     longest_request_s: Seconds = 600.0
+    idempotency_bytes_max: Bytes = 64 * 1024 * 1024
     keep_alive_comment_s: Seconds = 15.0
 
 

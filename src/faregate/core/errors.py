@@ -8,6 +8,7 @@
     │   ├── NoFunds               credit or budget does not cover the highest possible cost
     │   ├── NotFound              no such resource, model or route
     │   ├── TooLarge              a body, head or list over its cap
+    │   ├── KeyTaken              an idempotency key whose answer cannot be given, and which is not run again
     │   └── UpstreamRefused       the provider's own 4xx, passed on with its words
     ├── UpstreamError             the provider's fault (503)
     │   ├── UpstreamUnavailable   down, refusing us, or sending garbage
@@ -90,6 +91,14 @@ class TooLarge(CallerError):
     """A body, head or list over its cap."""
 
     kind = "body_too_large"
+
+
+class KeyTaken(CallerError):
+    """An idempotency key that was used before, and the answer under it cannot be given: another body (the kind
+    `idempotency_conflict`), a run under way elsewhere (`idempotency_in_progress`, with `retry_after_s`), an answer
+    that is not in memory any more (`idempotency_answer_gone`). It is never run again."""
+
+    kind = "idempotency_conflict"
 
 
 class UpstreamRefused(CallerError):

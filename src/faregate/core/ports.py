@@ -24,3 +24,30 @@ class Source(Protocol):
 
     def resume_reading(self) -> None:
         """Go on."""
+
+
+class Response(Protocol):
+    """Where an answer is written: to a client's connection, or into what is remembered under an idempotency key.
+
+    It is sent whole, or started, written and finished; `headers` and `trailers` are bytes of field lines.
+    """
+
+    source: Source | None
+    status: int
+    finished: bool
+    bytes_out: int
+
+    def send(self, status: int, headers: bytes, body: bytes) -> None:
+        """The whole answer."""
+
+    def start(self, status: int, headers: bytes) -> None:
+        """Begin an answer of unknown length."""
+
+    def write(self, data: bytes) -> None:
+        """One piece of the body."""
+
+    def finish(self, data: bytes = b"", trailers: bytes = b"") -> None:
+        """The last piece and the end."""
+
+    def cancel(self, error: Exception) -> None:
+        """Raise `error` in whoever is at work on this answer."""

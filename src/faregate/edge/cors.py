@@ -4,7 +4,7 @@ from ..wire.messages import header_lines
 
 _METHODS = "GET, POST, OPTIONS"
 _MAX_AGE_S = "600"
-_EXPOSED = "x-request-id, retry-after"
+_EXPOSED = "x-request-id, retry-after, x-faregate-replayed"
 
 
 class Cors:

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from ..core.call import Call, UsageRecord
 from ..core.errors import (
     CallError,
@@ -18,17 +20,22 @@ from ..core.errors import (
     InvalidKey,
     MalformedRequest,
     NotFound,
+    NotPermitted,
     Overloaded,
     TooLarge,
 )
 from ..core.identity import Caller
 from ..core.ids import RequestIds
+from ..core.ports import Response
 from ..dialects import Dialect
 from ..flow import admission, exchange
 from ..flow.admission import Callers
 from ..flow.gate import Gate
+from ..flow.idempotency import Runs, fingerprint_of, key_of
+from ..flow.keyed_run import Run
 from ..telemetry.log import Log
 from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
+from ..wire.strand import Strand
 from . import intake, listing, quoting
 from .cors import Cors
 from .house import House
@@ -59,6 +66,7 @@ class Door:
     gate: Gate
     house: House
     callers: Callers
+    runs: Runs
     probes: Probes
     cors: Cors
     log: Log
@@ -66,7 +74,7 @@ class Door:
     find_record: Callable[[str, str], Awaitable[UsageRecord | None]]
     region: str = "default"
     limits: DoorLimits = field(default_factory=DoorLimits)
-    in_flight: dict[str, tuple[Caller, OutgoingResponse]] = field(default_factory=dict)
+    in_flight: dict[str, tuple[Caller, Response]] = field(default_factory=dict)
     _ids: RequestIds = field(default_factory=RequestIds)
     _routes: Routes = field(init=False)
     _fallback: Dialect = field(init=False)
@@ -98,6 +106,9 @@ class Door:
             self.limits.keep_alive_comment_s,
             facts.wants_trailers,
         )
+        if facts.idempotency_key is not None:
+            await self._answer_keyed(facts.idempotency_key, facts, request, response, record, reply)
+            return
         try:
             if not self._answered_at_once(facts, request, reply):
                 caller = self.callers.cached(facts.digest)
@@ -110,25 +121,110 @@ class Door:
                     self.in_flight[record.id] = (caller, response)  # a revoked key ends it, a slow upload too
                     body = request.take_body(self.limits.json_body_bytes_max)
                     if body is None:
-                        body = await request.body(self.limits.json_body_bytes_max)
-                        reply.restart_clock()  # latency counts from the request's last byte
+                        body = await self._receive(request, reply)
                     call = self._call(route, caller, body, reply, record)
                     del body  # a stream may run for long after its request is of no use
                     await exchange.run(self.gate, call, reply)
-        except ClientGone:
-            record.status, record.error_kind = CLIENT_GONE_STATUS, "client_gone"
-        except CallError as error:
-            reply.fail(error)
-        except (BodyTooLarge, BodyTooSlow, NoRoomForBody) as error:
-            reply.fail(_body_error(error, self.limits.json_body_bytes_max))
-        except Exception as crash:
-            self._crashed(record.id, crash)
-            reply.fail(GatewayError("The gateway failed. The request id finds what happened."))
+        except Exception as error:
+            self._failed(error, reply, record)
         finally:
             self.in_flight.pop(record.id, None)
             reply.close()
             if facts.probe is None:
                 self.keep(record)
+
+    async def _answer_keyed(
+        self,
+        presented: bytes,
+        facts: HeadFacts,
+        request: IncomingRequest,
+        response: OutgoingResponse,
+        record: UsageRecord,
+        reply: Reply,
+    ) -> None:
+        """As `answer`, for a call under an idempotency key: by a run that goes on when its client leaves and keeps the
+        record, or by the run of an earlier request; then the record is one that cost nothing."""
+        run = None
+        try:
+            self._answered_at_once(facts, request, reply)
+            caller = self.callers.cached(facts.digest)
+            if caller is None:
+                caller = await self._prove(facts)
+            route = self._admit(facts, caller, request, record)
+            reply.dialect = self.gate.dialects[route.dialect]
+            key = key_of(presented)
+            self.in_flight[record.id] = (caller, response)
+            body = request.take_body(self.limits.json_body_bytes_max)
+            if body is None:
+                body = await self._receive(request, reply)
+            record.bytes_in = len(body)
+            fingerprint = fingerprint_of(request.head, body)
+            # A no-retention request goes on as one without a key: nothing of it may be remembered.
+            run = self.runs.find(caller.project_id, key, fingerprint)
+            if run is None:
+                # Rates are taken by what is run: a replay takes none.
+                own = msgspec.structs.replace(record)
+                run = self.runs.begin(caller.project_id, key, fingerprint, own)
+                self.in_flight[own.id] = (caller, run)  # a revoked key ends the run, not its first client
+                run.strand = Strand(
+                    self._run(run, route, caller, body, own), lambda crash: self._crashed(own.id, crash)
+                )
+                del body
+                await reply.follow(run)
+            else:
+                self._may_have(run, route, caller, body)
+                del body
+                await reply.follow(run, self.house.replayed_line)
+        except Exception as error:
+            self._failed(error, reply, record)
+        finally:
+            if run is None or run.request_id != record.id:
+                self.in_flight.pop(record.id, None)
+                reply.close()
+                self.keep(record)
+
+    async def _run(self, run: Run, route: Route, caller: Caller, body: bytes, record: UsageRecord) -> None:
+        """The run of a call under an idempotency key, whoever may be there to see its answer."""
+        gate = self.gate
+        comment_s = self.limits.keep_alive_comment_s
+        reply = Reply(self.house, run, record, self._fallback, gate.deadlines, comment_s, _wants_trailers=True)
+        try:
+            call = self._call(route, caller, body, reply, record)
+            del body
+            await self.runs.claim(run)
+            await exchange.run(gate, call, reply)
+        except Exception as error:
+            self._failed(error, reply, record)
+        finally:
+            self.in_flight.pop(record.id, None)
+            reply.close()
+            self.runs.over(run)
+            self.keep(record)
+
+    def _may_have(self, run: Run, route: Route, caller: Caller, body: bytes) -> None:
+        """Whether a caller may have the answer to another one's call: it must be able to call that model. CallError."""
+        if caller.allowed_models and caller.key_id != run.record.key_id:
+            asked = self.gate.dialects[route.dialect].parse_request(body)
+            model_id = self.gate.snapshot.resolve(asked.model)
+            if model_id is None or not admission.may_use(caller, model_id, self.gate.snapshot):
+                raise NotPermitted(f"This key may not use the model '{asked.model}'.", param="model")
+
+    async def _receive(self, request: IncomingRequest, reply: Reply) -> bytes:
+        body = await request.body(self.limits.json_body_bytes_max)
+        reply.restart_clock()  # latency counts from the request's last byte
+        return body
+
+    def _failed(self, error: Exception, reply: Reply, record: UsageRecord) -> None:
+        """An answer ended by an error: the client is told, where it is there."""
+        if isinstance(error, ClientGone):
+            record.status, record.error_kind = CLIENT_GONE_STATUS, "client_gone"
+        elif isinstance(error, CallError):
+            reply.fail(error)
+        elif isinstance(error, BodyTooLarge | BodyTooSlow | NoRoomForBody):
+            reply.fail(_body_error(error, self.limits.json_body_bytes_max))
+        else:
+            self._crashed(record.id, error)
+            reply.fail(GatewayError("The gateway failed. The request id finds what happened."))
 
     def _answered_at_once(self, facts: HeadFacts, request: IncomingRequest, reply: Reply) -> bool:
         """Whether this was a probe or a browser's preflight, which need no key. Overloaded."""
@@ -238,7 +334,7 @@ class Door:
         head = b"content-type: application/json\r\n" + lines + self.house.head(record, 0)
         return head, self._fallback.render_error(members)
 
-    def _crashed(self, request_id: str, crash: Exception) -> None:
+    def _crashed(self, request_id: str, crash: BaseException) -> None:
         frames = traceback.extract_tb(crash.__traceback__)
         where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-6:]]
         # The exception's text may hold content; its type and place do not.

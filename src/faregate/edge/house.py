@@ -7,7 +7,7 @@ from importlib import resources
 import msgspec
 
 from ..core.call import UsageRecord
-from ..core.errors import CallError, UpstreamRefused
+from ..core.errors import CallError, KeyTaken, UpstreamRefused
 from ..core.money import format_amount
 from ..wire.messages import header_lines
 
@@ -26,6 +26,7 @@ class HeaderNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     credits_used: str
     adjusted: str
     fallback_depth: str
+    replayed: str
 
 
 class HouseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +80,11 @@ class House:
         """The header line that says how the request was changed."""
         return f"{self.facts.headers.adjusted}: max_tokens={output_tokens}\r\n".encode("ascii")
 
+    @property
+    def replayed_line(self) -> bytes:
+        """The header line of an answer that was made for an earlier request."""
+        return f"{self.facts.headers.replayed}: true\r\n".encode("ascii")
+
     def error(self, error: CallError, request_id: str) -> tuple[int, dict[str, object], bytes]:
         """Status, body members and extra header lines of an error."""
         status, error_type, code = self.facts.errors.get(error.kind, (500, "internal_server_error", "internal_error"))
@@ -96,7 +102,9 @@ class House:
             "request_id": request_id,
         }
         lines = b""
-        if status >= 500 or status == 429:
+        if isinstance(error, KeyTaken) and error.retry_after_s is None:
+            lines = b"x-should-retry: false\r\n"  # the SDKs would repeat a 409
+        elif status >= 500 or status == 429 or isinstance(error, KeyTaken):
             seconds = max(1, math.ceil(error.retry_after_s or 1.0))
             lines = b"retry-after: %d\r\n" % seconds
         return status, {name: values[name] for name in self.facts.members}, lines

@@ -21,7 +21,8 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `credential` is the key presented, `digest` its keyed hash; `problem` is what is wrong with how it came. `origin` is
     that of a browser, `client_request_id` the client's own id where it is fit to be kept (security.md S15). `is_call`
-    says that a provider is to be asked, with a body that can be read.
+    says that a provider is to be asked, with a body that can be read; `idempotency_key` is what such a call came under,
+    not looked at yet.
     """
 
     method: str
@@ -36,6 +37,7 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     wants_trailers: bool
     project_id: str | None
     is_call: bool
+    idempotency_key: bytes | None
 
 
 def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes]) -> HeadFacts:
@@ -45,6 +47,7 @@ def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes
     client_id = headers.get(b"x-request-id") or headers.get(b"x-client-request-id")
     is_plain = headers.get(b"content-encoding", b"").lower() in (b"", b"identity")
     route = routes.match(head.path)
+    is_call = route is not None and route.is_call and head.method == b"POST" and is_plain
     return HeadFacts(
         method=head.method.decode("ascii"),
         probe=PROBES.get(head.path),
@@ -57,7 +60,8 @@ def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes
         is_preflight=head.method == b"OPTIONS" and b"access-control-request-method" in headers,
         project_id=_project_id(headers),
         wants_trailers=b"trailers" in headers.get(b"te", b"").lower(),
-        is_call=route is not None and route.is_call and head.method == b"POST" and is_plain,
+        is_call=is_call,
+        idempotency_key=headers.get(b"idempotency-key") if is_call else None,
     )
 
 

@@ -6,10 +6,11 @@ import msgspec
 
 from ..core.call import UsageRecord
 from ..core.errors import CallError
+from ..core.ports import Response
 from ..dialects import Dialect
+from ..flow.keyed_run import Run
 from ..flow.relay import StreamAnswer, WholeAnswer
 from ..wire.deadlines import NEVER, Deadlines
-from ..wire.exchange import OutgoingResponse
 from ..wire.sse import comment
 from .house import House
 
@@ -25,7 +26,7 @@ class Reply(msgspec.Struct, eq=False):
     if it has not, and a comment keeps the connection from looking dead."""
 
     _house: House
-    _response: OutgoingResponse
+    _response: Response
     _record: UsageRecord
     dialect: Dialect
     _deadlines: Deadlines
@@ -78,6 +79,18 @@ class Reply(msgspec.Struct, eq=False):
         else:
             self._extra += credits_line
             self.send(200, end)
+
+    async def follow(self, run: Run, lines: bytes = b"") -> None:
+        """The answer of a run under an idempotency key, from its beginning, with `lines` in its head. CallError where
+        the rest of it cannot be had."""
+        follower = run.join(self._response, self._extra + lines, wants_trailers=self._wants_trailers)
+        try:
+            await follower.ended
+        finally:
+            run.leave(follower)
+        record, made = self._record, run.record
+        record.status, record.error_kind, record.stream = made.status, made.error_kind, made.stream
+        record.model_asked, record.model = made.model_asked, made.model
 
     def expect_stream(self) -> None:
         """The answer will be a stream: watch for silence from now on."""

@@ -118,6 +118,11 @@ class Ledger:
         self._epoch = await self._database.run(lambda writing: start_epoch(writing, node, time.time()))
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
+    @property
+    def epoch(self) -> int:
+        """The number of this process's epoch: it has not ended for as long as the process lives."""
+        return self._epoch
+
     async def close(self) -> bool:
         """Give back what is not used and end the epoch; False where the disk refuses: then the next process reaps."""
         deadline = self._loop.time() + SETTLE_PATIENCE_S

@@ -1,0 +1,24 @@
+-- name: delete_expired_key
+DELETE FROM idempotency_key WHERE project_id = ?1 AND key = ?2 AND expires_at <= ?3;
+
+-- name: claim_key
+INSERT INTO idempotency_key
+    (project_id, key, fingerprint, request_id, epoch_id, created_at, expires_at, running_until)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (project_id, key) DO NOTHING;
+
+-- name: find_key
+SELECT fingerprint, request_id,
+       coalesce(running_until, 0.0) > ?3 AND epoch_id <> ?4
+       AND EXISTS (SELECT 1 FROM epoch WHERE epoch.id = epoch_id AND epoch.ended_at IS NULL)
+FROM idempotency_key WHERE project_id = ?1 AND key = ?2;
+
+-- name: end_key
+UPDATE idempotency_key SET running_until = NULL WHERE project_id = ?1 AND key = ?2 AND request_id = ?3;
+
+-- name: free_key
+DELETE FROM idempotency_key WHERE project_id = ?1 AND key = ?2 AND request_id = ?3;
+
+-- name: delete_expired_keys
+DELETE FROM idempotency_key
+WHERE id IN (SELECT id FROM idempotency_key WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2);

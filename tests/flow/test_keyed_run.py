@@ -1,0 +1,270 @@
+"""Runs under idempotency keys and their followers, driven by chance: who gets what, and how much is remembered."""
+
+import asyncio
+import random
+
+import pytest
+
+from faregate.core.call import UsageRecord
+from faregate.core.errors import KeyTaken, MalformedRequest, Overloaded
+from faregate.core.ports import Source
+from faregate.flow.idempotency import KEPT_S, Runs, key_of
+from faregate.flow.keyed_run import Follower, Run
+from faregate.stores.idempotency import Claim, EarlierUse
+
+REQUEST_BYTES = 100
+END = b"\n\n"
+
+
+class Keys:
+    """The rows, in memory."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], Claim] = {}
+        self.ended: set[str] = set()
+
+    async def claim(self, claim: Claim) -> EarlierUse | None:
+        row = self.rows.setdefault((claim.project_id, claim.key), claim)
+        return None if row is claim else EarlierUse(row.fingerprint, row.request_id, row.request_id not in self.ended)
+
+    def end(self, claim: Claim) -> None:
+        self.ended.add(claim.request_id)
+
+    def free(self, claim: Claim) -> None:
+        del self.rows[claim.project_id, claim.key]
+
+
+class Client:
+    """A client's response: it may be slow, and takes down what it is given."""
+
+    def __init__(self) -> None:
+        self.source: Source | None = None
+        self.status = 0
+        self.finished = False
+        self.bytes_out = 0
+        self.body = b""
+        self.head = b""
+        self.trailers = b""
+        self.is_slow = False
+
+    def send(self, status: int, headers: bytes, body: bytes) -> None:
+        self.start(status, headers)
+        self.finish(body)
+
+    def start(self, status: int, headers: bytes) -> None:
+        self.status, self.head = status, headers
+
+    def write(self, data: bytes) -> None:
+        assert not self.finished
+        self.body += data
+        if self.is_slow and self.source is not None:
+            self.source.pause_reading()
+
+    def finish(self, data: bytes = b"", trailers: bytes = b"") -> None:
+        self.body += data
+        self.finished = True
+        self.trailers = trailers
+
+    def cancel(self, error: Exception) -> None: ...
+
+    def go_on(self) -> None:
+        if self.source is not None:
+            self.source.resume_reading()
+
+
+class Upstream:
+    """A Source that knows whether it was told to wait."""
+
+    is_paused = False
+
+    def pause_reading(self) -> None:
+        assert not self.is_paused
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        assert self.is_paused
+        self.is_paused = False
+
+
+class World:
+    """Runs, and a clock that a test moves on."""
+
+    def __init__(self, bytes_max: int = 1_000_000) -> None:
+        self.now = 1_800_000_000.0
+        self.keys = Keys()
+        self.count = 0
+        self.runs = Runs(
+            self.keys,  # type: ignore[arg-type]
+            bytes_max=bytes_max,
+            requests_bytes_max=10 * REQUEST_BYTES,
+            longest_request_s=600.0,
+            epoch=1,
+            clock=lambda: self.now,
+        )
+
+    async def begin(self, key: str) -> Run:
+        self.count += 1
+        record = UsageRecord(id=f"request-{self.count}", received_at=self.now, bytes_in=REQUEST_BYTES)
+        run = self.runs.begin("project", key, b"same", record)
+        await self.runs.claim(run)
+        record.attempts = 1
+        return run
+
+    def find(self, key: str, fingerprint: bytes = b"same") -> Run | None:
+        return self.runs.find("project", key, fingerprint)
+
+    async def whole(self, key: str, body: bytes, status: int = 200) -> Run:
+        run = await self.begin(key)
+        run.send(status, b"", body)
+        self.runs.over(run)
+        return run
+
+
+def is_cut(follower: Follower) -> bool:
+    return follower.ended._error is not None
+
+
+async def play(seed: int, bytes_max: int) -> None:
+    """One stream, joined, left and read slowly at moments of chance."""
+    dice = random.Random(seed)
+    world = World(bytes_max)
+    run = await world.begin("key")
+    upstream = run.source = Upstream()
+    clients: list[tuple[Client, Follower]] = []
+    left: set[Follower] = set()
+    whole = b""
+    run.start(200, b"h: 1\r\n")
+    for _ in range(120):
+        move = dice.random()
+        if move < 0.15 and not run.is_outgrown:
+            client = Client()
+            client.is_slow = dice.random() < 0.5
+            clients.append((client, run.join(client, b"", wants_trailers=dice.random() < 0.5)))
+        elif move < 0.2 and clients:
+            _, follower = dice.choice(clients)
+            run.leave(follower)
+            left.add(follower)
+        elif move < 0.5 and clients:
+            client, follower = dice.choice(clients)
+            if not is_cut(follower):
+                client.go_on()
+            await asyncio.sleep(0)
+        elif not upstream.is_paused:
+            event = b"x" * dice.choice((1, 10, 1000, 30_000, 90_000)) + END
+            whole += event
+            run.write(event)
+        for follower in tuple(run.followers):
+            if is_cut(follower):
+                run.leave(follower)
+        held = len(run.body)
+        assert held <= bytes_max + 2 * 90_004 or not run.is_outgrown  # what was on its way when it was paused
+        assert upstream.is_paused == (run.is_outgrown and bool(run._first in run.followers) and held > 0)
+    run.finish(b"end" + END, b"t: 1\r\n")
+    whole += b"end" + END
+    world.runs.over(run)
+    for _ in range(len(whole) // 60_000 + 5):
+        for client, follower in clients:
+            if not is_cut(follower):
+                client.is_slow = False
+                client.go_on()
+        await asyncio.sleep(0)
+    for client, follower in clients:
+        run.leave(follower)
+        assert whole.startswith(client.body)
+        if is_cut(follower):
+            assert client.body == b"" or client.body.endswith(END)
+        elif follower not in left:
+            assert client.body == whole
+            assert client.finished
+    if run.is_outgrown:
+        assert world.runs.bytes_kept == 0
+        with pytest.raises(KeyTaken, match="request-1"):
+            await world.begin("key")
+    else:
+        again = Client()
+        assert world.find("key") is run
+        run.join(again, b"r: 1\r\n", wants_trailers=True)
+        for _ in range(len(whole) // 60_000 + 2):
+            await asyncio.sleep(0)
+        assert (again.body, again.head, again.trailers) == (whole, b"h: 1\r\nr: 1\r\n", b"t: 1\r\n")
+        assert len(whole) < world.runs.bytes_kept <= bytes_max
+
+
+@pytest.mark.parametrize("bytes_max", [50_000, 400_000, 100_000_000])
+def test_followers_by_chance(bytes_max: int) -> None:
+    for seed in range(60):
+        asyncio.run(play(seed, bytes_max))
+
+
+def test_oldest_answer_is_forgotten_first_but_not_while_it_is_read() -> None:
+    async def story() -> None:
+        world = World(30_000)
+        read = await world.whole("read", b"a" * 8000)
+        reader = read.join(Client(), b"", wants_trailers=False)
+        held = Follower(read, Client(), b"", wants_trailers=False)
+        read.followers[held] = None
+        await world.whole("old", b"b" * 8000)
+        await world.whole("new", b"c" * 8000)
+        assert world.find("old") is None
+        assert world.find("read") is read
+        assert world.find("new") is not None
+        read.leave(reader)
+        read.leave(held)
+        await world.whole("newer", b"d" * 8000)
+        assert world.find("read") is None
+        assert world.runs.bytes_kept <= 30_000
+        with pytest.raises(KeyTaken, match="request-1"):
+            await world.begin("read")
+
+    asyncio.run(story())
+
+
+def test_answer_is_forgotten_after_a_day() -> None:
+    async def story() -> None:
+        world = World()
+        run = await world.whole("key", b"answer")
+        world.now += KEPT_S - 1
+        assert world.find("key") is run
+        world.now += 1
+        assert world.find("key") is None
+        assert world.runs.bytes_kept == 0
+
+    asyncio.run(story())
+
+
+def test_bodies_of_runs_are_bounded() -> None:
+    """Their clients may be gone: nobody else counts them."""
+
+    async def story() -> None:
+        world = World()
+        runs = [await world.begin(f"key-{number}") for number in range(10)]
+        with pytest.raises(Overloaded):
+            await world.begin("one more")
+        runs[0].start(200, b"")
+        runs[1].send(503, b"", b"")
+        for run in runs[1:3]:
+            world.runs.over(run)
+        for number in range(3):
+            await world.begin(f"another-{number}")
+        with pytest.raises(Overloaded):
+            await world.begin("one more")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 504])
+def test_failures_free_the_key(status: int) -> None:
+    async def story() -> None:
+        world = World()
+        await world.whole("key", b"sorry", status)
+        assert world.find("key") is None
+        assert not world.keys.rows
+        assert world.runs.bytes_kept == 0
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("key", [b"", b" ", b"a b", b"a\tb", b"\x7f", b"x" * 256, b"one, two"])
+def test_what_is_no_key(key: bytes) -> None:
+    with pytest.raises(MalformedRequest, match="Idempotency-Key"):
+        key_of(key)
