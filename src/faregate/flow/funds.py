@@ -13,7 +13,6 @@ from ..core.chat import ChatRequest
 from ..core.errors import GatewayError, NoFunds, Overloaded
 from ..core.ids import id_bytes
 from ..core.money import Price, Tariff
-from ..core.usage import NO_USAGE
 from ..ledger.holds import Hold
 from .gate import Gate
 
@@ -115,7 +114,6 @@ def _lowered(gate: Gate, call: Call, model: Model, hold: Hold) -> Hold | None:
 
 def settle(gate: Gate, call: Call, hold: Hold) -> None:
     """Charge a call what it used, however it ended. The second time does nothing."""
-    usage = call.record.usage
-    cost_nano = 0 if usage is NO_USAGE or call.tariff is None else call.tariff.charge_nano(usage)
+    cost_nano = 0 if call.tariff is None else call.tariff.charge_nano(call.record.usage)
     call.record.cost_nano = min(cost_nano, hold.amount)
     gate.ledger.settle(hold, cost_nano)

@@ -35,7 +35,8 @@ def verify(reading: Transaction) -> Proof:
     queries = named_queries("ledger")
     findings: list[Finding] = []
     sums: dict[str, int] = {}
-    for _, name, kind, credits, debits, leased, credited, debited in reading.all(queries["sums_by_account"]):
+    for _, name, kind, credits, debits, leased, *halves in reading.all(queries["sums_by_account"]):
+        credited, debited = (halves[0] << 32) + halves[1], (halves[2] << 32) + halves[3]
         sums[kind] = sums.get(kind, 0) + credited - debited
         if kind in RUNNING and (credits, debits) != (credited, debited):
             said = f"it says {credits} credited and {debits} debited, its transfers {credited} and {debited}"
