@@ -34,5 +34,6 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
             answer.close()  # an upstream that still sends is cut; what was used goes into the record
         funds.settle(gate, call, hold)
     await gate.ledger.settled(hold)  # the end leaves when the charge is on the disk
-    call.record.cost_nano = hold.charged
+    if hold.is_settled:  # else nobody waited for that, and what `settle` expects stands
+        call.record.cost_nano = hold.charged
     reply.finish(end)

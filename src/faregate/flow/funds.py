@@ -113,7 +113,10 @@ def _lowered(gate: Gate, call: Call, model: Model, hold: Hold) -> Hold | None:
 
 
 def settle(gate: Gate, call: Call, hold: Hold) -> None:
-    """Charge a call what it used, however it ended. The second time does nothing."""
-    cost_nano = 0 if call.tariff is None else call.tariff.charge_nano(call.record.usage)
-    call.record.cost_nano = min(cost_nano, hold.amount)
+    """Charge a call what it used, however it ended. The second time does nothing. Its record says what that will come
+    to, for answers whose settlement nobody waits for: beyond the hold, as much as is free."""
+    cost_nano = chargeable = 0 if call.tariff is None else call.tariff.charge_nano(call.record.usage)
+    if cost_nano > hold.amount:
+        chargeable = min(cost_nano, hold.amount + gate.ledger.slices.available(hold.groups))
+    call.record.cost_nano = chargeable
     gate.ledger.settle(hold, cost_nano)
