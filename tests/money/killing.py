@@ -12,7 +12,7 @@ from .conftest import priced
 from .load import Crowd, Sight
 from .reopening import Reopened, kill
 
-LIVES_S = 0.4  # at most, under load
+LIVES_S = 0.3  # at most, under load
 
 
 def kill_again_and_again(folder: Path, simulator: Simulator, kills: int, seed: int) -> dict[str, int]:
