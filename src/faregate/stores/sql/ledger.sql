@@ -194,6 +194,9 @@ SELECT DISTINCT epoch_id FROM lease WHERE active = 1 AND epoch_id IS NOT NULL AN
 -- name: ended_jobs
 SELECT DISTINCT job FROM lease WHERE active = 1 AND job IS NOT NULL AND expires_at < ?;
 
+-- name: reap_untouched
+UPDATE reservation SET state = 'reaped' WHERE epoch_id = ? AND state = 'open' AND checkpoint = 0;
+
 -- name: open_reservations
 SELECT id, payer_id, budgets, hold, checkpoint FROM reservation WHERE epoch_id = ? AND state = 'open';
 
