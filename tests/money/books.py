@@ -1,6 +1,7 @@
 """The books of a gateway's data as another process sees them, and the customers that tests make."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +14,7 @@ from faregate.stores.audit import Actor
 from faregate.stores.directory import Directory
 from faregate.stores.pepper import load_pepper
 from faregate.stores.sqlite import Session, SqliteDatabase
-from tests.running.client import Caller, eventually
+from tests.running.client import Answer, Caller, eventually
 from tests.running.processes import Gateway
 
 T = TypeVar("T")
@@ -161,15 +162,24 @@ class Customer(Caller):
             ),
         )
 
+    def served(self, within_s: float = 10.0) -> Answer:
+        """A small answer, as soon as there is one."""
+        found = self.chat({"output_tokens": 5})
+        deadline = time.monotonic() + within_s
+        while found.status != 200:
+            assert time.monotonic() < deadline, found
+            found = self.chat({"output_tokens": 5})
+        return found
+
     def settled(self, request_id: str | None) -> Reservation:
         """The reservation of a request of ours, once it is over, with the books in order and nothing held for it."""
         assert request_id is not None
 
-        def look() -> Reservation | None:
+        def look() -> list[Reservation]:
             found = self.books.reservation(request_id)
-            return found if found is not None and found.state != "open" else None
+            return [found] if found is not None and found.state != "open" else []
 
-        found = eventually(look)
+        [found] = eventually(look)
         eventually(lambda: self.gauge("faregate_holds") == 0)
         self.books.in_order()
         return found

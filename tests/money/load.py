@@ -3,7 +3,6 @@
 import contextlib
 import json
 import random
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -39,7 +38,9 @@ class Sight:
 
 def mixed(dice: random.Random) -> tuple[str, dict[str, Any]]:
     """A path and a body without its model, of any kind that there is."""
-    path, members, plan = CHAT, dict[str, Any](), dict[str, Any](output_tokens=dice.randrange(40))
+    path = CHAT
+    members: dict[str, Any] = {}
+    plan: dict[str, Any] = {"output_tokens": dice.randrange(40)}
     match dice.randrange(8):
         case 0:
             plan["cached_tokens"] = dice.randrange(9)
@@ -130,7 +131,7 @@ def _seen(connection: Connection, stream: bool, asked: int) -> Sight:
     whole = True
     try:
         answer = connection.rest()
-    except (ConnectionError, socket.timeout):
+    except (TimeoutError, ConnectionError):
         whole = False
     tokens = _tokens_in(answer) if stream else asked if whole else 0
     return Sight(request_id, stream, tokens, whole, asked)

@@ -1,13 +1,8 @@
 """A gateway that is killed and started again on the same data."""
 
 import signal
-from pathlib import Path
-from typing import Any
 
-from tests.running.client import eventually
 from tests.running.processes import Gateway, Process
-
-from .books import Books
 
 
 class Reopened(Gateway):

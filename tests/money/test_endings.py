@@ -49,7 +49,9 @@ def buyer(customer: Callable[..., Customer]) -> Customer:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_f60b_who_leaves_before_the_first_byte_pays_nothing(buyer: Customer, simulator: Simulator, stream: bool) -> None:
+def test_f60b_who_leaves_before_the_first_byte_pays_nothing(
+    buyer: Customer, simulator: Simulator, stream: bool
+) -> None:
     with buyer.open() as connection:
         body = buyer.body(ENDLESS_WAIT, stream=stream)
         connection.send(buyer.bytes_of("POST", CHAT, body, {"x-request-id": f"early-{stream}"}))
@@ -139,7 +141,9 @@ def test_an_error_of_the_provider_costs_nothing(buyer: Customer, status: int) ->
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_failover_holds_once_and_charges_once(buyer: Customer, simulator: Simulator, since: int, stream: bool) -> None:
+def test_a_failover_holds_once_and_charges_once(
+    buyer: Customer, simulator: Simulator, since: int, stream: bool
+) -> None:
     body = buyer.body({"status": 500, "when_model": "troubled", "output_tokens": 5}, model="second-try", stream=stream)
     answer = buyer.ask("POST", CHAT, body)
     assert (answer.status, answer.header("x-faregate-failover")) == (200, "true")
@@ -209,7 +213,9 @@ def test_f44_f45_f47_absurd_usage_is_counted_instead(buyer: Customer, stream: bo
 
 
 @pytest.mark.parametrize("fault", ["twice", "cumulative"])
-def test_f49_usage_that_is_said_twice_counts_once(buyer: Customer, simulator: Simulator, since: int, fault: str) -> None:
+def test_f49_usage_that_is_said_twice_counts_once(
+    buyer: Customer, simulator: Simulator, since: int, fault: str
+) -> None:
     _, held = ended(buyer, buyer.streamed({"usage": fault, "output_tokens": 20}))
     [entry] = simulator.get(f"/simulator/truth?since={since}")["entries"]
     assert held.charged == cost_of(entry["prompt_tokens"], 20)
@@ -270,7 +276,7 @@ def test_a_key_that_is_revoked_in_mid_stream(buyer: Customer) -> None:
 
 @pytest.mark.parametrize("patient", [True, False])
 def test_a_stop_in_mid_stream(session_folder: Any, simulator: Simulator, patient: bool) -> None:
-    """A stream that ends within the drain is charged whole; one that is cut, for what it delivered. No lease is left."""
+    """A stream that ends within the drain is charged whole; one that is cut, for what it delivered. No lease stays."""
     patience = 20.0 if patient else 0.2
     config = priced(simulator, f"[server]\ndrain_timeout_s = {patience}\n[limits]\nlongest_request_s = 30.0")
     gateway = Gateway(session_folder, config)

@@ -1,7 +1,8 @@
-"""Exactness (I12): headers, trailer, record, books, log and the provider's own tokens say the same, to the nano-dollar."""
+"""Exactness (I12): headers, trailer, record, books, log and the provider's own tokens agree to the nano-dollar."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -42,7 +43,7 @@ class Kind(NamedTuple):
     """A request of the matrix: what the simulator is to do, and what else is in the body."""
 
     plan: dict[str, Any]
-    members: dict[str, Any] = {}
+    members: Mapping[str, Any] = MappingProxyType({})
     path: str = CHAT
     model: str = "test-model"
 
@@ -51,7 +52,9 @@ KINDS = {
     "plain": Kind({"output_tokens": 7}),
     "long": Kind({"output_tokens": 1500}, {"max_tokens": 2000}),
     "cut by max_tokens": Kind({"output_tokens": 50}, {"max_tokens": 3}),
-    "cached": Kind({"output_tokens": 20, "cached_tokens": 150}, {"messages": [{"role": "user", "content": "Ab " * 200}]}),
+    "cached": Kind(
+        {"output_tokens": 20, "cached_tokens": 150}, {"messages": [{"role": "user", "content": "Ab " * 200}]}
+    ),
     "reasoning": Kind({"reasoning": True, "output_tokens": 11}, {"reasoning_effort": "high"}),
     "hidden reasoning": Kind({"output_tokens": 11}, {"reasoning_effort": "low"}),
     "three answers": Kind({"output_tokens": 9}, {"n": 3}),

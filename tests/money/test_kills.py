@@ -3,16 +3,14 @@
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
 
 from faregate.core.ids import RequestIds, id_bytes
-from tests.running.client import Caller, Connection, eventually
 from tests.running.processes import Gateway, Simulator
 
-from .books import Books, cost_of, customer_of
+from .books import customer_of
 from .conftest import priced
 from .killing import kill_again_and_again
-from .reopening import Reopened, kill
+from .reopening import Reopened
 
 KILLS = 20
 MANY = 100_000

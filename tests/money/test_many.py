@@ -38,8 +38,7 @@ def test_i12_all_charges_are_the_providers_tokens_times_the_prices(
     entries = {entry["request_id"]: entry for entry in simulator.get(f"/simulator/truth?since={since}")["entries"]}
     books = customers[0].books
     rows = books.rows(
-        "SELECT u.upstream_request_id, u.cost, r.charged, r.state FROM usage AS u JOIN reservation AS r "
-        "ON r.id = u.id"
+        "SELECT u.upstream_request_id, u.cost, r.charged, r.state FROM usage AS u JOIN reservation AS r ON r.id = u.id"
     )
     assert len(rows) == len(entries) == REQUESTS
     assert {row[3] for row in rows} == {"settled"}

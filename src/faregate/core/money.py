@@ -246,8 +246,8 @@ class Tariff:
         return max(0, min(fits, default=0))
 
     def charge_nano(self, usage: Usage) -> int:
-        """What a call of that usage costs, nano-USD, rounded up once. The price of the call itself is in it, whether the
-        usage counts it or not; a call that delivered nothing costs nothing."""
+        """What a call of that usage costs, nano-USD, rounded up once. The price of the call itself is in it, whether
+        the usage counts it or not; a call that delivered nothing costs nothing."""
         if usage is NO_USAGE:
             return 0
         bands = self._bands
