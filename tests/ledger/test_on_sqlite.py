@@ -2,7 +2,7 @@
 on purpose, so that it is known that they would show. LEDGER_SEEDS asks for more seeds."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,12 @@ def no_batch_id(patch: pytest.MonkeyPatch) -> None:
 
 
 def refund_on_reap(patch: pytest.MonkeyPatch) -> None:
-    whole = Batch.charge_legs
+    whole = Batch.reap_together
 
-    def nothing(self: Batch, tab: Tab, legs: Sequence[Leg], cost: int) -> tuple[Leg, ...]:
-        return whole(self, tab, legs, 0 if self._epoch is None else cost)
+    def nothing(self: Batch, checkpoints: Mapping[bytes, int]) -> set[bytes]:
+        return whole(self, dict.fromkeys(checkpoints, 0))
 
-    patch.setattr(Batch, "charge_legs", nothing)
+    patch.setattr(Batch, "reap_together", nothing)
 
 
 def reaped_one_by_one(patch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from .usage import Usage
+from .usage import NO_USAGE, Usage
 
 PICO_PER_NANO = 1_000
 NANO_PER_USD = 1_000_000_000
@@ -165,8 +165,8 @@ def charge_nano(usage: Usage, rates: Rates) -> int:
     return _charge_nano(usage, _Picos.of(rates))
 
 
-def _charge_nano(usage: Usage, picos: "_Picos") -> int:
-    pico = sum(map(operator.mul, _counts_of(usage), picos.by_counter))
+def _charge_nano(usage: Usage, picos: "_Picos", call_pico: int = 0) -> int:
+    pico = call_pico + sum(map(operator.mul, _counts_of(usage), picos.by_counter))
     if not usage.milliseconds:
         return -(-pico // PICO_PER_NANO)
     return -(-(pico * _MILLIS_AN_HOUR + usage.milliseconds * picos.an_hour) // (PICO_PER_NANO * _MILLIS_AN_HOUR))
@@ -249,7 +249,10 @@ class Tariff:
         return max(0, min(fits, default=0))
 
     def charge_nano(self, usage: Usage) -> int:
-        """What a usage costs, nano-USD, rounded up once."""
+        """What a call of that usage costs, nano-USD, rounded up once. The price of the call itself is in it, whether
+        the usage counts it or not; a call that delivered nothing costs nothing."""
+        if usage is NO_USAGE:
+            return 0
         bands = self._bands
         band = bands[0]
         if len(bands) > 1:
@@ -257,7 +260,7 @@ class Tariff:
             for larger in bands[1:]:
                 if prompt_tokens > larger.prompt_tokens_over:
                     band = larger
-        return _charge_nano(usage, band.picos)
+        return _charge_nano(usage, band.picos, 0 if usage.requests else band.request)
 
 
 def parse_amount(text: str) -> int:

@@ -37,5 +37,6 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
         funds.settle(gate, call, hold)
     if not hold.is_settled or not hold.is_open:
         await gate.ledger.settled(hold)  # the end leaves when the charge is on the disk
-    call.record.cost_nano = hold.charged
+    if hold.is_settled:  # else nobody waited for that, and what `settle` expects stands
+        call.record.cost_nano = hold.charged
     reply.finish(end)

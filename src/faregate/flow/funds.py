@@ -13,7 +13,6 @@ from ..core.chat import ChatRequest
 from ..core.errors import GatewayError, NoFunds, Overloaded
 from ..core.ids import id_bytes
 from ..core.money import Price, Tariff
-from ..core.usage import NO_USAGE
 from ..ledger.holds import Hold
 from .gate import Gate
 
@@ -118,8 +117,10 @@ def lowered(call: Call, model: Model, hold: Hold, free_nano: int) -> Hold | None
 
 
 def settle(gate: Gate, call: Call, hold: Hold) -> None:
-    """Charge a call what it used, however it ended. The second time does nothing."""
-    usage = call.record.usage
-    cost_nano = 0 if usage is NO_USAGE or call.tariff is None else call.tariff.charge_nano(usage)
-    call.record.cost_nano = min(cost_nano, hold.amount)
+    """Charge a call what it used, however it ended. The second time does nothing. Its record says what that will come
+    to, for answers whose settlement nobody waits for: beyond the hold, as much as is free."""
+    cost_nano = chargeable = 0 if call.tariff is None else call.tariff.charge_nano(call.record.usage)
+    if cost_nano > hold.amount:
+        chargeable = min(cost_nano, hold.amount + gate.ledger.slices.available(hold.groups))
+    call.record.cost_nano = chargeable
     gate.ledger.settle(hold, cost_nano)

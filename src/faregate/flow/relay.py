@@ -37,6 +37,7 @@ _ERROR_BODY_BYTES_MAX = 256 * 1024
 _ERROR_CHARACTERS_MAX = 4000
 _HELD_BYTES_MAX = 1024 * 1024
 _RETRY_AFTER_S_MAX = 3600.0
+_END_MARK = b"[DONE]"
 _OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408})
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 
@@ -160,8 +161,14 @@ class StreamAnswer:
             self._break(call_error(error))
 
     def _complete(self, out: bytes) -> None:
+        """All is said. The end mark alone waits for what the answer costs: what came with it is on its way before that
+        is charged, or a crash between the two would charge for what nobody was given."""
         if not self.ended.is_set:
             self._response.let_go()
+            mark = out.rfind(b"data:", 0, max(0, out.rfind(_END_MARK)))
+            if mark > 0:
+                self._put(out[:mark])
+                out = out[mark:]
             self.ended.set(out)
             self.opened.set(None)
 

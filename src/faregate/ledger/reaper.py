@@ -19,6 +19,7 @@ def reap(writing: Transaction, now: float, dead: Collection[int] = (), grace_s: 
     ended = [row[0] for row in writing.all(queries["ended_epochs"], (now - grace_s,))]
     for epoch in sorted({*ended, *dead}):
         leases = [row[0] for row in writing.all(queries["active_leases"], (epoch,))]
+        reaped += writing.run(queries["reap_untouched"], (epoch,))  # many may be open, and a start waits for this
         reservations = writing.all(queries["open_reservations"], (epoch,))
         reaped += _reap(writing, now, leases, reservations)
     for (job,) in writing.all(queries["ended_jobs"], (now,)):
@@ -34,7 +35,10 @@ def _reap(
     reservations: list[tuple[bytes, int, str, int, int]],
 ) -> int:
     batch = Batch(writing, None, now)
+    reaped = batch.reap_together({row[0]: row[-1] for row in reservations}) if reservations else set[bytes]()
     for reservation, payer, budgets, hold, checkpoint in reservations:
+        if reservation in reaped:
+            continue
         tab = Tab(reservation, payer, decode_budgets(budgets), hold, 0)
         batch.charge_legs(tab, batch.legs_of(reservation), checkpoint)
         batch.end(tab, "reaped", checkpoint)

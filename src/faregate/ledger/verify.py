@@ -3,7 +3,6 @@ rest."""
 
 import msgspec
 
-from ..core.money import NANO_PER_USD
 from ..stores.database import Transaction, named_queries
 from ..stores.usage_days import Difference, differences
 from .accounts import GUARDED, RUNNING
@@ -40,8 +39,7 @@ def verify(reading: Transaction) -> Proof:
     findings: list[Finding] = []
     sums: dict[str, int] = {}
     for _, name, kind, credits, debits, leased, *halves in reading.all(queries["sums_by_account"]):
-        credited = halves[0] * NANO_PER_USD + halves[1]
-        debited = halves[2] * NANO_PER_USD + halves[3]
+        credited, debited = (halves[0] << 32) + halves[1], (halves[2] << 32) + halves[3]
         sums[kind] = sums.get(kind, 0) + credited - debited
         if kind in RUNNING and (credits, debits) != (credited, debited):
             said = f"it says {credits} credited and {debits} debited, its transfers {credited} and {debited}"

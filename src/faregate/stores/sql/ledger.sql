@@ -36,13 +36,20 @@ WHERE a.organisation_id = ?1 AND a.kind IN ('cust', 'promo', 'receivable') AND (
 ORDER BY t.id, t.leg LIMIT ?4;
 
 -- name: sums_by_account
+-- In halves: the allowances of a few metered organisations alone are more than 64 bits hold.
+WITH credited AS (
+    SELECT credit_account AS account_id, sum(amount >> 32) AS high, sum(amount & 4294967295) AS low
+    FROM transfer GROUP BY credit_account
+), debited AS (
+    SELECT debit_account AS account_id, sum(amount >> 32) AS high, sum(amount & 4294967295) AS low
+    FROM transfer GROUP BY debit_account
+)
 SELECT a.id, a.name, a.kind, a.credits, a.debits, a.leased,
-    -- In whole dollars and the rest: of nano-dollars alone a sum over many accounts would not fit 64 bits.
-    coalesce((SELECT sum(t.amount / 1000000000) FROM transfer AS t WHERE t.credit_account = a.id), 0),
-    coalesce((SELECT sum(t.amount % 1000000000) FROM transfer AS t WHERE t.credit_account = a.id), 0),
-    coalesce((SELECT sum(t.amount / 1000000000) FROM transfer AS t WHERE t.debit_account = a.id), 0),
-    coalesce((SELECT sum(t.amount % 1000000000) FROM transfer AS t WHERE t.debit_account = a.id), 0)
-FROM account AS a ORDER BY a.id;
+    coalesce(c.high, 0), coalesce(c.low, 0), coalesce(d.high, 0), coalesce(d.low, 0)
+FROM account AS a
+LEFT JOIN credited AS c ON c.account_id = a.id
+LEFT JOIN debited AS d ON d.account_id = a.id
+ORDER BY a.id;
 
 -- name: insert_epoch
 INSERT INTO epoch (node, started_at) VALUES (?, ?) RETURNING id;
@@ -190,6 +197,9 @@ SELECT DISTINCT epoch_id FROM lease WHERE active = 1 AND epoch_id IS NOT NULL AN
 
 -- name: ended_jobs
 SELECT DISTINCT job FROM lease WHERE active = 1 AND job IS NOT NULL AND expires_at < ?;
+
+-- name: reap_untouched
+UPDATE reservation SET state = 'reaped' WHERE epoch_id = ? AND state = 'open' AND checkpoint = 0;
 
 -- name: open_reservations
 SELECT id, payer_id, budgets, hold, checkpoint FROM reservation WHERE epoch_id = ? AND state = 'open';

@@ -1,0 +1,1 @@
+"""Money from end to end: real processes, real sockets, a real disk."""

@@ -1,0 +1,154 @@
+"""The disk refuses, fills up, or is read-only: new calls are refused, streams end, nothing is lost, all comes back."""
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faregate.core.money import format_amount
+from tests.running.client import CHAT, DONE, Caller, eventually
+from tests.running.processes import Gateway, Simulator
+
+from .books import Customer, cost_of, customer_of
+from .conftest import priced
+from .reopening import Reopened
+
+HELLO_TOKENS = 4
+
+
+class Disk:
+    """A small file system for a gateway's data, that can be filled and made to refuse."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._filler = folder / "filler"
+
+    def fill(self) -> None:
+        """Leave no room."""
+        with self._filler.open("wb", buffering=0) as filler:
+            piece = b"x" * 4096
+            try:
+                while filler.write(piece) == len(piece):
+                    pass
+            except OSError:
+                pass
+
+    def empty(self) -> None:
+        self._filler.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A file system of 8 MB in memory; skipped where that may not be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount")
+    yield Disk(folder)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def buyer(disk: Disk, simulator: Simulator) -> Iterator[Customer]:
+    """A customer of a gateway whose data is on that disk."""
+    gateway = Gateway(disk.folder, priced(simulator))
+    yield customer_of(gateway, "on-a-small-disk", "100", "test-model")
+    gateway.popen.kill()
+    gateway.stop()
+
+
+def check_at_rest(customer: Customer, charged: int) -> None:
+    """The gateway stops well and its books say `charged`, no more and no less."""
+    assert customer.gateway.stop() == 0
+    proof = customer.books.in_order()
+    assert (proof.active_leases, proof.open_reservations, customer.leased) == (0, 0, 0)
+    assert customer.spent == charged
+
+
+def status_of(caller: Caller) -> int:
+    return caller.chat({"output_tokens": 5}).status
+
+
+def test_f13_a_full_disk_refuses_new_calls_ends_streams_and_comes_back(disk: Disk, buyer: Customer) -> None:
+    """A stream under way ends whole, its charge is written later; calls meanwhile are 503 and leave no trace."""
+    assert status_of(buyer) == 200
+    charged = buyer.spent
+    with buyer.stream({"output_tokens": 120, "tokens_per_s": 60}) as connection:
+        connection.body_until(b'"content":', 5)
+        disk.fill()
+        refused = [buyer.chat({"output_tokens": 5}), buyer.ask("POST", CHAT, buyer.body(stream=True))]
+        eventually(lambda: buyer.get("/readyz").status == 503)
+        streamed = connection.rest()
+    assert streamed.body.endswith(DONE)
+    for answer in refused:
+        assert (answer.status, answer.error["code"]) == (503, "overloaded")
+        assert answer.header("retry-after")
+    assert buyer.chat().status == 503
+    disk.empty()
+    eventually(lambda: buyer.get("/readyz").status == 200)
+    whole = buyer.served()
+    held = buyer.settled(streamed.header("x-request-id"))
+    assert held.charged == cost_of(HELLO_TOKENS, 120)
+    assert whole.header("x-credits-used") == format_amount(cost_of(HELLO_TOKENS, 5))
+    for answer in refused:
+        found = buyer.books.reservation(answer.header("x-request-id") or "")
+        assert found is None or (found.state, found.charged) == ("settled", 0)
+    asked = [found.charged for found in buyer.books.reservations().values()]
+    assert {cost for cost in asked if cost} == {cost_of(HELLO_TOKENS, 5), cost_of(HELLO_TOKENS, 120)}
+    check_at_rest(buyer, charged + cost_of(HELLO_TOKENS, 120) + cost_of(HELLO_TOKENS, 5))
+
+
+def test_an_answer_whose_settlement_waits_for_too_long_leaves_and_says_what_it_costs(
+    disk: Disk, buyer: Customer
+) -> None:
+    """O2 is waived after two seconds, counted, and made good (R4)."""
+    waived = buyer.gauge("faregate_settlements_waived")
+    with buyer.open() as connection:
+        body = buyer.body({"output_tokens": 7, "first_token_ms": 700})
+        connection.send(buyer.bytes_of("POST", CHAT, body))
+        eventually(lambda: buyer.books.rows("SELECT 1 FROM reservation WHERE state = 'open'"))
+        disk.fill()
+        answer = connection.answer()
+    cost = cost_of(HELLO_TOKENS, 7)
+    assert answer.status == 200
+    assert answer.header("x-credits-used") == format_amount(cost)
+    assert buyer.gauge("faregate_settlements_waived") == waived + 1
+    assert [found.state for found in buyer.books.reservations().values()] == ["open"]
+    disk.empty()
+    assert buyer.settled(answer.header("x-request-id")).charged == cost
+    assert buyer.record(answer.header("x-request-id"))["cost"] == format_amount(cost)
+    check_at_rest(buyer, cost)
+
+
+def test_a_stop_with_a_full_disk_says_so_and_the_next_start_puts_the_books_in_order(
+    disk: Disk, buyer: Customer, simulator: Simulator
+) -> None:
+    with buyer.stream({"output_tokens": 10_000, "tokens_per_s": 100}) as connection:
+        connection.body_until(b'"content":', 10)
+        disk.fill()
+        threading.Timer(0.1, connection.socket.shutdown, [2]).start()
+        connection.ended()
+    assert buyer.gateway.stop() == 1
+    disk.empty()
+    gateway = Reopened(buyer.gateway)
+    try:
+        assert buyer.books.in_order().open_reservations == 0
+        assert buyer.leased == 0
+        assert 0 <= buyer.spent <= cost_of(40, 60)
+    finally:
+        assert gateway.stop() == 0
+
+
+def test_f16_a_database_that_may_not_be_written_stops_the_start(disk: Disk, buyer: Customer) -> None:
+    """With one line that says why, and exit code 1."""
+    assert buyer.gateway.stop() == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(disk.folder)], check=True)
+    done = buyer.gateway.command("up", "--port", "0")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr

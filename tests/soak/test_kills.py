@@ -1,0 +1,18 @@
+"""F10 at its full size: two hundred kills under load."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.money.killing import kill_again_and_again
+from tests.running.processes import Simulator
+
+pytestmark = pytest.mark.soak
+
+KILLS = 200
+
+
+def test_f10_two_hundred_kills_break_no_invariant(session_folder: Path, simulator: Simulator) -> None:
+    seen = kill_again_and_again(session_folder, simulator, KILLS, seed=7)
+    assert seen["whole"] > 10 * KILLS
+    assert min(seen["cut"], seen["reaped"]) > KILLS / 4
