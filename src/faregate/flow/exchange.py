@@ -35,8 +35,8 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
         if answer is not None:
             answer.close()  # an upstream that still sends is cut; what was used goes into the record
         funds.settle(gate, call, hold)
-    if not hold.is_settled or not hold.is_open:
-        await gate.ledger.settled(hold)  # the end leaves when the charge is on the disk
+    while (news := gate.ledger.settlement(hold)) is not None:
+        await news  # the end leaves when the charge is on the disk
     if hold.is_settled:  # else nobody waited for that, and what `settle` expects stands
         call.record.cost_nano = hold.charged
     reply.finish(end)

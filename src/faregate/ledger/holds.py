@@ -24,6 +24,7 @@ class Hold:
         "is_lost",
         "is_open",
         "is_settled",
+        "is_waived",
         "legs",
         "offers",
         "payer",
@@ -42,6 +43,7 @@ class Hold:
         self.is_open = False
         self.is_lost = False  # refused at its Open: its slices were lost, nothing may leave
         self.is_settled = False
+        self.is_waived = False  # its answer may end, although its settlement is not on the disk yet
         self.saved = 0  # the cost of the last checkpoint
         self.cost: int | None = None  # once it is settled
         self.settling: list[int] = []

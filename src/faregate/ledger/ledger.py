@@ -105,7 +105,7 @@ class Ledger:
         self._node = secrets.token_hex(8)
         self._timer = self._loop.call_later(0, lambda: None)
         self._meters: dict[Hold, _Meter] = {}
-        self._awaited: dict[Signal[bool], tuple[float, bool]] = {}  # until when, and whether it is waived then
+        self._awaited: dict[Hold, tuple[Signal[None], float, bool]] = {}  # until when, whether it is waived then
         self.slices = Slices(self._loop.time, time.time, self._recall, self._filled)
 
     async def open(self) -> None:
@@ -153,7 +153,7 @@ class Ledger:
             return
         self.slices.claim(hold)
         try:
-            await self._hear(hold, OPEN_PATIENCE_S * 2, waived=False)
+            await self._news(hold, OPEN_PATIENCE_S * 2)
         except BaseException:
             self.slices.withdraw(hold)
             self.slices.settle(hold, 0)
@@ -165,29 +165,25 @@ class Ledger:
         """Wait until the hold is on the disk: before that not a byte of the answer may leave (O1). Overloaded where it
         does not come to that, or the hold's slices were lost."""
         if not hold.is_open and not hold.is_lost:
-            await self._hear(hold, OPEN_PATIENCE_S, waived=False)
+            await self._news(hold, OPEN_PATIENCE_S)
         if hold.is_lost:
             raise Overloaded(_LOST, retry_after_s=1.0)
 
-    async def settled(self, hold: Hold) -> None:
-        """Wait until the settlement is on the disk, before the end of the answer leaves (O2). Overloaded where the
-        hold's slices were lost: then nothing of the answer may leave."""
-        is_heard = not self._relaxed or not hold.is_open
-        while is_heard and not hold.is_settled:
-            is_heard = await self._hear(hold, SETTLE_PATIENCE_S, waived=True)
-        if hold.is_lost or not hold.is_open:
-            raise Overloaded(_LOST, retry_after_s=1.0)
+    def settlement(self, hold: Hold) -> Signal[None] | None:
+        """What to wait for before the end of an answer leaves, again and again until it is None: then the settlement is
+        on the disk (O2). Overloaded where the hold's slices were lost: then nothing of the answer may leave."""
+        if hold.is_settled or hold.is_waived or (self._relaxed and hold.is_open):
+            if hold.is_lost or not hold.is_open:
+                raise Overloaded(_LOST, retry_after_s=1.0)
+            return None
+        return self._news(hold, SETTLE_PATIENCE_S, may_be_waived=True)
 
-    async def _hear(self, hold: Hold, patience_s: float, *, waived: bool) -> bool:
-        """Wait for news of a hold, one at a time; False where the patience is over and that is waived."""
-        signal: Signal[bool] = Signal()
-        self._awaited[signal] = (self._loop.time() + patience_s, waived)
-        hold.heard = functools.partial(signal.set, True)
-        try:
-            return await signal
-        finally:
-            hold.heard = None
-            del self._awaited[signal]
+    def _news(self, hold: Hold, patience_s: float, *, may_be_waived: bool = False) -> Signal[None]:
+        """The next news of a hold, for one who waits for it; where the patience is over, that fails or is waived."""
+        signal: Signal[None] = Signal()
+        hold.heard = functools.partial(signal.set, None)
+        self._awaited[hold] = (signal, self._loop.time() + patience_s, may_be_waived)
+        return signal
 
     async def free_nano(self, groups: Sequence[int]) -> int:
         """What could be held for now: free in the ledger or in our slices; of several groups that of the poorest."""
@@ -305,19 +301,24 @@ class Ledger:
                 meter.saved_at = now
                 self.slices.checkpoint(hold, cost_nano)
         self._send()
-        for signal, (until, waived) in list(self._awaited.items()):
-            if now > until and signal in self._awaited:
-                if waived:
-                    self.waived += 1
-                    signal.set(False)
-                else:
-                    signal.fail(Overloaded("The ledger does not answer; try again in a moment.", retry_after_s=1.0))
+        self._end_patience(now)
         if now - self._reaped_at >= REAP_INTERVAL_S and self.healthy:
             self._reaped_at = now
             self._reaping = asyncio.ensure_future(self._reap_again())
         if now - self._verified_at >= VERIFY_INTERVAL_S and self.healthy:
             self._verified_at = now
             self._verifying = asyncio.ensure_future(self._verify_again())
+
+    def _end_patience(self, now: float) -> None:
+        for hold, (signal, until, may_be_waived) in list(self._awaited.items()):
+            if signal.is_set:
+                del self._awaited[hold]
+            elif now > until and may_be_waived:
+                self.waived += 1
+                hold.is_waived = True
+                signal.set(None)
+            elif now > until:
+                signal.fail(Overloaded("The ledger does not answer; try again in a moment.", retry_after_s=1.0))
 
     async def _reap_again(self) -> None:
         try:
