@@ -35,8 +35,6 @@ TICK_S = 0.25
 REAP_INTERVAL_S = 5.0
 VERIFY_INTERVAL_S = 60.0
 RETRY_INTERVAL_S = 0.05
-BUSY_RECORDS = 16  # in a batch: where so many come, the next waits for more, since a commit costs the same for all
-BUSY_INTERVAL_S = 0.003
 OPEN_PATIENCE_S = 1.0
 SETTLE_PATIENCE_S = 2.0
 CHECKPOINT_INTERVAL_S = 1.0
@@ -93,8 +91,6 @@ class Ledger:
         self._seq = 0
         self._sent: _Sent | None = None
         self._armed = False
-        self._is_busy = False  # whether the last batch was large
-        self._sent_at = 0.0
         self._is_over = False
         self._failing_since = 0.0
         self._reaped_at = self._loop.time()
@@ -216,20 +212,13 @@ class Ledger:
         self._armed = False
         if self._sent is not None or self._is_over:
             return
-        early_s = self._sent_at + BUSY_INTERVAL_S - self._loop.time()
-        if self._is_busy and early_s > 0:
-            self._armed = True
-            self._loop.call_later(early_s, self._send)
-            return
         slices = self.slices
         slices.tend()
         if not slices.queue:
             return
         records, slices.queue = slices.queue, []
         self._seq += 1
-        self._sent_at = self._loop.time()
-        self._is_busy = len(records) >= BUSY_RECORDS
-        self._sent = _Sent(self._seq, records, self._sent_at)
+        self._sent = _Sent(self._seq, records, self._loop.time())
         self._submit()
 
     def _submit(self) -> None:
