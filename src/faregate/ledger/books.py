@@ -90,9 +90,9 @@ class Books:
         row = (record.reservation, self._epoch, record.payer, budgets, record.hold, self._now)
         self._reservations.setdefault(record.reservation, _Reservation(row, record.legs, is_new=True))
 
-    def settle(self, record: Settle, revenue: int, budget: int, state: str = "settled") -> Settled | None:
-        """A settlement within its hold, which ends as `state`; None where this is none, or of what is not open.
-        `revenue` and `budget` are the accounts that the payer's and the budgets' usage is credited to."""
+    def settle(self, record: Settle, revenue: int, budget: int) -> Settled | None:
+        """A settlement within its hold; None where this is none, or of what is not open. `revenue` and `budget` are the
+        accounts that the payer's and the budgets' usage is credited to."""
         found = self._reservations.get(record.reservation)
         if found is None:
             return None
@@ -112,7 +112,7 @@ class Books:
             self._charged[account] = self._charged.get(account, 0) + share
             target = revenue if leg.group == payer else budget
             self._transfers.append((identity, number, account, target, share, "usage", identity, self._now))
-        self._settled.append((identity, epoch, payer, budgets, hold, state, cost, cost, opened_at))
+        self._settled.append((identity, epoch, payer, budgets, hold, "settled", cost, cost, opened_at))
         return Settled(True, cost)
 
     def give_back(self, record: Return) -> bool:
