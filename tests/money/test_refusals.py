@@ -195,7 +195,7 @@ def test_f52_the_hold_covers_every_answer_to_every_prompt(
 
 
 @pytest.mark.parametrize("count", [{"n": 4}, {"n": 2, "best_of": 4}])
-def test_f52_the_hold_covers_every_choice(customer: Callable[..., Customer], count: dict[str, int]) -> None:
+def test_f52_the_hold_covers_every_choice(customer: Callable[..., Customer], count: dict[str, Any]) -> None:
     rich = customer("10")
     answer = rich.chat({"output_tokens": 50}, max_tokens=50, **count)
     held = rich.settled(answer.header("x-request-id"))
