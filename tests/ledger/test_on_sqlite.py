@@ -2,7 +2,7 @@
 on purpose, so that it is known that they would show. LEDGER_SEEDS asks for more seeds."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,13 @@ def no_batch_id(patch: pytest.MonkeyPatch) -> None:
 
 
 def refund_on_reap(patch: pytest.MonkeyPatch) -> None:
-    whole = Batch.reap_together
+    whole = reaper._charge
 
-    def nothing(self: Batch, checkpoints: Mapping[bytes, int]) -> set[bytes]:
-        return whole(self, dict.fromkeys(checkpoints, 0))
+    def nothing(writing: Transaction, now: float, epoch: int) -> int:
+        writing.run("UPDATE reservation SET checkpoint = 0 WHERE epoch_id = ? AND state = 'open'", (epoch,))
+        return whole(writing, now, epoch)
 
-    patch.setattr(Batch, "reap_together", nothing)
+    patch.setattr(reaper, "_charge", nothing)
 
 
 def reaped_one_by_one(patch: pytest.MonkeyPatch) -> None:

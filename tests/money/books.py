@@ -162,6 +162,15 @@ class Customer(Caller):
             ),
         )
 
+    def grant(self, amount: str, expires_at: float) -> None:
+        """Promotional credit."""
+        with_directory(
+            self.gateway,
+            lambda directory, database: Credits(database, directory).grant(
+                self.organisation, parse_amount(amount), reason="test", actor=ACTOR, expires_at=expires_at
+            ),
+        )
+
     def served(self, within_s: float = 10.0) -> Answer:
         """A small answer, as soon as there is one."""
         found = self.chat({"output_tokens": 5})

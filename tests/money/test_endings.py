@@ -1,6 +1,7 @@
 """Every way a call can end, and what it then costs: the record, the books and the provider's truth agree."""
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -304,6 +305,21 @@ def test_a_stop_in_mid_stream(session_folder: Any, simulator: Simulator, patient
         assert least <= held.charged <= most
     proof = buyer.books.in_order()
     assert (proof.active_leases, proof.open_reservations, buyer.books.leased()) == (0, 0, 0)
+
+
+def test_f56_a_promotion_that_ends_during_a_stream_still_pays_for_it(customer: Callable[..., Customer]) -> None:
+    """What is held is held; what is left of it is not spent after its end."""
+    ends_at = time.time() + 1.0
+    guest = customer(None)
+    guest.grant("1", ends_at)
+    eventually(lambda: guest.chat({"output_tokens": 1}, max_tokens=10).status == 200, 1.0)
+    before = guest.spent
+    with guest.stream({"output_tokens": 120, "tokens_per_s": 100}) as connection:
+        answer = connection.rest()
+    assert time.time() > ends_at
+    held = guest.settled(answer.header("x-request-id"))
+    assert guest.spent - before == held.charged == cost_of(4, 120)
+    assert guest.chat().status == 402
 
 
 def test_f51_the_price_of_the_moment_of_admission_stands(buyer: Customer) -> None:

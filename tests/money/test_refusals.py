@@ -4,6 +4,7 @@ import asyncio
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.edge.conftest import command_json
 from tests.running.client import CHAT, Answer, Caller, eventually, last_entry
 from tests.running.processes import Gateway, Simulator
 
-from .books import PICO, Customer, nano
+from .books import PICO, Customer, cost_of_entry, nano
 from .conftest import priced
 
 AT_ONCE = 1000
@@ -174,6 +175,33 @@ def test_f52_a_maximum_beyond_the_models_own_is_lowered_and_said(
     assert rich.chat({"output_tokens": 2}, max_tokens=100).header("x-faregate-adjusted") is None
     for given in (-1, 0, 10**12):
         assert rich.chat(max_tokens=given).status == 400
+
+
+@pytest.mark.parametrize("members", [{"prompt": ["a", "b"] * 10}, {"prompt": [[1, 2]] * 7, "n": 3}, {"prompt": [1, 2]}])
+def test_f52_the_hold_covers_every_answer_to_every_prompt(
+    customer: Callable[..., Customer], simulator: Simulator, members: dict[str, Any]
+) -> None:
+    body = {"model": "test-model", "max_tokens": 100, "simulator": {"output_tokens": 100}, **members}
+    rich = customer("10")
+    since = last_entry(simulator)
+    answer = rich.ask("POST", "/v1/completions", body)
+    assert answer.status == 200
+    held = rich.settled(answer.header("x-request-id"))
+    [entry] = simulator.get(f"/simulator/truth?since={since}")["entries"]
+    assert held.charged == cost_of_entry(entry) <= held.hold
+    assert held.hold < 3 * held.charged
+    poor = customer(format_amount(held.hold - 1))
+    assert_refused(poor.ask("POST", "/v1/completions", body))
+
+
+@pytest.mark.parametrize("count", [{"n": 4}, {"n": 2, "best_of": 4}])
+def test_f52_the_hold_covers_every_choice(customer: Callable[..., Customer], count: dict[str, Any]) -> None:
+    rich = customer("10")
+    answer = rich.chat({"output_tokens": 50}, max_tokens=50, **count)
+    held = rich.settled(answer.header("x-request-id"))
+    assert held.hold >= nano(4 * 50 * PICO["reasoning"])
+    assert held.charged < held.hold
+    assert rich.chat(n=1000).status == 400
 
 
 async def all_at_once(port: int, request: bytes, count: int) -> list[bytes]:

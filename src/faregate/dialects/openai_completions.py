@@ -19,7 +19,11 @@ def parse_request(body: bytes) -> ChatRequest:
     """A body of POST /v1/completions. MalformedRequest names the parameter at fault."""
     members = request.decode_members(body)
     completion = request.decode(_decoder, body)
-    return request.request_of(completion, members, body, len(memoryview(members["prompt"])), 1)
+    asked = request.request_of(completion, members, body, len(memoryview(members["prompt"])), 1)
+    prompt = completion.prompt
+    if isinstance(prompt, list) and not all(isinstance(each, int) for each in prompt):
+        asked.choices *= len(prompt)  # `n` answers to each
+    return asked
 
 
 class OpenAICompletions:

@@ -90,8 +90,8 @@ class Books:
         row = (record.reservation, self._epoch, record.payer, budgets, record.hold, self._now)
         self._reservations.setdefault(record.reservation, _Reservation(row, record.legs, is_new=True))
 
-    def settle(self, record: Settle, usage_account: Callable[[bool], int], state: str = "settled") -> Settled | None:
-        """A settlement within its hold, which ends as `state`; None where this is none, or of what is not open.
+    def settle(self, record: Settle, usage_account: Callable[[bool], int]) -> Settled | None:
+        """A settlement within its hold; None where this is none, or of what is not open.
         `usage_account` is what usage is credited to, that of a payer (True) or a budget."""
         found = self._reservations.get(record.reservation)
         if found is None:
@@ -112,7 +112,7 @@ class Books:
             self._charged[account] = self._charged.get(account, 0) + share
             target = usage_account(leg.group == payer)
             self._transfers.append((identity, number, account, target, share, "usage", identity, self._now))
-        self._settled.append((identity, epoch, payer, budgets, hold, state, cost, cost, opened_at))
+        self._settled.append((identity, epoch, payer, budgets, hold, "settled", cost, cost, opened_at))
         return Settled(True, cost)
 
     def give_back(self, record: Return) -> bool:

@@ -8,7 +8,7 @@ reaped) refuses every hold, and a settlement that comes after posts the differen
 seq) for ever: sent again, it is answered from its row and changes nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -268,17 +268,6 @@ class Batch:
             self.give_back(tab, max(0, tab.charged - record.cost), "correction")
             self.end(tab, "adjusted", record.cost)
         return Settled(True, tab.charged, drawn)
-
-    def reap_together(self, checkpoints: Mapping[bytes, int]) -> set[bytes]:
-        """End open reservations at what each had cost, many at a time; those that were ended: all that are no jobs."""
-        records = [Settle(reservation, cost) for reservation, cost in checkpoints.items()]
-        books = self._books
-        books.read_settled(records)
-        reaped = {
-            record.reservation for record in records if books.settle(record, self._usage_account, "reaped") is not None
-        }
-        books.write()
-        return reaped
 
     def legs_of(self, reservation: bytes) -> tuple[Leg, ...]:
         """A hold's legs, in the order in which they are charged."""

@@ -7,7 +7,8 @@ a second ago at most; the rest of every lease is free again. A job's leases live
 from collections.abc import Collection
 
 from ..stores.database import Transaction, named_queries
-from .commit import Batch, Tab, decode_budgets
+from .accounts import ensure_account
+from .commit import BUDGETS, REVENUE, Batch, Tab, decode_budgets
 
 GRACE_S = 6.0
 
@@ -19,13 +20,22 @@ def reap(writing: Transaction, now: float, dead: Collection[int] = (), grace_s: 
     ended = [row[0] for row in writing.all(queries["ended_epochs"], (now - grace_s,))]
     for epoch in sorted({*ended, *dead}):
         leases = [row[0] for row in writing.all(queries["active_leases"], (epoch,))]
-        reaped += writing.run(queries["reap_untouched"], (epoch,))  # many may be open, and a start waits for this
-        reservations = writing.all(queries["open_reservations"], (epoch,))
-        reaped += _reap(writing, now, leases, reservations)
+        reaped += _charge(writing, now, epoch)
+        _reap(writing, now, leases, [])
     for (job,) in writing.all(queries["ended_jobs"], (now,)):
         leases = [row[0] for row in writing.all(queries["active_leases_of_job"], (job,))]
         reaped += _reap(writing, now, leases, writing.all(queries["open_job"], (job,)))
     return reaped
+
+
+def _charge(writing: Transaction, now: float, epoch: int) -> int:
+    """End an epoch's open reservations in a few statements: there may be many, and a start waits for it."""
+    queries = named_queries("ledger")
+    revenue, budgets = (ensure_account(writing, *account, at=now).id for account in (REVENUE, BUDGETS))
+    writing.run(queries["charge_checkpoints"], (epoch, revenue, budgets, now))
+    writing.run(queries["settle_charged_leases"], (epoch,))
+    writing.run(queries["debit_charged_accounts"], (epoch,))
+    return writing.run(queries["reap_reservations"], (epoch,))
 
 
 def _reap(
@@ -35,10 +45,7 @@ def _reap(
     reservations: list[tuple[bytes, int, str, int, int]],
 ) -> int:
     batch = Batch(writing, None, now)
-    reaped = batch.reap_together({row[0]: row[-1] for row in reservations}) if reservations else set[bytes]()
     for reservation, payer, budgets, hold, checkpoint in reservations:
-        if reservation in reaped:
-            continue
         tab = Tab(reservation, payer, decode_budgets(budgets), hold, 0)
         batch.charge_legs(tab, batch.legs_of(reservation), checkpoint)
         batch.end(tab, "reaped", checkpoint)

@@ -198,11 +198,38 @@ SELECT DISTINCT epoch_id FROM lease WHERE active = 1 AND epoch_id IS NOT NULL AN
 -- name: ended_jobs
 SELECT DISTINCT job FROM lease WHERE active = 1 AND job IS NOT NULL AND expires_at < ?;
 
--- name: reap_untouched
-UPDATE reservation SET state = 'reaped' WHERE epoch_id = ? AND state = 'open' AND checkpoint = 0;
+-- name: charge_checkpoints
+-- Each leg bears what those before it in its group have left of the checkpoint, up to its amount (records.shares).
+INSERT INTO transfer (id, leg, debit_account, credit_account, amount, kind, reference, created_at)
+SELECT id, position, account_id, CASE WHEN group_id = payer_id THEN ?2 ELSE ?3 END, share, 'usage', id, ?4 FROM (
+    SELECT r.id, r.payer_id, g.position, g.group_id, l.account_id,
+        min(g.amount, r.checkpoint + g.amount
+            - sum(g.amount) OVER (PARTITION BY r.id, g.group_id ORDER BY g.position)) AS share
+    FROM reservation AS r
+    JOIN reservation_leg AS g ON g.reservation_id = r.id
+    JOIN lease AS l ON l.id = g.lease_id
+    WHERE r.epoch_id = ?1 AND r.state = 'open' AND r.checkpoint > 0
+) WHERE share > 0;
 
--- name: open_reservations
-SELECT id, payer_id, budgets, hold, checkpoint FROM reservation WHERE epoch_id = ? AND state = 'open';
+-- name: settle_charged_leases
+UPDATE lease SET settled = settled + c.charged FROM (
+    SELECT g.lease_id, sum(t.amount) AS charged
+    FROM reservation AS r
+    JOIN reservation_leg AS g ON g.reservation_id = r.id
+    JOIN transfer AS t ON t.id = g.reservation_id AND t.leg = g.position
+    WHERE r.epoch_id = ?1 AND r.state = 'open' AND r.checkpoint > 0 GROUP BY g.lease_id
+) AS c WHERE lease.id = c.lease_id;
+
+-- name: debit_charged_accounts
+UPDATE account SET debits = debits + c.charged, leased = leased - c.charged FROM (
+    SELECT t.debit_account, sum(t.amount) AS charged
+    FROM reservation AS r JOIN transfer AS t ON t.id = r.id
+    WHERE r.epoch_id = ?1 AND r.state = 'open' AND r.checkpoint > 0 GROUP BY t.debit_account
+) AS c WHERE account.id = c.debit_account;
+
+-- name: reap_reservations
+UPDATE reservation SET state = 'reaped', cost = checkpoint, charged = checkpoint
+WHERE epoch_id = ?1 AND state = 'open';
 
 -- name: open_job
 SELECT id, payer_id, budgets, hold, checkpoint FROM reservation WHERE id = ? AND state = 'open';
