@@ -1,4 +1,4 @@
-"""`faregate credits`: add, remove, expire, show, statement. Amounts are decimal dollars."""
+"""`faregate credits`: add, remove, refund, expire, show, statement. Amounts are decimal dollars."""
 
 import argparse
 from collections.abc import Sequence
@@ -80,6 +80,10 @@ async def _accounts(arguments: argparse.Namespace, directory: Directory, databas
     if arguments.verb == "show":
         return await credits.accounts(arguments.organisation)
     who, why = actor(), arguments.reason
+    if arguments.verb == "refund":
+        amount = None if arguments.amount is None else parse_amount(arguments.amount)
+        once = arguments.once
+        return [await credits.refund(arguments.request, amount, reason=why, actor=who, idempotency_key=once)]
     if arguments.verb == "expire":
         return [await credits.expire(arguments.promotion, reason=why, actor=who)]
     amount_nano = parse_amount(arguments.amount)

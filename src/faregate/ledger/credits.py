@@ -12,7 +12,8 @@ from ..stores import audit
 from ..stores.audit import Actor
 from ..stores.database import Conflict, Database, NoSuchRecord, Transaction, named_queries
 from ..stores.directory import Directory
-from .accounts import Account, Move, accounts_of, ensure_account, find_account, post
+from .accounts import Account, Move, accounts_of, ensure_account, find_account, find_account_by_id, post
+from .refunds import refund
 
 _STATEMENT_ROWS_MAX = 1000
 _SPENDABLE = ("promo", "cust")
@@ -116,6 +117,44 @@ class Credits:
 
         return await self._database.run(work)
 
+    async def refund(
+        self,
+        request_id: str,
+        amount_nano: int | None = None,
+        *,
+        reason: str,
+        actor: Actor,
+        idempotency_key: str | None = None,
+    ) -> Account:
+        """Give back what a request was charged, all that is left of it where no amount is said. The account that pays
+        for it, as it is then. NoSuchRecord for no such charge; Conflict for more than is left, or what is not settled.
+        """
+        try:
+            reservation = id_bytes(request_id)
+        except ValueError:
+            raise NoSuchRecord("that is no request's id") from None
+        _check(1 if amount_nano is None else amount_nano, reason)
+
+        def work(writing: Transaction) -> Account:
+            row = writing.one(named_queries("ledger")["left_of_charge"], (reservation,))
+            if row is None:
+                raise NoSuchRecord("there is no such charge")
+            payer, left_nano = row
+            given_nano = left_nano if amount_nano is None else amount_nano
+            at = self._clock()
+            key = idempotency_key or f"refund:{request_id}:{left_nano}"
+            move = Move(
+                id=reservation, kind="refund", created_at=at, idempotency_key=key, author=actor.name, reason=reason
+            )
+            if refund(writing, reservation, given_nano, move):
+                said = {"amount": format_amount(given_nano), "reason": reason}
+                audit.record(
+                    writing, at=at, actor=actor, action="credit.refund", subject=request_id, before=None, after=said
+                )
+            return find_account_by_id(writing, payer)
+
+        return await self._database.run(work)
+
     def _bought(self, writing: Transaction, owner: str) -> Account:
         """The account of what an organisation bought. With it an organisation can pay, which its callers shall see."""
         name = f"cust:{owner}"
@@ -167,11 +206,15 @@ class Credits:
         return after
 
     async def accounts(self, organisation: str) -> list[Account]:
-        """An organisation's credit: promotions by when they end, then what it bought."""
+        """An organisation's credit: promotions by when they end, then what it bought; what it used while metered."""
 
         def work(reading: Transaction) -> list[Account]:
             owner = self._directory.organisation_in(reading, organisation)
-            found = [account for account in accounts_of(reading, owner.id) if account.kind in _SPENDABLE]
+            found = [
+                account
+                for account in accounts_of(reading, owner.id)
+                if account.kind in _SPENDABLE or account.name.startswith("metered:")
+            ]
             return sorted(found, key=lambda each: (each.kind == "cust", each.expires_at or float("inf"), each.id))
 
         return await self._database.read(work)

@@ -32,7 +32,7 @@ SELECT debit_account, credit_account, amount, kind FROM transfer WHERE idempoten
 -- name: statement
 SELECT t.id, t.leg, t.created_at, t.kind, a.name, t.credit_account = a.id, t.amount, t.author, t.reason
 FROM account AS a JOIN transfer AS t ON t.debit_account = a.id OR t.credit_account = a.id
-WHERE a.organisation_id = ?1 AND a.kind IN ('cust', 'promo', 'receivable') AND (t.id, t.leg) > (?2, ?3)
+WHERE a.organisation_id = ?1 AND (a.kind IN ('cust', 'promo', 'receivable') OR a.name LIKE 'metered:%') AND (t.id, t.leg) > (?2, ?3)
 ORDER BY t.id, t.leg LIMIT ?4;
 
 -- name: sums_by_account
@@ -110,6 +110,9 @@ ORDER BY reservation_id, position;
 -- name: limit_given
 SELECT coalesce(sum(iif(credit_account = ?1, amount, -amount)), 0) FROM transfer
 WHERE (debit_account = ?1 OR credit_account = ?1) AND kind = 'limit';
+
+-- name: left_of_charge
+SELECT payer_id, charged - refunded FROM reservation WHERE id = ?;
 
 -- name: find_batch
 SELECT results FROM batch WHERE epoch_id = ? AND seq = ?;

@@ -1,0 +1,42 @@
+"""`faregate credits refund`: a request's charge goes back, all or a part of it, never more."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from tests.running.client import Caller
+from tests.running.processes import Gateway, Simulator, simulated
+
+CONFIG = """
+[ledger]
+demo_credit = "10"
+
+[prices]
+default = { input = "1", output = "2" }
+"""
+
+
+def test_a_charge_goes_back_in_parts_and_no_more(session_folder: Path, simulator: Simulator) -> None:
+    gateway = Gateway(session_folder, simulated(simulator) + CONFIG)
+    try:
+        answer = Caller(gateway).ask("POST", "/v1/chat/completions", Caller(gateway).body(max_tokens=50))
+        request = answer.header("x-request-id") or ""
+        cost = Decimal(answer.header("x-credits-used") or "0")
+        assert cost > 0
+        part = format(cost / 4, "f")
+
+        def refund(*words: str) -> int:
+            return gateway.command("credits", "refund", request, *words, "--reason", "bad answer").returncode
+
+        assert refund(part, "--once", "first") == 0
+        assert refund(part, "--once", "first") == 0  # the same move again
+        assert refund("100") != 0
+        assert refund() == 0
+        assert refund(part) != 0
+        assert gateway.command("credits", "refund", "nothing", "--reason", "x").returncode != 0
+        statement = gateway.command("credits", "statement", "demo", "--json").stdout
+        assert statement.count('"refund"') == 2
+        shown = gateway.command("ledger", "verify")
+        assert shown.returncode == 0, shown.stdout
+    finally:
+        gateway.stop()
+    assert gateway.command("ledger", "verify").returncode == 0
