@@ -37,6 +37,11 @@ class Response(Protocol):
     finished: bool
     bytes_out: int
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and waits in this process for a slow client."""
+        ...
+
     def send(self, status: int, headers: bytes, body: bytes) -> None:
         """The whole answer."""
 

@@ -42,6 +42,11 @@ class Reply(msgspec.Struct, eq=False):
         """Header lines that this answer has besides the house's."""
         self._extra += lines
 
+    def progress(self) -> tuple[int, int]:
+        """How many bytes of the answer were given, and how many of them at least have left this process."""
+        given = self._response.bytes_out
+        return given, given - self._response.unsent_bytes
+
     def adjusted(self, output_tokens: int) -> None:
         """Say that the gateway has lowered what the answer may take."""
         self.add_headers(self._house.adjusted_line(output_tokens))

@@ -1,5 +1,7 @@
 """What a call used: the provider's figures, or the gateway's own count where there are none."""
 
+from collections.abc import Callable
+
 from ..core.chat import ChatRequest
 from ..core.usage import NO_USAGE, Usage, UsageSource
 from ..dialects import Observed
@@ -50,3 +52,29 @@ def usage_of_result(request: ChatRequest, usage: Usage | None, answer_bytes: int
         source=UsageSource.COUNTED,
         suspect=usage is not None,
     )
+
+
+class Delivered:
+    """What a stream has cost as far as it has left this process.
+
+    A checkpoint must not count what waits in our buffer for a slow client: it would be lost with us (money.md K3).
+    """
+
+    __slots__ = ("_bytes", "_cost_nano", "_given_nano", "_progress", "_sampled_nano")
+
+    def __init__(self, given_nano: Callable[[], int], progress: Callable[[], tuple[int, int]]) -> None:
+        self._given_nano = given_nano
+        self._progress = progress
+        self._bytes = 0  # given when the last sample was taken
+        self._sampled_nano = 0  # what they cost
+        self._cost_nano = 0
+
+    def cost_nano(self) -> int:
+        """The cost of what has left; a sample is taken each time the one before it has."""
+        given_bytes, left_bytes = self._progress()
+        if left_bytes >= self._bytes:
+            self._cost_nano = self._sampled_nano
+            self._bytes, self._sampled_nano = given_bytes, self._given_nano()
+            if left_bytes >= given_bytes:
+                self._cost_nano = self._sampled_nano
+        return self._cost_nano

@@ -53,6 +53,10 @@ class Reply(Protocol):
         """Give the client the end of the answer."""
         ...
 
+    def progress(self) -> tuple[int, int]:
+        """How many bytes of the answer were given, and how many of them at least have left this process."""
+        ...
+
     def adjusted(self, output_tokens: int) -> None:
         """Say that the answer may take so many tokens at most, which is not what the client asked for."""
         ...

@@ -395,6 +395,11 @@ class ServerConnection(asyncio.Protocol):
         if transport is not None:
             self._outbox.put(transport, data)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and has not left yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def authenticated(self) -> None:
         """The client has shown a valid key."""
         if not self._known:

@@ -98,6 +98,11 @@ class OutgoingResponse(msgspec.Struct, eq=False):
     finished: bool = False
     bytes_out: int = 0
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and waits in this process for a slow client."""
+        return self._connection.unsent_bytes
+
     def send(self, status: int, headers: bytes, body: bytes) -> None:
         """The whole answer in one write."""
         if self.finished:

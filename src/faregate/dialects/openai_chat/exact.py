@@ -22,6 +22,7 @@ from .halves import may_hold_halves, shelter_halves
 from .usage import read_usage
 
 _USAGE_NULL = b',"usage":null'
+_NO_CHOICES = b'"choices":[]'
 _BETWEEN_EVENTS = b'}\n\ndata: {"'
 _DATED = re.compile(r"-(?:\d{4}-?\d{2}-?\d{2}|\d{4})\Z")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
@@ -85,7 +86,7 @@ class Exact:
                 and (not usages or usages == data.count(_USAGE_NULL))
                 and (not written or events == data.count(written) == data.count(b'"model"'))
             ):
-                observed.deltas += events
+                observed.deltas += events - (data.count(_NO_CHOICES) if usages else 0)
                 self._last = data
                 if usages and not self._keep_usage:
                     data = data.replace(_USAGE_NULL, b"")
