@@ -41,6 +41,7 @@ from .providers.discovery import discover
 from .providers.simulated import simulated
 from .settings import Settings
 from .stores.catalog import build_snapshot
+from .stores.charged_prices import ChargedPrices
 from .stores.database import StoreUnavailable
 from .stores.directory import Directory
 from .stores.idempotency import IdempotencyKeys
@@ -142,15 +143,11 @@ class DataPlane:
         self._database = SqliteDatabase(self._options.data / DATABASE)
         self._directory = Directory(self._database, self._pepper, prefix=settings.keys.prefix)
         await self._directory.check_pepper()
-        self._ledger = Ledger(
-            self._database,
-            self._options.data / "run",
-            self._log.event,
-            relaxed=settings.ledger.durability == "relaxed",
-        )
+        self._ledger = self._made_ledger()
         await self._ledger.open()
         self._metrics = Metrics()
         expectations = Expectations()
+        charged_prices = ChargedPrices(self._database)
         self._journal = Journal(
             self._database,
             (self._log.requests, self._metrics.observe, expectations.observe),
@@ -167,7 +164,7 @@ class DataPlane:
             ledger=self._ledger,
             budgets=BudgetAccounts(self._database),
             expectations=expectations,
-            tariffs=Tariffs(settings.prices.default_price),
+            tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
             limits=_picked(FlowLimits, settings.deadlines, settings.limits),
         )
         self._idempotency_keys = IdempotencyKeys(self._database)
@@ -194,8 +191,17 @@ class DataPlane:
             log=self._log,
             keep=self._journal.append,
             find_record=self._journal.find,
+            find_price=charged_prices.find,
             region=settings.server.region,
             limits=_picked(DoorLimits, settings.limits),
+        )
+
+    def _made_ledger(self) -> Ledger:
+        return Ledger(
+            self._database,
+            self._options.data / "run",
+            self._log.event,
+            relaxed=self._settings.ledger.durability == "relaxed",
         )
 
     def _snapshot(self) -> Snapshot:

@@ -31,6 +31,7 @@ def test_a_quote_says_what_a_call_would_hold_and_the_call_holds_it(special_calle
     assert record["held"] == quote["held"]
     assert record["price_version"] == quote["price_version"]
     assert record["cost"] == answer.header("x-credits-used")
+    assert record["prices"] == [{"prompt_tokens_over": 0, "input": "1", "cache_read": "0.1", "output": "2"}]
 
 
 def test_a_quote_of_what_would_be_refused_says_how(tenant: Callable[..., Caller]) -> None:

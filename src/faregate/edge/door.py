@@ -26,6 +26,7 @@ from ..core.errors import (
 )
 from ..core.identity import Caller
 from ..core.ids import RequestIds
+from ..core.money import Price
 from ..core.ports import Response
 from ..dialects import Dialect
 from ..flow import admission, exchange
@@ -60,8 +61,8 @@ class DoorLimits:
 
 @dataclass(slots=True, kw_only=True)
 class Door:
-    """Answers every request of the data plane. `find_record` looks up a record of a project; `keep` takes each record
-    when its answer is over."""
+    """Answers every request of the data plane. `find_record` looks up a record of a project, `find_price` the price
+    of a model and version that calls were charged by; `keep` takes each record when its answer is over."""
 
     gate: Gate
     house: House
@@ -72,6 +73,7 @@ class Door:
     log: Log
     keep: Callable[[UsageRecord], None]
     find_record: Callable[[str, str], Awaitable[UsageRecord | None]]
+    find_price: Callable[[str, str], Awaitable[Price | None]]
     region: str = "default"
     limits: DoorLimits = field(default_factory=DoorLimits)
     in_flight: dict[str, tuple[Caller, Response]] = field(default_factory=dict)
@@ -308,7 +310,8 @@ class Door:
         found = await self.find_record(route.argument, project_id)
         if found is None:
             raise NotFound("There is no such request of this project.", param="id")
-        return listing.record_body(found)
+        price = await self.find_price(found.model, found.price_version) if found.price_version else None
+        return listing.record_body(found, price)
 
     def _probe(self, route: Route, request: IncomingRequest, reply: Reply) -> None:
         if request.head.method not in (b"GET", b"HEAD"):

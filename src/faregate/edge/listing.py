@@ -6,7 +6,7 @@ from ..core.call import UsageRecord
 from ..core.catalog import Model, Snapshot
 from ..core.errors import NotFound
 from ..core.identity import Caller
-from ..core.money import format_amount
+from ..core.money import Price, Rates, format_amount, format_rate
 from ..flow.admission import may_use
 
 
@@ -41,8 +41,8 @@ def _entry(model: Model) -> dict[str, object]:
     }
 
 
-def record_body(record: UsageRecord) -> bytes:
-    """GET /v1/requests/{id}: the record of one's own request."""
+def record_body(record: UsageRecord, price: Price | None) -> bytes:
+    """GET /v1/requests/{id}: the record of one's own request, and the price that it was charged by."""
     usage = record.usage
     return msgspec.json.encode(
         {
@@ -80,6 +80,7 @@ def record_body(record: UsageRecord) -> bytes:
             "held": format_amount(record.hold_nano),
             "cost": format_amount(record.cost_nano),
             "price_version": record.price_version or None,
+            "prices": [] if price is None else _prices(price, int(record.received_at)),
             "first_byte_ms": record.first_byte_ms,
             "total_ms": record.total_ms,
             "bytes_in": record.bytes_in,
@@ -90,3 +91,14 @@ def record_body(record: UsageRecord) -> bytes:
             "upstream_request_id": record.upstream_request_id,
         }
     )
+
+
+def _prices(price: Price, at: int) -> list[dict[str, object]]:
+    """The entries for a request of that time, by the size of prompt from which each holds: dollars per million tokens
+    or characters, of all else per piece, second or hour."""
+    return [{"prompt_tokens_over": entry.prompt_tokens_over, **_rates(entry.rates)} for entry in price.applicable(at)]
+
+
+def _rates(rates: Rates) -> dict[str, str]:
+    named = ((name, getattr(rates, name)) for name in rates.__struct_fields__)
+    return {name: format_rate(name, pico) for name, pico in named if pico is not None}

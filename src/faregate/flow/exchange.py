@@ -17,9 +17,8 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     model = admission.allow(call, snapshot)
     call.record.model = model.id
     targets = routing.choose(model, snapshot)
-    hold = funds.hold_for(gate, call, model)  # the most that it can cost
-    if call.caller.budgets:
-        hold.budgets = await gate.budgets.of(call.caller, call.record.project_id)
+    budgets = await gate.budgets.of(call) if call.caller.budgets else ()
+    hold = funds.hold_for(gate, call, model, budgets)  # the most that it can cost
     if not gate.ledger.slices.reserve(hold):
         hold = await funds.obtain(gate, call, model, hold)  # 402 before any provider hears of it
     if call.request.output_tokens_cap is not None:

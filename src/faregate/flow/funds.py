@@ -6,6 +6,7 @@ whose bytes are not text. What a call costs beyond its hold falls under the char
 """
 
 import time
+from collections.abc import Callable
 
 from ..core.call import Call
 from ..core.catalog import Model
@@ -24,10 +25,12 @@ _LOWERED_TOKENS_MIN = 4_096
 
 
 class Tariffs:
-    """The tariffs of the models, each kept for as long as it holds; `default` is the price of a model without one."""
+    """The tariffs of the models, each kept for as long as it holds; `default` is the price of a model without one.
+    `note` hears of each price before a call is charged by it."""
 
-    def __init__(self, default: Price | None = None) -> None:
+    def __init__(self, default: Price | None, note: Callable[[str, Price], None]) -> None:
         self._default = default
+        self._note = note
         self._kept: dict[str, tuple[Model, Tariff]] = {}
 
     def of(self, model: Model) -> Tariff:
@@ -50,14 +53,15 @@ class Tariffs:
                 f"The model '{model.id}' has no price.", kind="model_not_priced", param="model"
             ) from None
         self._kept[model.id] = (model, tariff)
+        self._note(model.id, price)
         return tariff
 
 
-def hold_for(gate: Gate, call: Call, model: Model) -> Hold:
+def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()) -> Hold:
     """What is to be held for a call: the most that it can cost. Nothing is taken yet. GatewayError, NoFunds."""
     if gate.ledger.is_failing:
         raise Overloaded("The ledger cannot be written; try again in a moment.", retry_after_s=1.0)
-    if call.caller.payer in gate.ledger.blocked:
+    if gate.ledger.blocked and not gate.ledger.blocked.isdisjoint((call.caller.payer, *budgets)):
         raise GatewayError("This account's books are not in order; the operator has been told.", kind="account_blocked")
     caller, request, record = call.caller, call.request, call.record
     call.tariff = tariff = gate.tariffs.of(model)
@@ -71,7 +75,7 @@ def hold_for(gate: Gate, call: Call, model: Model) -> Hold:
         raise NoFunds
     record.hold_nano = amount
     record.price_version = tariff.version
-    return Hold(id_bytes(call.id), caller.payer, (), amount)
+    return Hold(id_bytes(call.id), caller.payer, budgets, amount)
 
 
 def input_tokens_max(request: ChatRequest) -> int:

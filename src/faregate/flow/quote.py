@@ -34,9 +34,8 @@ async def quote(gate: Gate, call: Call) -> Quote:
         found.price_version = tariff.version
         prompt, output = gate.expectations.tokens(model.id, call.request)
         found.expected_nano = tariff.charge_nano(Usage(input=prompt, output=output))
-        hold = funds.hold_for(gate, call, model)
-        if call.caller.budgets:
-            hold.budgets = await gate.budgets.of(call.caller, call.record.project_id)
+        budgets = await gate.budgets.of(call) if call.caller.budgets else ()
+        hold = funds.hold_for(gate, call, model, budgets)
         found.held_nano = hold.amount
         free_nano = await gate.ledger.free_nano(hold.groups)
         if hold.amount > free_nano:

@@ -36,7 +36,7 @@ class _Reservation:
 
     __slots__ = ("is_new", "legs", "row")
 
-    def __init__(self, row: tuple[Value, ...], legs: tuple[Leg, ...], *, is_new: bool) -> None:
+    def __init__(self, row: Row, legs: tuple[Leg, ...], *, is_new: bool) -> None:
         self.row = row  # id, epoch, payer, budgets, hold, opened_at
         self.legs = legs
         self.is_new = is_new
@@ -98,7 +98,7 @@ class Books:
             return None
         identity, epoch, payer, budgets, hold, opened_at = found.row
         cost = record.cost
-        if cost > hold:  # type: ignore[operator]
+        if cost > hold:
             return None
         del self._reservations[record.reservation]
         for number, (leg, share) in enumerate(zip(found.legs, shares(found.legs, cost), strict=True)):

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..core.identity import Budget, Caller
+from ..core.call import Call
+from ..core.identity import Budget
 from ..core.ids import RequestIds, id_bytes
 from ..core.money import format_amount
 from ..stores import audit
@@ -51,10 +52,10 @@ class BudgetAccounts:
         self._clock = clock
         self._known: dict[str, int] = {}  # accounts by name
 
-    async def of(self, caller: Caller, project_id: str) -> tuple[int, ...]:
-        """The accounts of the budgets of a caller's key and of the project that is billed, opened where need be."""
-        now = self._clock()
-        above = (caller.key_id, project_id)
+    async def of(self, call: Call) -> tuple[int, ...]:
+        """The accounts of the budgets of a call's key and of the project that is billed, opened where need be."""
+        now, caller = self._clock(), call.caller
+        above = (caller.key_id, call.record.project_id)
         names = {account_name(budget, now): budget for budget in caller.budgets if budget.subject_id in above}
         found = {name: self._known[name] for name in names if name in self._known}
         missing = [budget for name, budget in names.items() if name not in found]

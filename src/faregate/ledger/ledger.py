@@ -65,8 +65,8 @@ class Ledger:
 
     `healthy` is false while the disk refuses; `waived` counts answers that left before their settlement was on the
     disk, because that took longer than SETTLE_PATIENCE_S. With `relaxed` no answer waits for it (money.md R4, O2).
-    `blocked` are the accounts that break an invariant; nothing is held of them. `report(level, event)` writes a line of
-    the log; `on_broken` ends the process where the ledger's rules are broken.
+    `blocked` are the groups that broke an invariant: nothing is held of them any longer. `report(level, event)` writes
+    a line of the log; `on_broken` ends the process where the ledger's rules are broken.
     """
 
     def __init__(
@@ -323,11 +323,11 @@ class Ledger:
         except Exception as error:
             self._report("error", f"verify_failed: {type(error).__name__}")
             return
-        for account, finding in found.items():
-            if account not in self.blocked:
-                message = f"ledger_out_of_order: {finding.invariant} {finding.subject}: {finding.message}"
-                self._report("error", message)
-        self.blocked = frozenset(found)
+        for account in found.keys() - self.blocked:
+            finding = found[account]
+            message = f"ledger_out_of_order: {finding.invariant} {finding.subject}: {finding.message}"
+            self._report("error", message)
+        self.blocked |= found.keys()
 
     # Epochs
 

@@ -264,11 +264,10 @@ class Slices:
 
     def learn(self, record: Record, result: Result, built_at: float) -> None:
         """Take note of what became of a record; `built_at` is when its batch was put together, by our clock."""
-        kind = type(record)
-        if kind is Open and isinstance(result, Done):
-            self._learn_open(self.holds[record.reservation], result.done)  # type: ignore[union-attr]
-        elif kind is Settle and isinstance(result, Settled):
-            hold = self.holds.pop(record.reservation, None)  # type: ignore[union-attr]
+        if isinstance(record, Open) and isinstance(result, Done):
+            self._learn_open(self.holds[record.reservation], result.done)
+        elif isinstance(record, Settle) and isinstance(result, Settled):
+            hold = self.holds.pop(record.reservation, None)
             if hold is not None:
                 self._learn_settle(hold, result)
         elif isinstance(record, Lease) and isinstance(result, Granted):

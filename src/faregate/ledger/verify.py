@@ -74,8 +74,9 @@ def _rolled_up_otherwise(found: Difference) -> Finding:
 
 
 def verify_recent(reading: Transaction, since: bytes) -> dict[int, Finding]:
-    """The same of what may have changed lately, by the account that it concerns: I3 and I4 of all accounts, I5 of the
-    newest reservations whose ids are at least `since` (they begin with the time). Cheap enough for every minute."""
+    """The same of what may have changed lately, by the group (records.py) that it concerns: I3 and I4 of all accounts,
+    I5 of the newest reservations whose ids are at least `since` (they begin with the time). Cheap enough for every
+    minute."""
     queries = named_queries("ledger")
     found: dict[int, Finding] = {}
     for account, name, balance, leased, left in reading.all(queries["accounts_out_of_order"]):

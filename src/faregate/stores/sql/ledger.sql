@@ -260,7 +260,8 @@ SELECT * FROM (
 ) WHERE charged <> paid OR cost <> charged + written_off OR (state = 'open' AND cost <> 0);
 
 -- name: accounts_out_of_order
-SELECT a.id, a.name, a.credits - a.debits, a.leased, coalesce(sum(l.granted - l.settled), 0) FROM account AS a
+SELECT coalesce(a.payer_id, a.id), a.name, a.credits - a.debits, a.leased, coalesce(sum(l.granted - l.settled), 0)
+FROM account AS a
 LEFT JOIN lease AS l ON l.account_id = a.id AND l.active = 1
 WHERE a.kind IN ('cust', 'promo', 'budget')
 GROUP BY a.id HAVING a.debits + a.leased > a.credits OR a.leased <> coalesce(sum(l.granted - l.settled), 0);
