@@ -13,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.measures import NGINX, OURS, Effort, Measures
+from bench.figures import NGINX, OURS
+from bench.measures import Effort, Measures
 from bench.processes import LOAD_CORE, machine_facts, pin
 from bench.report import as_json, markdown, verdicts
 from bench.systems import HERE, Systems, load_peers
@@ -79,16 +80,16 @@ def run(chosen: argparse.Namespace, directory: Path) -> int:
     finally:
         systems.close()
     facts = machine_facts()
-    text = markdown(measures.figures, facts, command.strip(), OURS, measures.failures)
+    text = markdown(measures.figures, facts, command.strip(), measures.failures)
     print("\n" + text)
     if chosen.markdown:
         chosen.markdown.write_text(text)
     if chosen.json:
-        figures = as_json(measures.figures, facts, command.strip(), OURS, measures.failures)
+        figures = as_json(measures.figures, facts, command.strip(), measures.failures)
         chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
     if any(OURS in failure for failure in measures.failures):
         return 2
-    missed = any(each["verdict"] == "NOT MET" for each in verdicts(measures.figures, OURS))
+    missed = any(each["verdict"] == "NOT MET" for each in verdicts(measures.figures))
     return int(missed and chosen.require)
 
 

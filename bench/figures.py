@@ -30,8 +30,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bound on a figure of ours: required, and aimed at."""
+    """A bound on a figure of one system: required, and aimed at."""
 
+    system: str
     section: str
     what: str
     required: float
@@ -53,11 +54,17 @@ CHUNKS_RATIO = "processor time per chunk, ours over nginx's"
 OPEN_STREAM = "private memory per open stream"
 READY = "to ready"
 
+# The gateway as it is installed: every call held for, settled on the disk and recorded. And the same where every price
+# is nothing: nothing is held then, which leaves the relay.
+OURS, UNCHARGED, NGINX = "faregate", "faregate, no charge", "nginx"
+
 BARS = [
-    Bar("requests", REQUESTS_RATIO, 0.33, 0.45, at_least=True),
-    Bar("chunks, half busy", CHUNKS_RATIO, 1.6, 1.35, at_least=False),
-    Bar("memory", OPEN_STREAM, 16.0, 8.0, at_least=False),
-    Bar("start-up", READY, 0.7, None, at_least=False),
+    Bar(OURS, "requests", REQUESTS_RATIO, 0.20, 0.28, at_least=True),
+    Bar(UNCHARGED, "requests", REQUESTS_RATIO, 0.33, 0.45, at_least=True),
+    Bar(OURS, "chunks, half busy", CHUNKS_RATIO, 1.7, 1.5, at_least=False),
+    Bar(UNCHARGED, "chunks, half busy", CHUNKS_RATIO, 1.6, 1.35, at_least=False),
+    Bar(OURS, "memory", OPEN_STREAM, 16.0, 8.0, at_least=False),
+    Bar(OURS, "start-up", READY, 0.7, None, at_least=False),
 ]
 
 

@@ -7,12 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bench.figures import CHUNKS_RATIO, KB, OPEN_STREAM, READY, REQUESTS_RATIO, Figures
+from bench.figures import (
+    CHUNKS_RATIO,
+    KB,
+    NGINX,
+    OPEN_STREAM,
+    OURS,
+    READY,
+    REQUESTS_RATIO,
+    UNCHARGED,
+    Figures,
+)
 from bench.processes import LOAD_CORE, load_command, memory_bytes, run_load, spawn, stop
 from bench.systems import System, Systems
 from bench.verify import first_answer_s
 
-OURS, NGINX = "faregate", "nginx"
 ENDLESS_CHUNKS = 1_000_000_000
 CHUNK_INTERVAL_US = 1000
 STREAMS_FIRST_GUESS = 24
@@ -107,9 +116,9 @@ class Measures:
                 if name != "direct":
                     add(section, "processor time per request", name, "us", seen["cpu_us_per_answer"])
                 self.add_shares(section, name, seen)
-            if {NGINX, OURS} <= turn.keys():
-                ratio = turn[NGINX]["cpu_us_per_answer"] / turn[OURS]["cpu_us_per_answer"]
-                add(section, REQUESTS_RATIO, OURS, "ratio", ratio)
+            for name in turn.keys() & {OURS, UNCHARGED} if NGINX in turn else ():
+                ratio = turn[NGINX]["cpu_us_per_answer"] / turn[name]["cpu_us_per_answer"]
+                add(section, REQUESTS_RATIO, name, "ratio", ratio)
 
     def chunks(self) -> None:
         """Streams of a chunk a millisecond: processor time per chunk, half busy and saturated."""
@@ -126,9 +135,9 @@ class Measures:
                     if name != "direct":
                         add(section, "processor time per chunk", name, "us", seen["cpu_us_per_event"])
                     self.add_shares(section, name, seen)
-                if {NGINX, OURS} <= turn.keys():
-                    ratio = turn[OURS]["cpu_us_per_event"] / turn[NGINX]["cpu_us_per_event"]
-                    add(section, CHUNKS_RATIO, OURS, "ratio", ratio)
+                for name in turn.keys() & {OURS, UNCHARGED} if NGINX in turn else ():
+                    ratio = turn[name]["cpu_us_per_event"] / turn[NGINX]["cpu_us_per_event"]
+                    add(section, CHUNKS_RATIO, name, "ratio", ratio)
 
     def streams_for(self, share: float) -> int:
         """How many streams keep the subject's core busy for that share; more than 1 saturates it.
@@ -193,7 +202,7 @@ class Measures:
             for percentile in ("p50", "p99"):
                 label = f"{word}, {percentile} at {share:.0%}"
                 add(section, label, "direct", "us", direct[measured][percentile])
-        for name in list(self.names):
+        for name in [each for each in self.names if each != UNCHARGED]:
             seen = self.try_load(name, **(members | short))
             if seen is None:
                 continue
@@ -260,7 +269,7 @@ class Measures:
 def is_disturbed(name: str, seen: dict[str, Any]) -> bool:
     """Whether the system waited for its core, or cores were stolen, more than figures bear. Of ours only the latter
     counts: its threads wait for each other, which is its own affair."""
-    return seen["steal"] > STEAL_MAX or (name != OURS and seen["system_waited"] > WAITED_MAX)
+    return seen["steal"] > STEAL_MAX or (name not in (OURS, UNCHARGED) and seen["system_waited"] > WAITED_MAX)
 
 
 @contextmanager

@@ -47,17 +47,17 @@ def row_of(figure: Figure) -> tuple[str, ...]:
     return (figure.what, figure.system, shown(figure.value), *spread, figure.unit)
 
 
-def verdicts(figures: Figures, subject: str) -> list[dict[str, Any]]:
+def verdicts(figures: Figures) -> list[dict[str, Any]]:
     """Every bar, the figure held against it, and the verdict."""
     held = []
     for bar in BARS:
-        figure = figures.find(bar.section, bar.what, subject)
+        figure = figures.find(bar.section, bar.what, bar.system)
         bound = f"{'at least' if bar.at_least else 'at most'} {bar.required:g}"
         aim = f" (aim {bar.aim:g})" if bar.aim is not None else ""
         verdict = bar.verdict(figure.value) if figure else "not measured"
         value = shown(figure.value) if figure else "-"
         name = f"{bar.section}: {bar.what}"
-        held.append({"bar": name, "bound": bound + aim, "value": value, "verdict": verdict})
+        held.append({"bar": name, "system": bar.system, "bound": bound + aim, "value": value, "verdict": verdict})
     return held
 
 
@@ -71,11 +71,11 @@ def table(rows: list[tuple[str, ...]], headings: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def markdown(figures: Figures, facts: dict[str, str], command: str, subject: str, failures: list[str]) -> str:
+def markdown(figures: Figures, facts: dict[str, str], command: str, failures: list[str]) -> str:
     """The whole report."""
     parts = [f"Made by `{command}`.", "\n".join(f"- {name}: {fact}" for name, fact in facts.items())]
-    held = [tuple(each.values()) for each in verdicts(figures, subject)]
-    parts += ["## Verdict", table(held, ("bar", "bound", "ours", "verdict"))]
+    held = [tuple(each.values()) for each in verdicts(figures)]
+    parts += ["## Verdict", table(held, ("bar", "system", "bound", "ours", "verdict"))]
     if failures:
         parts += ["## Failures", "\n".join("- " + line for line in failures)]
     for section, group in itertools.groupby(figures.rows.values(), key=lambda each: each.section):
@@ -84,13 +84,13 @@ def markdown(figures: Figures, facts: dict[str, str], command: str, subject: str
     return "\n\n".join(parts) + "\n"
 
 
-def as_json(figures: Figures, facts: dict[str, str], command: str, subject: str, failures: list[str]) -> dict[str, Any]:
+def as_json(figures: Figures, facts: dict[str, str], command: str, failures: list[str]) -> dict[str, Any]:
     """The whole report for a program, all samples in it."""
     return {
         "command": command,
         "machine": facts,
         "method": METHOD,
         "failures": failures,
-        "verdicts": verdicts(figures, subject),
+        "verdicts": verdicts(figures),
         "figures": [figure.as_json() for figure in figures.rows.values()],
     }

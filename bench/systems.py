@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.figures import OURS, UNCHARGED
 from bench.processes import (
     LOAD_CORE,
     SYSTEM_CORE,
@@ -89,7 +90,8 @@ class Systems:
         self.upstream = self.start_upstream()
         self.starters: dict[str, Callable[[bool], System]] = {
             "nginx": self.start_nginx,
-            "faregate": self.start_faregate,
+            OURS: self.start_faregate,
+            UNCHARGED: lambda tls: self.start_faregate(tls, charged=False),
         }
         for peer in peers:
             self.starters[peer.name] = lambda tls, peer=peer: self.start_peer(peer, tls)
@@ -147,8 +149,8 @@ class Systems:
             time.sleep(POLL_S)
         return System("nginx", port, process, tls=tls, ready_s=ready_s, begun_s=begun_s)
 
-    def start_faregate(self, tls: bool) -> System:
-        """The gateway as `faregate up` starts it, in a new data directory."""
+    def start_faregate(self, tls: bool, *, charged: bool = True) -> System:
+        """The gateway as `faregate up` starts it, in a new data directory; `charged`: at a price."""
         directory, port = self.new_directory("faregate"), free_port()
         lines = [
             "[providers.bench]",
@@ -158,7 +160,9 @@ class Systems:
             "[ledger]",
             'demo_credit = "100000000"',
             "[prices]",
-            'default = { input = "1", cache_read = "0.1", output = "2" }',
+            'default = { input = "1", cache_read = "0.1", output = "2" }'
+            if charged
+            else 'default = { input = "0", output = "0" }',
         ]
         if tls:
             certificate, key = self.certificate()
@@ -177,7 +181,7 @@ class Systems:
         )
         facts = wait_facts(process, said, directory / "stderr")
         ready_s = time.monotonic() - begun_s
-        system = System("faregate", port, process, key=facts["key"], tls=tls)
+        system = System(OURS if charged else UNCHARGED, port, process, key=facts["key"], tls=tls)
         system.ready_s, system.begun_s = ready_s, begun_s
         system.more_pids = [facts["pid"]]
         return system
