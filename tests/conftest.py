@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.running.processes import Gateway, Simulator, simulated
+from tests.running.upstreams import Upstream
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,13 @@ def simulator(session_folder: Path) -> Iterator[Simulator]:
     process = Simulator(session_folder)
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[Upstream]:
+    """An upstream that follows a script."""
+    with Upstream() as upstream:
+        yield upstream
 
 
 @pytest.fixture(scope="session")

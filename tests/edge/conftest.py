@@ -16,13 +16,6 @@ ORIGIN = "https://app.example.com"
 
 
 @pytest.fixture(scope="session")
-def scripted() -> Iterator[Upstream]:
-    """An upstream that follows a script."""
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="session")
 def special(session_folder: Path, simulator: Simulator, scripted: Upstream) -> Iterator[Gateway]:
     """Origins, a proxy that is believed, quick comments, records that stay in memory, and renamed models."""
     process = Gateway(

@@ -98,13 +98,6 @@ weight = 0
 
 
 @pytest.fixture(scope="session")
-def scripted() -> Iterator[Upstream]:
-    """The upstream that follows a script."""
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="session")
 def scaled(session_folder: Path, simulator: Simulator, scripted: Upstream) -> Iterator[Gateway]:
     """The gateway with deadlines at a tenth."""
     process = Gateway(session_folder, TENTHS + providers(simulator, scripted))

@@ -105,13 +105,6 @@ weight = 0
 
 
 @pytest.fixture(scope="session")
-def scripted() -> Iterator[Upstream]:
-    """An upstream that follows a script."""
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="session")
 def till(session_folder: Path, simulator: Simulator, scripted: Upstream) -> Iterator[Gateway]:
     """The gateway. In the end its books are in order and nothing is leased."""
     gateway = Gateway(session_folder, priced(simulator, models=more_models(simulator, scripted)))

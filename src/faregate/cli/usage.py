@@ -8,7 +8,7 @@ from ..core.money import format_amount
 from ..stores.database import NoSuchRecord, Transaction
 from ..stores.directory import Directory
 from ..stores.sqlite import SqliteDatabase
-from ..stores.usage_days import GROUPS, UsageSum, Wanted, sums, was_used
+from ..stores.usage_days import COUNTERS, GROUPS, UsageSum, Wanted, sums, was_used
 from .context import FAILURES, show_json, show_table, with_stores
 
 __all__ = ["FAILURES", "run"]
@@ -20,17 +20,7 @@ _MEMBERS = {  # of a sum that is told apart by the group
     "key": ("key_id", "key"),
     "model": ("model",),
 }
-_COUNTS = (
-    "requests",
-    "errors",
-    "input",
-    "cache_read",
-    "cache_write",
-    "output",
-    "reasoning",
-    "bytes_in",
-    "bytes_out",
-)
+_COUNTS = tuple(name for name in COUNTERS if name != "cost_nano")
 _GROUP_COLUMNS: Mapping[str, Callable[[UsageSum], date | str | None]] = {
     "day": lambda line: line.day,
     "org": lambda line: _named(line.organisation, line.organisation_id),
