@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from ..stores.database import Row, Rows, Transaction, Value, named_queries
+from ..stores.database import Among, Row, Rows, Transaction, Value, named_queries
 from .records import Leg, Open, Return, Settle, Settled, shares
 
 _queries = named_queries("ledger")
 _RESERVATIONS = Rows(_queries["write_reservations"], _queries["reservation_values"], _queries["reservation_conflict"])
 _LEGS = Rows(_queries["write_legs"], _queries["leg_values"])
 _TRANSFERS = Rows(_queries["write_transfers"], _queries["transfer_values"])
-_IDS_MAX = 64
+_OPEN = Among(_queries["open_reservations_among"], _queries["in_order_of_legs"])
 
 _encode_budgets = msgspec.json.Encoder().encode
 
@@ -37,7 +37,7 @@ class _Reservation:
     __slots__ = ("is_new", "legs", "row")
 
     def __init__(self, row: Row, legs: tuple[Leg, ...], *, is_new: bool) -> None:
-        self.row = row  # id, epoch, payer, budgets, hold, opened_at
+        self.row = row  # id (as a bytearray where it is new), epoch, payer, budgets, hold, opened_at
         self.legs = legs
         self.is_new = is_new
 
@@ -52,23 +52,18 @@ class Books:
         self._leases: dict[int, _Lease | None] = {}
         self._changed: set[int] = set()  # leases
         self._reservations: dict[bytes, _Reservation] = {}
-        self._settled: list[Sequence[Value]] = []
+        self._settled: dict[bytes, Sequence[Value]] = {}
         self._transfers: list[Sequence[Value]] = []
         self._charged: dict[int, int] = {}  # by account: from leased to debited
         self._returned: dict[int, int] = {}  # by account: from leased to free
 
     def read_settled(self, records: Iterable[Settle]) -> None:
         """Read what is to be settled, many at a time, as far as it is open and belongs to no job."""
-        ids = [record.reservation for record in records]
-        for start in range(0, len(ids), _IDS_MAX):
-            some = ids[start : start + _IDS_MAX]
-            some += [b""] * (_IDS_MAX - len(some))
-            legs: dict[bytes, list[Leg]] = {}
-            for reservation, *leg in self._writing.all(_queries["legs_of_reservations"], some):
-                legs.setdefault(reservation, []).append(Leg(*leg))
-            for row in self._writing.all(_queries["open_reservations_among"], some):
-                found = tuple(legs.get(row[0], ()))
-                self._reservations[row[0]] = _Reservation(row, found, is_new=False)
+        for row in _OPEN.all(self._writing, [bytearray(record.reservation) for record in records]):
+            found = self._reservations.get(row[0])
+            if found is None:
+                found = self._reservations[row[0]] = _Reservation(row[:6], (), is_new=False)
+            found.legs += (Leg(*row[6:]),)
 
     def is_alive(self, legs: Sequence[Leg]) -> bool:
         """Whether all these leases are."""
@@ -87,7 +82,7 @@ class Books:
     def open(self, record: Open) -> None:
         """A hold whose leases are alive."""
         budgets = _encode_budgets(record.budgets).decode() if record.budgets else "[]"
-        row = (record.reservation, self._epoch, record.payer, budgets, record.hold, self._now)
+        row = (bytearray(record.reservation), self._epoch, record.payer, budgets, record.hold, self._now)
         self._reservations.setdefault(record.reservation, _Reservation(row, record.legs, is_new=True))
 
     def settle(self, record: Settle, usage_account: Callable[[bool], int]) -> Settled | None:
@@ -96,11 +91,12 @@ class Books:
         found = self._reservations.get(record.reservation)
         if found is None:
             return None
-        identity, epoch, payer, budgets, hold, opened_at = found.row
+        _, epoch, payer, budgets, hold, opened_at = found.row
         cost = record.cost
         if cost > hold:
             return None
         del self._reservations[record.reservation]
+        identity = bytearray(record.reservation)
         for number, (leg, share) in enumerate(zip(found.legs, shares(found.legs, cost), strict=True)):
             lease = self._lease(leg.lease)
             assert lease is not None
@@ -112,7 +108,7 @@ class Books:
             self._charged[account] = self._charged.get(account, 0) + share
             target = usage_account(leg.group == payer)
             self._transfers.append((identity, number, account, target, share, "usage", identity, self._now))
-        self._settled.append((identity, epoch, payer, budgets, hold, "settled", cost, cost, opened_at))
+        self._settled[record.reservation] = (identity, epoch, payer, budgets, hold, "settled", cost, cost, opened_at)
         return Settled(True, cost)
 
     def give_back(self, record: Return) -> bool:
@@ -133,14 +129,14 @@ class Books:
     def knows(self, reservation: bytes) -> bool:
         """Whether something of this reservation is not written yet."""
         found = self._reservations.get(reservation)
-        return (found is not None and found.is_new) or any(row[0] == reservation for row in self._settled)
+        return (found is not None and found.is_new) or reservation in self._settled
 
     def write(self) -> None:
         """Write all that was changed, and forget all that was read."""
         writing = self._writing
         opened = [found for found in self._reservations.values() if found.is_new]
         rows = [(*found.row[:5], "open", 0, 0, found.row[5]) for found in opened]
-        _RESERVATIONS.insert(writing, rows + self._settled)
+        _RESERVATIONS.insert(writing, [*rows, *self._settled.values()])
         _LEGS.insert(
             writing,
             [

@@ -69,18 +69,20 @@ def commit(
     *,
     ttl_s: float = TTL_S,
     low_nano: int = LOW_NANO,
+    is_first: bool = False,
 ) -> list[Result]:
     """Apply a batch, inside a transaction of the caller's; the results of its records, in their order. Leases last for
-    `ttl_s` from `now`; of a group that has less than `low_nano` no more is leased than is needed at once."""
+    `ttl_s` from `now`; of a group that has less than `low_nano` no more is leased than is needed at once. `is_first`:
+    it was never sent before, so nobody need look for its answer."""
     queries = named_queries("ledger")
-    stored = writing.one(queries["find_batch"], (epoch, seq))
+    stored = None if is_first else writing.one(queries["find_batch"], (epoch, seq))
     if stored is not None:
         return _decode(stored[0])
     batch = Batch(writing, epoch, now, ttl_s, low_nano)
     results = batch.apply_all(records)
     if not seq % _BATCHES_KEPT:
         writing.run(queries["delete_answered_batches"], (epoch, seq))  # who sends the next one has heard of the last
-    writing.run(queries["insert_batch"], (epoch, seq, _encode(results)))
+    writing.run(queries["insert_batch"], (epoch, seq, bytearray(_encode(results))))
     return results
 
 

@@ -51,6 +51,7 @@ class _Sent(msgspec.Struct):
     seq: int
     records: list[Record]
     built_at: float
+    is_first: bool = True  # it was not sent before
 
 
 class _Meter(msgspec.Struct):
@@ -225,10 +226,10 @@ class Ledger:
         sent = self._sent
         if sent is None or self._is_over:
             return
-        epoch = self._epoch
+        epoch, is_first, sent.is_first = self._epoch, sent.is_first, False
 
         def work(writing: Transaction) -> list[Result]:
-            return commit(writing, epoch, sent.seq, sent.records, time.time())
+            return commit(writing, epoch, sent.seq, sent.records, time.time(), is_first=is_first)
 
         try:
             future = self._database.submit(lambda writer: writer.transact(work))

@@ -107,6 +107,32 @@ class Rows:
         return found
 
 
+class Among:
+    """A SELECT of what many ids name, in few statements. Of SQL: what stands before the list of ids and after it."""
+
+    _SIZE_MAX = 64
+
+    def __init__(self, head: str, tail: str = "") -> None:
+        self._head = head
+        self._tail = tail
+        self._statements: dict[int, str] = {}  # by their number of ids
+
+    def all(self, reading: Transaction, ids: Sequence[Value]) -> list[Row]:
+        """Every row."""
+        rows: list[Row] = []
+        for start in range(0, len(ids), self._SIZE_MAX):
+            some = ids[start : start + self._SIZE_MAX]
+            rows += reading.all(self._statement(len(some)), some)
+        return rows
+
+    def _statement(self, size: int) -> str:
+        found = self._statements.get(size)
+        if found is None:
+            marks = ", ".join("?" * size)
+            found = self._statements[size] = f"{self._head} ({marks}) {self._tail}"
+        return found
+
+
 @cache
 def named_queries(name: str) -> Mapping[str, str]:
     """The queries of `sql/{name}.sql` by their `-- name:` lines."""
