@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from faregate.core.call import UsageRecord
 from faregate.ledger import commit as real_commit
 from faregate.ledger import records as real
 from faregate.ledger.accounts import Account, Move, ensure_account, find_account, post
 from faregate.ledger.reaper import reap
+from faregate.ledger.receipts import Receipts, Unstorable
 from faregate.ledger.refunds import refund
 from faregate.stores.database import StoreError, Transaction
 from faregate.stores.sqlite import Session, open_migrated
@@ -42,6 +44,7 @@ class SqliteStore:
             END;
             """
         )
+        self._receipts = Receipts()
         self._names: dict[int, str] = {}
         self._posted: list[model.Transfer] = []
         self._moves = 0
@@ -59,16 +62,42 @@ class SqliteStore:
             if all(type(record) in _OFFICE for record in records):
                 return self._office(writing, epoch, seq, records)
             theirs = [self._to_real(writing, record) for record in records]
-            results = real_commit.commit(writing, epoch, seq, theirs, self._clock(), ttl_s=model.TTL, low_nano=LOW)
+            results = real_commit.commit(
+                writing,
+                epoch,
+                seq,
+                theirs,
+                self._clock(),
+                ttl_s=model.TTL,
+                low_nano=LOW,
+                receipts=self._receipts,
+                calls={each.reservation: self._call(each.reservation) for each in theirs if type(each) is real.Settle},
+                singly=singly,
+            )
             return [self._from_real(writing, result) for result in results]
 
-        results = self._session.transact(work)
+        singly = False
+        try:
+            results = self._transact(work)
+        except Unstorable:
+            singly = True
+            results = self._transact(work)
         self._read_transfers()
         return results
 
     def reap(self, now: int, dead: frozenset[int] = frozenset()) -> None:
         self._session.transact(lambda writing: reap(writing, now, dead, model.GRACE))
         self._read_transfers()
+
+    def _transact(self, work: Callable[[Transaction], list[object]]) -> list[object]:
+        self._receipts.begin()
+        results = self._session.transact(work)
+        self._receipts.committed()
+        return results
+
+    def _call(self, reservation: bytes) -> UsageRecord:
+        """What is known of a call, so that each charge has its usage row."""
+        return UsageRecord(id=reservation.hex(), received_at=self._clock(), key_id="key", model="model")
 
     # Records there and back
 
@@ -96,7 +125,8 @@ class SqliteStore:
             case model.Return():
                 return real.Return(record.lease, record.amount)
             case model.Ckpt():
-                return real.Checkpoint(record.reservation.encode(), record.cost)
+                reservation = record.reservation.encode()
+                return real.Checkpoint(reservation, record.cost, self._call(reservation))
             case model.Settle():
                 return real.Settle(record.reservation.encode(), record.cost, self._legs(reading, record.offers))
         payer = self._id(reading, record.payer)

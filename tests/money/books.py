@@ -104,7 +104,7 @@ class Books:
     def in_order(self) -> Proof:
         """All invariants hold."""
         proof = self.read(verify)
-        assert proof.findings == []
+        assert not proof.findings, proof.findings[:5]
         return proof
 
 

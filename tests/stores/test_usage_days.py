@@ -49,9 +49,11 @@ def play(folder: Path, story: Callable[[SqliteDatabase], Awaitable[None]]) -> No
 
 async def write(database: SqliteDatabase, rows: UsageRows, group: list[UsageRecord]) -> None:
     """A group as the journal writes it."""
+    rows.begin()
     try:
         await database.run(lambda writing: rows.insert(writing, group))
     except Repeated:
+        rows.begin()
         await database.run(lambda writing: rows.insert_singly(writing, group))
     rows.committed()
 

@@ -43,6 +43,7 @@ class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=False):
     hold_nano: int = 0
     cost_nano: int = 0
     price_version: str = ""
+    is_charged: bool = False  # its row is written with its charge, by the ledger
 
 
 class Call(msgspec.Struct, kw_only=True):

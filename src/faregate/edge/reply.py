@@ -63,15 +63,22 @@ class Reply(msgspec.Struct, eq=False):
         self._response.send(status, lines + self._house.head(record, elapsed_ms) + self._extra, body)
 
     async def relay(self, answer: WholeAnswer | StreamAnswer) -> bytes:
-        """The answer of a call, as it comes; returns the end of it, which `finish` gives."""
+        """The answer of a call, as it comes; returns the end of it, which `finish` gives. Its record then says how it
+        will have ended: it is written with the charge, before the end leaves."""
+        record, response = self._record, self._response
         if isinstance(answer, WholeAnswer):
+            record.status = 200
+            record.bytes_out = len(answer.body)
+            record.first_byte_ms = record.total_ms = self._elapsed_ms()
             return answer.body
-        response = self._response
         self._start_stream()
         response.source = answer.source
         response.write(answer.attach(response.write))
         rest = await answer.ended
         response.source = None
+        record.status = 200
+        record.bytes_out = response.bytes_out + len(rest)
+        record.total_ms = self._elapsed_ms()
         return rest
 
     def finish(self, end: bytes) -> None:
@@ -79,7 +86,6 @@ class Reply(msgspec.Struct, eq=False):
         record = self._record
         credits_line = self._house.credits_line(record.cost_nano)
         if record.stream:
-            record.status = 200
             self._response.finish(end, credits_line if self._wants_trailers else b"")
         else:
             self._extra += credits_line

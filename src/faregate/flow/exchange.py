@@ -29,7 +29,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
         call.request.forget_members()
         if call.request.stream:
             await gate.ledger.opened(hold)  # before that, nothing that the model said may leave
-            gate.ledger.watch(hold, Delivered(answer.cost_nano, reply.progress).cost_nano)
+            gate.ledger.watch(hold, Delivered(answer.cost_nano, reply.progress).cost_nano, call.record)
         end = await reply.relay(answer)  # all but its end; bytes pass by callback: upstream, transform, socket
     finally:
         if answer is not None:

@@ -127,4 +127,4 @@ def settle(gate: Gate, call: Call, hold: Hold) -> None:
     if cost_nano > hold.amount:
         chargeable = min(cost_nano, hold.amount + gate.ledger.slices.available(hold.groups))
     call.record.cost_nano = chargeable
-    gate.ledger.settle(hold, cost_nano)
+    gate.ledger.settle(hold, cost_nano, call.record)

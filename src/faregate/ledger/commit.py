@@ -8,15 +8,18 @@ reaped) refuses every hold, and a settlement that comes after posts the differen
 seq) for ever: sent again, it is answered from its row and changes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from ..core.call import UsageRecord
 from ..core.money import NANO_PER_USD
 from ..stores.database import Row, Transaction, named_queries
+from ..stores.usage_rows import withdraw
 from .accounts import ensure_account, find_account
 from .books import Books
+from .receipts import Receipts
 from .records import (
     Checkpoint,
     Done,
@@ -70,16 +73,22 @@ def commit(
     ttl_s: float = TTL_S,
     low_nano: int = LOW_NANO,
     is_first: bool = False,
+    receipts: Receipts | None = None,
+    calls: Mapping[bytes, UsageRecord] | None = None,
+    singly: bool = False,
 ) -> list[Result]:
     """Apply a batch, inside a transaction of the caller's; the results of its records, in their order. Leases last for
     `ttl_s` from `now`; of a group that has less than `low_nano` no more is leased than is needed at once. `is_first`:
-    it was never sent before, so nobody need look for its answer."""
+    it was never sent before, so nobody need look for its answer. `receipts` writes the rows of the `calls` that are
+    settled, `singly` after it raised Unstorable."""
     queries = named_queries("ledger")
     stored = None if is_first else writing.one(queries["find_batch"], (epoch, seq))
     if stored is not None:
         return _decode(stored[0])
-    batch = Batch(writing, epoch, now, ttl_s, low_nano)
+    batch = Batch(writing, epoch, now, ttl_s, low_nano, receipts)
     results = batch.apply_all(records)
+    if receipts is not None and calls:
+        receipts.write(writing, calls, records, results, singly=singly)
     if not seq % _BATCHES_KEPT:
         writing.run(queries["delete_answered_batches"], (epoch, seq))  # who sends the next one has heard of the last
     writing.run(queries["insert_batch"], (epoch, seq, bytearray(_encode(results))))
@@ -96,12 +105,14 @@ class Batch:
         now: float,
         ttl_s: float = TTL_S,
         low_nano: int = LOW_NANO,
+        receipts: Receipts | None = None,
     ) -> None:
         self._writing = writing
         self._epoch = epoch
         self._now = now
         self._ttl_s = ttl_s
         self._low_nano = low_nano
+        self._receipts = receipts
         self._queries = named_queries("ledger")
         self._books = Books(writing, epoch, now)
         self._totals: dict[tuple[str, str], int] = {}
@@ -239,7 +250,10 @@ class Batch:
     def _checkpoint(self, record: Checkpoint) -> Done:
         if self._books.knows(record.reservation):
             self._books.write()
-        return Done(self._run("raise_checkpoint", record.reservation, record.cost) == 1)
+        context = None
+        if self._receipts is not None and record.call is not None:
+            context = self._receipts.context_if_cut(self._writing, record.call)
+        return Done(self._run("raise_checkpoint", record.reservation, record.cost, context) == 1)
 
     # Settlement
 
@@ -266,6 +280,7 @@ class Batch:
                     self.close_lease(leg.lease)
             self.end(tab, "settled", record.cost)
         else:
+            withdraw(self._writing, record.reservation)  # it was not over: its row says more than the reaper knew
             self._write_off(tab, self._charge_available(tab, max(0, record.cost - tab.charged)), CRASH)
             self.give_back(tab, max(0, tab.charged - record.cost), "correction")
             self.end(tab, "adjusted", record.cost)

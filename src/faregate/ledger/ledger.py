@@ -21,12 +21,14 @@ from pathlib import Path
 
 import msgspec
 
+from ..core.call import UsageRecord
 from ..core.errors import NoFunds, Overloaded
-from ..stores.database import Database, StoreUnavailable, Transaction, named_queries
+from ..stores.database import Database, StoreUnavailable, Transaction, Writer, named_queries
 from ..wire.strand import Signal
 from .commit import NEVER, commit, start_epoch
 from .holds import Hold
 from .reaper import reap
+from .receipts import Receipts, Unstorable
 from .records import Record, Result
 from .slices import Slices
 from .verify import verify_recent
@@ -50,14 +52,17 @@ class _Sent(msgspec.Struct):
 
     seq: int
     records: list[Record]
+    calls: dict[bytes, UsageRecord]  # those that it settles, by their reservations
     built_at: float
     is_first: bool = True  # it was not sent before
+    singly: bool = False  # a row of its calls was refused
 
 
 class _Meter(msgspec.Struct):
     """A stream whose cost grows, and when it was last saved."""
 
     cost_nano: Callable[[], int]
+    call: UsageRecord
     saved_at: float
 
 
@@ -102,6 +107,8 @@ class Ledger:
         self._node = secrets.token_hex(8)
         self._timer = self._loop.call_later(0, lambda: None)
         self._meters: dict[Hold, _Meter] = {}
+        self._receipts = Receipts()
+        self._calls: dict[bytes, UsageRecord] = {}  # settled, for the next batch
         self._awaited: dict[Hold, tuple[Signal[None], float, bool]] = {}  # until when, whether it is waived then
         self.slices = Slices(self._loop.time, time.time, self._recall, self._filled)
 
@@ -192,14 +199,18 @@ class Ledger:
         free = await self._database.read(work)
         return min(nano + self.slices.free(group) for group, nano in zip(groups, free, strict=True))
 
-    def watch(self, hold: Hold, cost_nano: Callable[[], int]) -> None:
+    def watch(self, hold: Hold, cost_nano: Callable[[], int], call: UsageRecord) -> None:
         """Save what a stream has cost so far, now and then, until it is settled (R6)."""
         if hold.cost is None:
-            self._meters[hold] = _Meter(cost_nano, self._loop.time())
+            self._meters[hold] = _Meter(cost_nano, call, self._loop.time())
 
-    def settle(self, hold: Hold, cost_nano: int) -> None:
-        """The final cost of what was held for; the second time does nothing."""
+    def settle(self, hold: Hold, cost_nano: int, call: UsageRecord) -> None:
+        """The final cost of what was held for; the second time does nothing. The call's record is written with it, as
+        it is at the end of this turn of the loop."""
         self._meters.pop(hold, None)
+        if hold.cost is None and hold.legs and not hold.is_lost:
+            call.is_charged = True
+            self._calls[hold.reservation] = call
         self.slices.settle(hold, cost_nano)
 
     # Batches
@@ -218,8 +229,9 @@ class Ledger:
         if not slices.queue:
             return
         records, slices.queue = slices.queue, []
+        calls, self._calls = self._calls, {}
         self._seq += 1
-        self._sent = _Sent(self._seq, records, self._loop.time())
+        self._sent = _Sent(self._seq, records, calls, self._loop.time())
         self._submit()
 
     def _submit(self) -> None:
@@ -227,12 +239,29 @@ class Ledger:
         if sent is None or self._is_over:
             return
         epoch, is_first, sent.is_first = self._epoch, sent.is_first, False
+        receipts = self._receipts
 
         def work(writing: Transaction) -> list[Result]:
-            return commit(writing, epoch, sent.seq, sent.records, time.time(), is_first=is_first)
+            return commit(
+                writing,
+                epoch,
+                sent.seq,
+                sent.records,
+                time.time(),
+                is_first=is_first,
+                receipts=receipts,
+                calls=sent.calls,
+                singly=sent.singly,
+            )
+
+        def job(writer: Writer) -> list[Result]:
+            receipts.begin()
+            results = writer.transact(work)
+            receipts.committed()
+            return results
 
         try:
-            future = self._database.submit(lambda writer: writer.transact(work))
+            future = self._database.submit(job)
         except StoreUnavailable as closed:
             self._refused(closed)
             return
@@ -247,6 +276,11 @@ class Ledger:
         error = future.exception()
         if isinstance(error, StoreUnavailable):
             self._refused(error)
+            return
+        if isinstance(error, Unstorable) and self._sent is not None and not self._sent.singly:
+            self._report("error", f"usage_record_refused: {error}")
+            self._sent.singly = True
+            self._submit()
             return
         if error is not None:
             # A batch that breaks a rule would do so for ever. What it held is safe: the next process reaps it.
@@ -289,7 +323,7 @@ class Ledger:
             cost_nano = meter.cost_nano()
             if now - meter.saved_at >= CHECKPOINT_INTERVAL_S or cost_nano - hold.saved > CHECKPOINT_NANO:
                 meter.saved_at = now
-                self.slices.checkpoint(hold, cost_nano)
+                self.slices.checkpoint(hold, cost_nano, meter.call)
         self._send()
         self._end_patience(now)
         if now - self._reaped_at >= REAP_INTERVAL_S and self.healthy:

@@ -7,6 +7,7 @@ a second ago at most; the rest of every lease is free again. A job's leases live
 from collections.abc import Collection
 
 from ..stores.database import Transaction, named_queries
+from ..stores.usage_rows import insert_cut
 from .accounts import ensure_account
 from .commit import BUDGETS, REVENUE, Batch, Tab, decode_budgets
 
@@ -35,6 +36,7 @@ def _charge(writing: Transaction, now: float, epoch: int) -> int:
     writing.run(queries["charge_checkpoints"], (epoch, revenue, budgets, now))
     writing.run(queries["settle_charged_leases"], (epoch,))
     writing.run(queries["debit_charged_accounts"], (epoch,))
+    insert_cut(writing, epoch)
     return writing.run(queries["reap_reservations"], (epoch,))
 
 

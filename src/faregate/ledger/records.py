@@ -10,6 +10,8 @@ its whole amount from its payer and from each of its budgets, or nothing at all.
 
 import msgspec
 
+from ..core.call import UsageRecord
+
 
 class Leg(msgspec.Struct, frozen=True, array_like=True):
     """A part of a hold: so much of that lease, for that group."""
@@ -57,10 +59,12 @@ class Open(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """What the client has received so far costs that much. -> Done, False where it is not open"""
+    """What the client has received so far costs that much; `call` is what is known of it. -> Done, False where it is
+    not open"""
 
     reservation: bytes
     cost: int
+    call: UsageRecord | None = None
 
 
 class Settle(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ What is held for is a *group* (records.py): a payer and each budget.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ..core.call import UsageRecord
 from .commit import NEVER, TTL_S
 from .holds import Group, Hold, Slice
 from .records import (
@@ -135,11 +136,11 @@ class Slices:
             hold.offers = tuple(leg for group in hold.groups for leg in self._offer(group, above))
         self.put(Settle(hold.reservation, cost, hold.offers))
 
-    def checkpoint(self, hold: Hold, cost: int) -> None:
-        """What the client has received so far costs that much."""
+    def checkpoint(self, hold: Hold, cost: int, call: UsageRecord | None = None) -> None:
+        """What the client has received so far costs that much; `call` is what is known of it."""
         if hold.is_open and hold.cost is None and hold.legs and cost > hold.saved:
             hold.saved = cost
-            self.put(Checkpoint(hold.reservation, cost))
+            self.put(Checkpoint(hold.reservation, cost, call))
 
     def available(self, groups: Sequence[int]) -> int:
         """What could be held for now, as far as is known here: of several groups that of the poorest."""

@@ -4,7 +4,7 @@ rest."""
 import msgspec
 
 from ..stores.database import Transaction, named_queries
-from ..stores.usage_days import Difference, differences
+from ..stores.usage_days import Difference, differences, kept_since
 from .accounts import GUARDED, RUNNING
 
 
@@ -32,8 +32,8 @@ def verify(reading: Transaction) -> Proof:
     I1: over all accounts, credits less debits are nothing. I2: the running figures of an account are the sums of its
     transfers. I3: what a guarded account has given and leased is no more than what it holds. I4: what is leased is what
     active leases have left. I5: a reservation was charged what its transfers say, its cost is its charge and what was
-    written off, and nothing was charged without one. I10: the roll-up of a day is the sum of its usage rows, where all
-    of them are there still.
+    written off, nothing was charged without one, and its usage row (where it is kept still) says the same. I10: the
+    roll-up of a day is the sum of its usage rows, where all of them are there still.
     """
     queries = named_queries("ledger")
     findings: list[Finding] = []
@@ -55,6 +55,9 @@ def verify(reading: Transaction) -> Proof:
         findings.append(Finding("I5", identity.hex(), said))
     for identity, amount in reading.all(queries["charges_of_nobody"]):
         findings.append(Finding("I5", identity.hex(), f"{amount} charged without a reservation"))
+    for identity, charged, said_cost in reading.all(queries["charged_without_usage"], (kept_since(reading),)):
+        said = "has no usage row" if said_cost is None else f"its usage row says {said_cost}"
+        findings.append(Finding("I5", identity.hex(), f"charged {charged}, {said}"))
     findings += [_rolled_up_otherwise(difference) for difference in differences(reading)]
     counts = reading.one(queries["ledger_counts"])
     assert counts is not None

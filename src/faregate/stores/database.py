@@ -93,11 +93,13 @@ class Rows:
         self._tail = tail
         self._statements: dict[int, str] = {}  # by their number of rows
 
-    def insert(self, writing: Transaction, rows: Sequence[Sequence[Value]]) -> None:
-        """Insert the rows, in their order."""
+    def insert(self, writing: Transaction, rows: Sequence[Sequence[Value]]) -> int:
+        """Insert the rows, in their order; gives the number of rows changed."""
+        changed = 0
         for start in range(0, len(rows), self._SIZE_MAX):
             some = rows[start : start + self._SIZE_MAX]
-            writing.run(self._statement(len(some)), list(chain.from_iterable(some)))
+            changed += writing.run(self._statement(len(some)), list(chain.from_iterable(some)))
+        return changed
 
     def _statement(self, size: int) -> str:
         found = self._statements.get(size)

@@ -1,4 +1,5 @@
-"""The journal: a usage record per request, written in groups off the loop.
+"""The journal: a usage record per request, shown to the observers and, where nothing was charged, written, in groups
+off the loop. The row of a charged call is written with its charge (ledger/receipts.py).
 
 Theory of operation. `append` only adds to a list; the first record of a group sets one timer. When it fires,
 the group goes to the database's writing thread, which shows it to the observers (access log, metrics) and
@@ -112,7 +113,8 @@ class Journal:
             return
         fresh, self._pending = self._pending, []
         # What no key stands behind is shown, but never kept: strangers must not fill the disk.
-        known = [record for record in fresh if record.key_id]
+        # A charged call has its row already: it was written with the charge.
+        known = [record for record in fresh if record.key_id and not record.is_charged]
         room = self._pending_max - len(self._unwritten)
         self.dropped += max(0, len(known) - room)
         self._unwritten += known[: max(0, room)]
@@ -162,17 +164,20 @@ class Journal:
             self._show(fresh)
         if not rows:
             return _Written(0, 0)
+        usage_rows = self._usage_rows
+        refused: list[UsageRecord] = []
+        usage_rows.begin()
         try:
-            writer.transact(lambda writing: self._usage_rows.insert(writing, rows))
-            refused = 0
+            writer.transact(lambda writing: usage_rows.insert(writing, rows))
         except StoreUnavailable:
             raise  # the same again, later
         except Exception as error:  # a value that cannot be bound, or a group sent again: find it, keep the rest
             if not isinstance(error, Repeated):
                 _log.error("a usage record cannot be stored: %s", type(error).__name__)
-            refused = writer.transact(lambda writing: self._usage_rows.insert_singly(writing, rows))
-        self._usage_rows.committed()
-        return _Written(len(rows), refused)
+            usage_rows.begin()
+            refused = writer.transact(lambda writing: usage_rows.insert_singly(writing, rows))
+        usage_rows.committed()
+        return _Written(len(rows), len(refused))
 
     def _show(self, fresh: list[UsageRecord]) -> None:
         for observer in self._observers:

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 import msgspec
 
+from ..core.ids import first_id
 from .database import Row, Rows, Transaction, named_queries
 
 DAY_S = 86_400
@@ -134,6 +135,12 @@ def differences(reading: Transaction) -> list[Difference]:
             )
         )
     return found
+
+
+def kept_since(reading: Transaction) -> bytes:
+    """The lowest id that no retention has deleted: of what is below, usage rows may be gone."""
+    row = reading.one(named_queries("usage_days")["deleted_before"])
+    return first_id(row[0] if row else 0.0)
 
 
 def _sum_of(row: Row) -> UsageSum:

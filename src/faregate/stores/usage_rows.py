@@ -8,16 +8,16 @@ says NULL.
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from ..core.call import UsageRecord
-from ..core.usage import Usage, UsageSource
-from .database import Row, StoreUnavailable, Transaction, Value, named_queries
+from ..core.usage import NO_USAGE, Usage, UsageSource
+from .database import Row, Rows, StoreUnavailable, Transaction, Value, named_queries
 from .usage_days import COUNTERS, DAY_S, Counts, DayKey, UsageDays
 
-_ROWS_PER_STATEMENT = (64, 8, 1)
 _CONTEXTS_MAX = 50_000
 _RECEIVED_AT_MAX = 1e11  # unix seconds; what lies beyond is no time of day
 _COLUMNS = (  # of find_usage, what stands between the id and the token classes
@@ -43,9 +43,13 @@ _COLUMNS = (  # of find_usage, what stands between the id and the token classes
     "error_kind",
 )
 _SOURCES = {str(source): source for source in UsageSource}
+_COUNTED_APART = ("input", "cache_read", "cache_write", "output", "reasoning", "source", "suspect")
+_RARE = tuple(name for name in Usage.__struct_fields__ if name not in _COUNTED_APART)
 _encode = msgspec.json.Encoder().encode
+_decode_rare = msgspec.json.Decoder(dict[str, int]).decode
 
-_MODEL, _STATUS = 7, 15
+_MODEL, _ERROR_KIND, _SOURCE, _STATUS = 7, 12, 13, 15
+_CUT_KIND, _CUT_STATUS = "gateway_stopped", 500
 
 Context = tuple[Any, ...]  # texts and whole numbers, in the order of ensure_context
 
@@ -55,7 +59,8 @@ class Repeated(Exception):
 
 
 class UsageRows:
-    """Writes records as rows. Used on the writing thread alone."""
+    """Writes records as rows. Used on the writing thread alone: `begin` at the start of a transaction, `committed` when
+    it is over."""
 
     def __init__(self) -> None:
         self._contexts: dict[Context, int] = {}  # that are committed, and used on the day below or later
@@ -65,41 +70,39 @@ class UsageRows:
         self._counted: dict[int, dict[int, Counts]] = {}  # by day and context's id, in this transaction
         self._counted_contexts: dict[int, Context] = {}
         queries = named_queries("journal")
-        head, row, tail = queries["insert_usage"], queries["usage_values"], queries["usage_conflict"]
+        self._rows = Rows(queries["insert_usage"], queries["usage_values"], queries["usage_conflict"])
         self._ensure_context = queries["ensure_context"]
-        self._statements = tuple((size, f"{head} {', '.join([row] * size)} {tail}") for size in _ROWS_PER_STATEMENT)
 
-    def insert(self, writing: Transaction, records: list[UsageRecord]) -> None:
+    def begin(self) -> None:
+        """A transaction begins: what one before it made is not there, unless it was said to be committed."""
+        self._fresh.clear()
+        self._forget_counts()
+
+    def insert(self, writing: Transaction, records: Sequence[UsageRecord]) -> None:
         """Insert the records, many to a statement, and add them to the roll-up.
 
-        To be followed by `committed` once the transaction is. Repeated where ids are there already; ValueError and the
-        engine's own refusals for a record that cannot be stored. After each of them, insert_singly.
+        Repeated where ids are there already; ValueError and the engine's own refusals for a record that cannot be
+        stored. After each of them, insert_singly in a new transaction.
         """
-        self._begin()
-        start = inserted = 0
-        for size, statement in self._statements:
-            while len(records) - start >= size:
-                inserted += writing.run(statement, self._values(writing, records[start : start + size]))
-                start += size
-        if inserted != len(records):
+        self._forget_counts()
+        if self._rows.insert(writing, self._values(writing, records)) != len(records):
             raise Repeated
         self._days.add(writing, self._sums())
 
-    def insert_singly(self, writing: Transaction, records: list[UsageRecord]) -> int:
-        """Insert what can be inserted, and is not there yet, and add it to the roll-up; gives the number of records
-        that no database could take. To be followed by `committed` once the transaction is."""
-        self._begin()
-        _, statement = self._statements[-1]
+    def insert_singly(self, writing: Transaction, records: Sequence[UsageRecord]) -> list[UsageRecord]:
+        """Insert what can be inserted, and is not there yet, and add it to the roll-up; gives the records that no
+        database could take."""
+        self._forget_counts()
         new: list[UsageRecord] = []
-        refused = 0
+        refused: list[UsageRecord] = []
         for record in records:
             try:
-                if writing.run(statement, self._values(writing, [record])):
+                if self._rows.insert(writing, self._values(writing, [record])):
                     new.append(record)
             except StoreUnavailable:
                 raise
             except Exception:  # whatever it is, the other records are to be kept
-                refused += 1
+                refused.append(record)
         self._forget_counts()
         self._values(writing, new)  # counts them
         self._days.add_capped(writing, self._sums())
@@ -112,17 +115,21 @@ class UsageRows:
         self._contexts.update(self._fresh)
         self._fresh.clear()
 
-    def _begin(self) -> None:
-        self._fresh.clear()
-        self._forget_counts()
+    def context_if_cut(self, writing: Transaction, record: UsageRecord) -> int:
+        """The id of the context that a call has if its process dies under it."""
+        context = list(_context(record, NO_USAGE))
+        context[_ERROR_KIND], context[_STATUS] = _CUT_KIND, _CUT_STATUS
+        self._turn_to_day(record.received_at)
+        cut = tuple(context)
+        return self._contexts.get(cut) or self._make_context(writing, cut)
 
     def _forget_counts(self) -> None:
         self._counted.clear()
         self._counted_contexts.clear()
 
-    def _values(self, writing: Transaction, records: list[UsageRecord]) -> list[Value]:
+    def _values(self, writing: Transaction, records: Sequence[UsageRecord]) -> list[tuple[Value, ...]]:
         """What is bound for the records; counts them."""
-        values: list[Value] = []
+        values: list[tuple[Value, ...]] = []
         contexts = self._contexts
         day_start = day_end = 0
         day_counts: dict[int, Counts] = {}
@@ -135,24 +142,27 @@ class UsageRows:
             context = _context(record, usage)
             context_id = contexts.get(context) or self._make_context(writing, context)
             first_byte_ms = record.first_byte_ms
-            values += (
-                bytearray.fromhex(record.id.replace("-", "")),
-                context_id,
-                received_at,
-                record.client_address,
-                record.client_request_id or "",
-                record.upstream_request_id or "",
-                usage.input,
-                usage.cache_read,
-                usage.cache_write,
-                usage.output,
-                usage.reasoning,
-                -1.0 if first_byte_ms is None else first_byte_ms,
-                record.total_ms,
-                record.bytes_in,
-                record.bytes_out,
-                record.hold_nano,
-                record.cost_nano,
+            values.append(
+                (
+                    bytearray.fromhex(record.id.replace("-", "")),
+                    context_id,
+                    received_at,
+                    record.client_address,
+                    record.client_request_id or "",
+                    record.upstream_request_id or "",
+                    usage.input,
+                    usage.cache_read,
+                    usage.cache_write,
+                    usage.output,
+                    usage.reasoning,
+                    -1.0 if first_byte_ms is None else first_byte_ms,
+                    record.total_ms,
+                    record.bytes_in,
+                    record.bytes_out,
+                    record.hold_nano,
+                    record.cost_nano,
+                    _rare(usage),
+                )
             )
             counts = day_counts.get(context_id)
             if counts is None:
@@ -227,6 +237,26 @@ def _context(record: UsageRecord, usage: Usage) -> Context:
     )
 
 
+def _rare(usage: Usage) -> str:
+    """The counters that have no column of their own, as JSON; "" where they count nothing, which is most often."""
+    counted = {name: count for name in _RARE if (count := getattr(usage, name))}
+    return _encode(counted).decode() if counted else ""
+
+
+def withdraw(writing: Transaction, identity: bytes) -> None:
+    """Take back the row of a call that was thought to be over, and its share of the roll-up."""
+    queries = named_queries("usage_days")
+    writing.run(queries["subtract_usage"], (identity,))
+    writing.run(queries["delete_usage"], (identity,))
+
+
+def insert_cut(writing: Transaction, epoch: int) -> None:
+    """Rows for the open calls of a process that died, as far as they are charged: their checkpoints."""
+    queries = named_queries("usage_days")
+    writing.run(queries["add_days_of_cut"], (epoch,))
+    writing.run(queries["insert_usage_of_cut"], (epoch,))
+
+
 def record_of(row: Row) -> UsageRecord:
     """A row of find_usage as the record it was."""
     identity = row[0].hex()
@@ -242,6 +272,7 @@ def record_of(row: Row) -> UsageRecord:
             reasoning=row[25],
             source=_SOURCES[row[26]],
             suspect=bool(row[27]),
+            **(_decode_rare(row[35]) if row[35] else {}),
         ),
         first_byte_ms=row[28],
         total_ms=row[29],

@@ -175,7 +175,8 @@ SELECT payer_id, budgets, hold, state, charged, deadline FROM reservation WHERE 
 SELECT lease_id, group_id, amount FROM reservation_leg WHERE reservation_id = ? ORDER BY position;
 
 -- name: raise_checkpoint
-UPDATE reservation SET checkpoint = max(checkpoint, min(?2, hold)) WHERE id = ?1 AND state = 'open';
+UPDATE reservation SET checkpoint = max(checkpoint, min(?2, hold)), context_id = coalesce(?3, context_id)
+WHERE id = ?1 AND state = 'open';
 
 -- name: end_reservation
 UPDATE reservation SET state = ?2, cost = ?3, charged = ?4 WHERE id = ?1;
@@ -274,6 +275,10 @@ SELECT * FROM (
 -- name: charges_of_nobody
 SELECT t.id, sum(t.amount) FROM transfer AS t
 WHERE t.kind = 'usage' AND NOT EXISTS (SELECT 1 FROM reservation AS r WHERE r.id = t.id) GROUP BY t.id;
+
+-- name: charged_without_usage
+SELECT r.id, r.charged, u.cost FROM reservation AS r LEFT JOIN usage_row AS u ON u.id = r.id
+WHERE r.charged > 0 AND r.deadline IS NULL AND r.id >= ? AND coalesce(u.cost, -1) <> r.charged;
 
 -- name: ledger_counts
 SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM lease WHERE active = 1),

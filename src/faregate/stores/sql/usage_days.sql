@@ -73,3 +73,49 @@ GROUP BY 1, 2, 3, 4, 5
 HAVING sum(requests) <> 0 OR sum(errors) <> 0 OR sum(input) <> 0 OR sum(cache_read) <> 0 OR sum(cache_write) <> 0
     OR sum(output) <> 0 OR sum(reasoning) <> 0 OR sum(bytes_in) <> 0 OR sum(bytes_out) <> 0 OR sum(cost) <> 0
 ORDER BY 1, 2, 3, 4, 5;
+
+-- name: subtract_usage
+UPDATE usage_day SET
+    requests = usage_day.requests - 1, errors = usage_day.errors - u.errors, input = usage_day.input - u.input,
+    cache_read = usage_day.cache_read - u.cache_read, cache_write = usage_day.cache_write - u.cache_write,
+    output = usage_day.output - u.output, reasoning = usage_day.reasoning - u.reasoning,
+    bytes_in = usage_day.bytes_in - u.bytes_in, bytes_out = usage_day.bytes_out - u.bytes_out,
+    cost = usage_day.cost - u.cost
+FROM (
+    SELECT CAST(received_at AS INTEGER) / 86400 AS day, organisation_id, project_id, key_id, model,
+        iif(status >= 400, 1, 0) AS errors, input, cache_read, cache_write, output, reasoning, bytes_in, bytes_out, cost
+    FROM usage WHERE id = ?
+) AS u
+WHERE usage_day.day = u.day AND usage_day.organisation_id = u.organisation_id
+    AND usage_day.project_id = u.project_id AND usage_day.key_id = u.key_id AND usage_day.model = u.model;
+
+-- name: delete_usage
+DELETE FROM usage_row WHERE id = ?;
+
+-- name: insert_usage_of_cut
+INSERT INTO usage_row (
+    id, context_id, received_at, client_address, client_request_id, upstream_request_id,
+    input, cache_read, cache_write, output, reasoning, first_byte_ms, total_ms, bytes_in, bytes_out, hold, cost
+)
+SELECT id, context_id, opened_at, '', '', '', 0, 0, 0, 0, 0, -1.0, 0.0, 0, 0, hold, checkpoint FROM reservation
+WHERE epoch_id = ? AND state = 'open' AND checkpoint > 0 AND context_id IS NOT NULL
+ON CONFLICT (id) DO NOTHING;
+
+-- name: add_days_of_cut
+INSERT INTO usage_day (
+    day, organisation_id, project_id, key_id, model, requests, errors,
+    input, cache_read, cache_write, output, reasoning, bytes_in, bytes_out, cost
+)
+SELECT CAST(r.opened_at AS INTEGER) / 86400, c.organisation_id, c.project_id, c.key_id, c.model,
+    count(*), count(CASE WHEN c.status >= 400 THEN 1 END), 0, 0, 0, 0, 0, 0, 0, sum(r.checkpoint)
+FROM reservation AS r JOIN usage_context AS c ON c.id = r.context_id
+WHERE r.epoch_id = ? AND r.state = 'open' AND r.checkpoint > 0
+    AND NOT EXISTS (SELECT 1 FROM usage_row AS u WHERE u.id = r.id)
+GROUP BY 1, 2, 3, 4, 5
+ON CONFLICT (day, organisation_id, project_id, key_id, model) DO UPDATE SET
+    requests = usage_day.requests + excluded.requests,
+    errors = usage_day.errors + excluded.errors,
+    cost = usage_day.cost + excluded.cost;
+
+-- name: deleted_before
+SELECT deleted_before FROM usage_retention;
