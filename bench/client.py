@@ -27,7 +27,7 @@ class Connection:
     """One client connection; times in nanoseconds of the monotonic clock."""
 
     __slots__ = (
-        "answer_bytes", "begun", "data", "first_event_ns", "intended_ns", "out", "recv", "send",
+        "answer_bytes", "begun", "data", "first_content_ns", "intended_ns", "out", "recv", "send",
         "sock", "tail", "waiting",
     )  # fmt: skip
 
@@ -42,7 +42,7 @@ class Connection:
         self.out: memoryview | None = None  # request bytes not yet taken
         self.answer_bytes = -1  # of the previous plain answer: the next is likely as long
         self.intended_ns = 0
-        self.first_event_ns = 0
+        self.first_content_ns = 0
 
 
 class Client:
@@ -82,7 +82,7 @@ class Client:
         connection.waiting = True
         connection.begun = False
         connection.tail = b""
-        connection.first_event_ns = 0
+        connection.first_content_ns = 0
         try:
             sent = connection.send(self.request)
         except BlockingIOError:

@@ -51,6 +51,8 @@ class Bar:
 
 REQUESTS_RATIO = "processor time per request, nginx's over ours"
 CHUNKS_RATIO = "processor time per chunk, ours over nginx's"
+HOLD_AND_SETTLE = "processor time to hold for a call and settle it"
+ADDED_P99 = "added p99 at half of saturation, of what is allowed"
 OPEN_STREAM = "private memory per open stream"
 READY = "to ready"
 
@@ -63,6 +65,9 @@ BARS = [
     Bar(UNCHARGED, "requests", REQUESTS_RATIO, 0.33, 0.45, at_least=True),
     Bar(OURS, "chunks, half busy", CHUNKS_RATIO, 1.7, 1.5, at_least=False),
     Bar(UNCHARGED, "chunks, half busy", CHUNKS_RATIO, 1.6, 1.35, at_least=False),
+    Bar(OURS, "holds, 64 at once", HOLD_AND_SETTLE, 25.0, 12.0, at_least=False),
+    Bar(OURS, "latency, plain, 1 KB", ADDED_P99, 1.0, None, at_least=False),
+    Bar(OURS, "latency, streamed, 1 KB", ADDED_P99, 1.0, None, at_least=False),
     Bar(OURS, "memory", OPEN_STREAM, 16.0, 8.0, at_least=False),
     Bar(OURS, "start-up", READY, 0.7, None, at_least=False),
 ]

@@ -1,6 +1,8 @@
 """The measures: what is run, how often, in which order. Times in microseconds unless named."""
 
+import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.figures import (
+    ADDED_P99,
     CHUNKS_RATIO,
+    HOLD_AND_SETTLE,
     KB,
     NGINX,
     OPEN_STREAM,
@@ -18,8 +22,8 @@ from bench.figures import (
     UNCHARGED,
     Figures,
 )
-from bench.processes import LOAD_CORE, load_command, memory_bytes, run_load, spawn, stop
-from bench.systems import System, Systems
+from bench.processes import LOAD_CORE, SYSTEM_CORE, load_command, memory_bytes, run_load, spawn, stop
+from bench.systems import System, Systems, gateway_environment
 from bench.verify import first_answer_s
 
 ENDLESS_CHUNKS = 1_000_000_000
@@ -32,7 +36,10 @@ LATENCY_CHUNKS, LATENCY_INTERVAL_US = 10, 5000
 SETTLE_S = 3.0
 WAITED_MAX, STEAL_MAX = 0.05, 0.03  # shares of the window
 PLAIN = {"latency_us": "answer"}
-STREAMED = {"first_event_us": "first event", "transit_us": "chunk"}
+STREAMED = {"first_content_us": "first content", "transit_us": "chunk"}
+HELD_AT_ONCE = (1, 8, 64, 256)
+HELD_IN_ALL = 4096
+P99_BOUND_US, P99_BOUND_COMMITS = 5000.0, 4
 BODY_NAMES = {1024: "1 KB", 100 * KB: "100 KB", KB * KB: "1 MB"}
 
 
@@ -184,6 +191,7 @@ class Measures:
             members |= {"chunks": LATENCY_CHUNKS, "interval_us": LATENCY_INTERVAL_US}
         connections = self.effort.connections * (4 if streams else 1)
         system = self.systems.running[self.subject]
+        bound_us = max(P99_BOUND_US, P99_BOUND_COMMITS * self.held_at_once(1)["commit_us"])
         closed = self.load(system, kind="closed", connections=connections, **members)
         saturation_per_s = closed["answers_per_s"]
         self.figures.add(section, "saturation", self.subject, "1/s", saturation_per_s)
@@ -191,6 +199,10 @@ class Measures:
             for share in SHARES:
                 rate = {"kind": "open", "rate_per_s": saturation_per_s * share}
                 self.latency_at(share, section, members | rate)
+        word = next(iter((STREAMED if streams else PLAIN).values()))
+        added = self.figures.find(section, f"added: {word}, p99 at 50%", self.subject)
+        for sample in added.samples if added is not None else ():
+            self.figures.add(section, ADDED_P99, self.subject, "ratio", sample / bound_us)
 
     def latency_at(self, share: float, section: str, members: dict[str, Any]) -> None:
         """One rate: the direct path, then every system, each less the direct path."""
@@ -217,6 +229,24 @@ class Measures:
             late = seen["dropped"] + max(0, seen["unanswered"] - seen["connections"])
             if late:
                 add(section, f"left waiting at {share:.0%}", name, "requests", late)
+
+    def holds(self) -> None:
+        """What holding for calls and settling them costs alone, so many at once; and what a bare commit takes."""
+        for calls in HELD_AT_ONCE:
+            section = f"holds, {calls} at once"
+            for _ in range(self.effort.rounds):
+                seen = self.held_at_once(calls)
+                self.figures.add(section, HOLD_AND_SETTLE, OURS, "us", seen["two_batches_us"])
+                self.figures.add(section, f"{HOLD_AND_SETTLE}, both in one batch", OURS, "us", seen["one_batch_us"])
+                self.figures.add(section, "a bare commit", "SQLite, FULL", "us", seen["commit_us"])
+
+    def held_at_once(self, calls: int) -> dict[str, float]:
+        """One run of bench.holds, on the core of the system measured."""
+        rounds = max(8, HELD_IN_ALL // calls)
+        command = [sys.executable, "-m", "bench.holds", str(calls), str(rounds)]
+        process = spawn(command, SYSTEM_CORE, env=gateway_environment(), stdout=subprocess.PIPE)
+        said, _ = process.communicate(timeout=120.0)
+        return dict(json.loads(said))
 
     def memory(self) -> None:
         """At rest, per idle connection and per open stream; each from a new start."""

@@ -10,7 +10,7 @@ import time
 from array import array
 from collections import deque
 
-from bench.client import EVENT, Client, Connection
+from bench.client import Client, Connection
 from bench.plans import STAMP_DIGITS, STAMP_MARK
 from bench.ticks import open_ticks, take_expiries
 
@@ -43,7 +43,7 @@ class OpenLoop:
         self.dropped = 0
         self.recorded_from_ns = 0
         self.latencies_ns: array[int] = array("q")  # to the whole answer
-        self.firsts_ns: array[int] = array("q")  # to the first event
+        self.firsts_ns: array[int] = array("q")  # to the first content
         self.transits_ns: array[int] = array("q")  # of one chunk, upstream's write to our read
         self.lateness_ns: array[int] = array("q")
         client.on_answer = self.finish
@@ -103,26 +103,26 @@ class OpenLoop:
             self.free.append(connection)
 
     def see_events(self, connection: Connection, data: bytes) -> None:
-        """Take the time of the first event and of every stamped chunk."""
+        """Take the time of the first content and of every stamped chunk."""
         if connection.intended_ns < self.recorded_from_ns:
             return
         now_ns = time.monotonic_ns()
-        if not connection.first_event_ns and EVENT in data:
-            connection.first_event_ns = now_ns
-            self.firsts_ns.append(now_ns - connection.intended_ns)
         at = data.find(STAMP_MARK)
         while at >= 0:
             begin = at + len(STAMP_MARK)
             stamp = data[begin : begin + STAMP_DIGITS]
             if len(stamp) == STAMP_DIGITS and stamp.isdigit():
                 self.transits_ns.append(now_ns - int(stamp))
+                if not connection.first_content_ns:
+                    connection.first_content_ns = now_ns
+                    self.firsts_ns.append(now_ns - connection.intended_ns)
             at = data.find(STAMP_MARK, begin)
 
     def figures(self) -> dict[str, object]:
         """Percentiles in microseconds, and what was not answered at the end."""
         return {
             "latency_us": percentiles_us(self.latencies_ns),
-            "first_event_us": percentiles_us(self.firsts_ns),
+            "first_content_us": percentiles_us(self.firsts_ns),
             "transit_us": percentiles_us(self.transits_ns),
             "lateness_us": percentiles_us(self.lateness_ns),
             "unanswered": len(self.queue) + len(self.client.connections) - len(self.free),

@@ -17,9 +17,15 @@ METHOD = [
     "Latency: open loop, evenly spaced, counted from when each request was due. 'Added' is the"
     " percentile through the system less the percentile of the direct path at the same rate; the"
     " direct path has one core, so with large bodies a relay on a second core can show less than"
-    " nothing. A streamed answer is 10 chunks 5 ms apart; 'chunk' is from the upstream's write to"
+    " nothing. A streamed answer is 10 chunks 5 ms apart; 'first content' is the first of them, which no"
+    " upstream has at once; 'chunk' is from the upstream's write to"
     " the client's read. The rates are shares of our saturation; where the load's core is busier than"
     " 0.9 the load itself queued, and the latency is not the system's.",
+    "Allowed at half of saturation is an added p99 of 5 ms, or four times a bare commit where that is more"
+    " (synchronous=FULL, the median, measured just before).",
+    "Holds: a process that does nothing else holds for so many calls at once, in one batch, and settles them in the"
+    " next, the usage rows included; on the disk, nothing simulated. A provider that answers within a batch's time"
+    " gets both in one.",
     "'It waited for its core' is the share of time its processes were ready to run and did not: more"
     " than a few hundredths says that something else ran on the core, or (ours) that its journal's thread"
     " and its loop waited for each other. Rounds of requests and chunks in which another system's was over"
