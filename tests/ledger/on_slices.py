@@ -59,7 +59,7 @@ class SlicedProcess(Process):
             ahead_s=dice.choice(AHEAD),
         )
 
-    def _filled(self) -> None:
+    def _filled(self, may_wait: bool) -> None:
         self._is_told = True
 
     # Names there and back
@@ -189,7 +189,7 @@ class SlicedProcess(Process):
         if self._dice.random() < 0.06:  # a clock that stands still would never
             self.real.put(real.Renew())
         self._check_told()
-        records, self.real.queue = self.real.queue, []
+        records = self.real.take_queue()
         self._is_told = False
         told = [self._to_model(record) for record in records]
         self._originals = dict(zip(told, records, strict=True))

@@ -31,7 +31,7 @@ class Desk:
         self.news: list[Hold] = []
         self.seq = 0
         self.epoch = self.session.transact(lambda writing: start_epoch(writing, "desk", self.now))
-        self.slices = Slices(lambda: self.now, lambda: self.now, self.recalls.append, lambda: None)
+        self.slices = Slices(lambda: self.now, lambda: self.now, self.recalls.append, lambda _: None)
         self._named = 0
 
     def account(self, name: str, credit: int, **how: float) -> int:
@@ -65,7 +65,7 @@ class Desk:
 
     def batch(self) -> None:
         """One batch there and back."""
-        records, self.slices.queue = self.slices.queue, []
+        records = self.slices.take_queue()
         self.seq += 1
         results = self.session.transact(
             lambda writing: commit(writing, self.epoch, self.seq, records, self.now, low_nano=self.low_nano)

@@ -75,7 +75,7 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
         raise NoFunds
     record.hold_nano = amount
     record.price_version = tariff.version
-    return Hold(id_bytes(call.id), caller.payer, budgets, amount)
+    return Hold(id_bytes(call.id), caller.payer, budgets, amount, may_wait=not request.stream)
 
 
 def input_tokens_max(request: ChatRequest) -> int:
@@ -117,7 +117,7 @@ def lowered(call: Call, model: Model, hold: Hold, free_nano: int) -> Hold | None
     request.output_tokens_cap = tokens
     amount = tariff.ceiling_nano(input_tokens, tokens * request.choices)
     call.record.hold_nano = amount
-    return Hold(hold.reservation, hold.payer, hold.budgets, amount)
+    return Hold(hold.reservation, hold.payer, hold.budgets, amount, may_wait=hold.may_wait)
 
 
 def settle(gate: Gate, call: Call, hold: Hold) -> None:

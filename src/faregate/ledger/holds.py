@@ -11,7 +11,8 @@ class Hold:
     """The highest possible cost of one request, taken before its provider hears of it.
 
     `heard` is called, once each, when what it waits for has happened: first that it is granted or refused, then that
-    it is on the disk (`is_open`), then that its settlement is. `charged` is what the payer paid, nano-USD.
+    it is on the disk (`is_open`), then that its settlement is. One that `may_wait` does so for its settlement: where
+    that comes soon, both are written at once. `charged` is what the payer paid, nano-USD.
     """
 
     __slots__ = (
@@ -26,6 +27,7 @@ class Hold:
         "is_settled",
         "is_waived",
         "legs",
+        "may_wait",
         "offers",
         "payer",
         "reservation",
@@ -33,11 +35,14 @@ class Hold:
         "settling",
     )
 
-    def __init__(self, reservation: bytes, payer: int, budgets: tuple[int, ...], amount: int) -> None:
+    def __init__(
+        self, reservation: bytes, payer: int, budgets: tuple[int, ...], amount: int, *, may_wait: bool = False
+    ) -> None:
         self.reservation = reservation
         self.payer = payer
         self.budgets = budgets
         self.amount = amount
+        self.may_wait = may_wait
         self.legs: tuple[Leg, ...] = ()
         self.asks = 0
         self.is_open = False

@@ -2,7 +2,9 @@
 
 Theory of operation. A record that is put into the queue sends a batch at the end of the loop's turn, unless one is on
 its way: then the next fills meanwhile, so that a commit serves one request when there is one and hundreds when there
-are hundreds. A batch keeps its number until it is answered, whatever went wrong: sent again, it changes nothing.
+are hundreds. The hold of a whole answer waits for its settlement, OPEN_DELAY_S at most: until then nothing of the
+answer has left, and where a provider is quick one commit does for two (R3). A batch keeps its number until it is
+answered, whatever went wrong: sent again, it changes nothing.
 
 Each process is an epoch. It proves that it lives by a lock on `run/epoch-<node>` in the data directory, which the
 kernel lets go of with the process; whoever can take the lock of an epoch that has not ended reaps it.
@@ -37,6 +39,7 @@ TICK_S = 0.25
 REAP_INTERVAL_S = 5.0
 VERIFY_INTERVAL_S = 60.0
 RETRY_INTERVAL_S = 0.05
+OPEN_DELAY_S = 0.02
 OPEN_PATIENCE_S = 1.0
 SETTLE_PATIENCE_S = 2.0
 CHECKPOINT_INTERVAL_S = 1.0
@@ -106,6 +109,7 @@ class Ledger:
         self._lock = -1
         self._node = secrets.token_hex(8)
         self._timer = self._loop.call_later(0, lambda: None)
+        self._opening = self._loop.call_later(0, lambda: None)
         self._meters: dict[Hold, _Meter] = {}
         self._receipts = Receipts()
         self._calls: dict[bytes, UsageRecord] = {}  # settled, for the next batch
@@ -139,6 +143,7 @@ class Ledger:
         is_clean = self._sent is None and not self.slices.holds
         self._is_over = True
         self._timer.cancel()
+        self._opening.cancel()
         if is_clean:
             try:
                 epoch = self._epoch
@@ -215,10 +220,17 @@ class Ledger:
 
     # Batches
 
-    def _filled(self) -> None:
-        if self._sent is None and not self._armed:
+    def _filled(self, may_wait: bool) -> None:
+        if may_wait:
+            self._opening = self._loop.call_later(OPEN_DELAY_S, self._open_now)
+        elif self._sent is None and not self._armed:
             self._armed = True
             self._loop.call_soon(self._send)
+
+    def _open_now(self) -> None:
+        """Holds have waited long enough for their settlements."""
+        self.slices.is_due = True
+        self._filled(False)
 
     def _send(self) -> None:
         self._armed = False
@@ -228,7 +240,8 @@ class Ledger:
         slices.tend()
         if not slices.queue:
             return
-        records, slices.queue = slices.queue, []
+        records = slices.take_queue()
+        self._opening.cancel()
         calls, self._calls = self._calls, {}
         self._seq += 1
         self._sent = _Sent(self._seq, records, calls, self._loop.time())
@@ -296,7 +309,8 @@ class Ledger:
                 slices.learn(record, result, sent.built_at)
             slices.settle_down()
         finally:
-            self._send()
+            if slices.is_due:
+                self._send()
 
     def _refused(self, error: StoreUnavailable) -> None:
         """The disk takes nothing just now: the same batch again, in a moment."""

@@ -46,14 +46,15 @@ AHEAD_S = 2.0  # of recent spending, in a slice
 
 class Slices:
     """All slices and holds of one process. `clock` is monotonic, `unix_clock` not; `recall` asks the other processes to
-    give back what they do not use of some groups; `filled` is called when the queue is no longer empty."""
+    give back what they do not use of some groups; `filled` is called when the queue is no longer empty: with True where
+    what is in it may wait, with False as soon as something does not."""
 
     def __init__(
         self,
         clock: Callable[[], float],
         unix_clock: Callable[[], float],
         recall: Callable[[Sequence[int]], None],
-        filled: Callable[[], None],
+        filled: Callable[[bool], None],
         *,
         ttl_s: float = TTL_S,
         margin_s: float = MARGIN_S,
@@ -76,13 +77,24 @@ class Slices:
         self._renewed_at = clock()
         self.holds: dict[bytes, Hold] = {}
         self.queue: list[Record] = []
+        self.is_due = False  # something in it does not wait
 
-    def put(self, record: Record) -> None:
-        """Have a record committed with the next batch."""
+    def put(self, record: Record, *, may_wait: bool = False) -> None:
+        """Have a record committed with the next batch; one that may wait is no reason to send one at once."""
         queue = self.queue
         queue.append(record)
-        if len(queue) == 1:
-            self._filled()
+        if may_wait:
+            if len(queue) == 1:
+                self._filled(True)
+        elif not self.is_due:
+            self.is_due = True
+            self._filled(False)
+
+    def take_queue(self) -> list[Record]:
+        """What is to be committed; the next batch begins."""
+        queue, self.queue = self.queue, []
+        self.is_due = False
+        return queue
 
     # Holds
 
@@ -104,7 +116,7 @@ class Slices:
         for group in hold.groups:
             self._groups[group].spent(amount, now)
         self.holds[hold.reservation] = hold
-        self.put(Open(hold.reservation, hold.payer, hold.budgets, amount, hold.legs))
+        self.put(Open(hold.reservation, hold.payer, hold.budgets, amount, hold.legs), may_wait=hold.may_wait)
         return True
 
     def claim(self, hold: Hold) -> None:
