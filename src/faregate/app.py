@@ -33,6 +33,7 @@ from .flow.gate import FlowLimits, Gate
 from .flow.idempotency import Runs
 from .ledger.budgets import BudgetAccounts
 from .ledger.ledger import Ledger
+from .ledger.notices import RUN_FOLDER
 from .providers import Provider
 from .providers.active import active_providers
 from .providers.discovery import discover
@@ -190,7 +191,7 @@ class DataPlane:
     def _made_ledger(self) -> Ledger:
         return Ledger(
             self._database,
-            self._options.data / "run",
+            self._options.data / RUN_FOLDER,
             self._log.event,
             relaxed=self._settings.ledger.durability == "relaxed",
         )

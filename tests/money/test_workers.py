@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from faregate.core.money import format_amount
+from faregate.core.money import format_amount, parse_amount
+from tests.edge.conftest import command_json
 from tests.running.client import CHAT, Caller, Connection, eventually
 from tests.running.processes import CLEAN, Gateway, Process, Simulator
 
@@ -128,6 +129,39 @@ def test_credit_is_found_wherever_it_was_spent_last(crew: Gateway) -> None:
             left = buyer.balance // DEAR_NANO
             assert chat_over(connections[number % WORKERS], buyer, 1, left) == 200
             assert buyer.balance == (left - 1) * DEAR_NANO
+
+
+def test_what_lies_in_slices_can_be_taken_back_by_hand(crew: Gateway) -> None:
+    """Credit removed, a promotion ended, a budget moved and one lowered, while every worker has slices of it."""
+    buyer = customer_of(crew, "operated", "20", "dear")
+    buyer.grant("5", time.time() + 3600)
+    command_json(crew, "budgets", "set", "operated", "total", "30")
+    command_json(crew, "projects", "create", "operated-more", "--org", "operated")
+    command_json(crew, "budgets", "set", "operated-more", "total", "1")
+    with ExitStack() as stack:
+        spread(stack, buyer, USD // 2)
+        spent = buyer.spent
+        [budget] = command_json(crew, "budgets", "list", "operated")
+        assert parse_amount(budget["held"]) > USD
+        left = format_amount(30 * USD - spent - 1)
+        command_json(crew, "budgets", "move", "operated", "operated-more", "total", left)
+        [budget] = command_json(crew, "budgets", "list", "operated")
+        assert parse_amount(budget["left"]) == 1
+        accounts = command_json(crew, "credits", "show", "operated")
+        [promotion] = [account["account"] for account in accounts if account["kind"] == "promo"]
+        ended = crew.command("credits", "expire", promotion, "--reason", "over")
+        assert ended.returncode == 0
+        assert buyer.balance == 20 * USD
+        command_json(crew, "budgets", "set", "operated", "total", "30")
+        spread(stack, buyer, USD // 2)
+        assert crew.command("credits", "remove", "operated", "20", "--reason", "too much").returncode == 1
+        left = format_amount(buyer.balance)
+        assert crew.command("credits", "remove", "operated", left, "--reason", "back").returncode == 0
+        assert buyer.balance == 0
+        command_json(crew, "budgets", "set", "operated", "total", "0")
+        [budget] = command_json(crew, "budgets", "list", "operated")
+        assert (budget["held"], budget["left"]) == ("0", "0")
+    buyer.books.in_order()
 
 
 def test_a_revoked_key_is_refused_by_each_within_a_second(crew: Gateway) -> None:

@@ -21,6 +21,7 @@ from typing import Annotated
 
 import msgspec
 
+RUN_FOLDER = "run"  # in the data directory
 RECALL_PATIENCE_S = 0.1  # twice this, and two commits, is what a refusal may take
 _PREFIX = "notices-"
 _NAME = re.compile(_PREFIX + r"[0-9a-f]{16}")
