@@ -47,6 +47,7 @@ class Room:
         self.folder = folder
         self.asked: list[tuple[str, tuple[int, ...]]] = []
         self.silent: set[str] = set()
+        self.bereft = 0
         self.over = asyncio.Event()
 
     def join(self, node: str) -> Notices:
@@ -55,9 +56,13 @@ class Room:
             if node not in self.silent:
                 answer()
 
-        notices = Notices(self.folder, node, recalled)
+        notices = Notices(self.folder, node, recalled, self._bereft)
         notices.open()
         return notices
+
+    def _bereft(self, done: Callable[[], None]) -> None:
+        self.bereft += 1
+        asyncio.get_running_loop().call_soon(done)
 
     async def recall(self, asking: Notices) -> float:
         """How long that takes."""
@@ -107,17 +112,28 @@ def test_who_does_not_answer_is_not_waited_for_any_longer_than_is_bearable(tmp_p
 
 
 def test_nobody_is_waited_for_where_there_is_nobody(tmp_path: Path) -> None:
-    """A socket whose process is dead counts for nobody."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead:
-        dead.bind(str(tmp_path / f"notices-{NODES[1]}"))
-
     async def work(room: Room) -> None:
         with joined(room, NODES[0]) as [alone]:
             assert not alone.recall((1,), room.over.set)
             assert recall_once(tmp_path, (1,))
-            await asyncio.sleep(0)
         assert not recall_once(tmp_path, (1,))
         assert not recall_once(tmp_path / "none", (1,))
+
+    in_room(tmp_path, work)
+
+
+def test_the_dead_are_reaped_before_who_asked_goes_on(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead:
+        dead.bind(str(tmp_path / f"notices-{NODES[2]}"))
+
+    async def work(room: Room) -> None:
+        with joined(room, *NODES[:2]) as [first, second]:
+            assert await room.recall(first) < RECALL_PATIENCE_S
+            assert room.bereft == 1
+            assert room.asked == [(NODES[1], (7, 8))]
+            second.close()
+            assert await room.recall(first) < RECALL_PATIENCE_S
+        assert not recall_once(tmp_path, (1,))
 
     in_room(tmp_path, work)
 
@@ -187,6 +203,7 @@ class Processes:
         self.file = folder / "faregate.db"
         self.run_folder = folder / "run"
         self.said: list[str] = []
+        self.killed: list[Ledger] = []
         self.account = 0
         self._credit = credit
         self._new_id = RequestIds()
@@ -218,8 +235,24 @@ class Processes:
     async def start(self) -> Ledger:
         ledger = Ledger(await self._database(), self.run_folder, lambda level, event: self.said.append(event))
         await ledger.open()
-        self._stack.push_async_callback(ledger.close)
+
+        async def close() -> None:
+            if ledger not in self.killed:
+                await ledger.close()
+
+        self._stack.push_async_callback(close)
         return ledger
+
+    def kill(self, ledger: Ledger) -> None:
+        """What is left of a process that was killed: its rows, its files, a socket that nobody hears."""
+        self.killed.append(ledger)
+        ledger._is_over = True
+        ledger._timer.cancel()
+        ledger._epoch.close()
+        assert ledger._notices._socket is not None
+        asyncio.get_running_loop().remove_reader(ledger._notices._socket.fileno())
+        ledger._notices._socket.close()
+        ledger._notices._socket = None
 
     async def hold(self, ledger: Ledger, amount: int) -> Hold:
         hold = Hold(id_bytes(self._new_id(time.time())), self.account, (), amount)
@@ -287,6 +320,24 @@ def test_a_process_that_hears_nothing_costs_a_moment_and_no_more(tmp_path: Path)
                 await processes.spread([other])
                 assert (await processes.hold(ledger, 20 * DOLLAR)).legs
                 assert 2 * RECALL_PATIENCE_S * 0.9 < await refused(processes, ledger, DOLLAR) < 1
+
+    asyncio.run(run())
+
+
+def test_f37_what_the_dead_had_is_there_for_the_next_who_asks(tmp_path: Path) -> None:
+    """Although nobody has looked for them yet."""
+
+    async def run() -> None:
+        async with Processes(tmp_path, 20 * DOLLAR) as processes:
+            ledgers = [await processes.start() for _ in range(4)]
+            await processes.spread(ledgers)
+            held = await processes.hold(ledgers[3], DOLLAR)
+            await in_strand(ledgers[3].opened(held))
+            for ledger in ledgers[2:]:
+                processes.kill(ledger)
+            assert (await processes.hold(ledgers[0], 20 * DOLLAR)).legs
+            assert [said.partition(":")[0] for said in processes.said] == ["reaped"]
+            assert len(list(processes.run_folder.iterdir())) == 4
 
     asyncio.run(run())
 

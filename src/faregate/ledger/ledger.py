@@ -88,7 +88,7 @@ class Ledger:
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
         self._epoch = Epoch(database, run_folder, report)
-        self._notices = Notices(run_folder, self._epoch.node, self._recalled)
+        self._notices = Notices(run_folder, self._epoch.node, self._recalled, self._bereft)
         self._answers: list[Callable[[], None]] = []  # to recalls, with the next batch
         self._seq = 0
         self._sent: _Sent | None = None
@@ -293,6 +293,10 @@ class Ledger:
         else:
             answer()
 
+    def _bereft(self, done: Callable[[], None]) -> None:
+        """Another process has died: what it left is free once it is reaped."""
+        self._start_reaping().add_done_callback(lambda _: done())
+
     # Now and then
 
     def _tick(self) -> None:
@@ -306,8 +310,7 @@ class Ledger:
         self._send()
         self._end_patience(now)
         if now - self._reaped_at >= REAP_INTERVAL_S and self.healthy:
-            self._reaped_at = now
-            self._reaping = asyncio.ensure_future(self._reap_again())
+            self._start_reaping()
         if now - self._verified_at >= VERIFY_INTERVAL_S and self.healthy:
             self._verified_at = now
             self._verifying = asyncio.ensure_future(self._verify_again())
@@ -322,6 +325,12 @@ class Ledger:
                 signal.set(None)
             elif now > until:
                 signal.fail(Overloaded("The ledger does not answer; try again in a moment.", retry_after_s=1.0))
+
+    def _start_reaping(self) -> "asyncio.Task[None]":
+        if self._reaping is None or self._reaping.done():
+            self._reaped_at = self._loop.time()
+            self._reaping = asyncio.ensure_future(self._reap_again())
+        return self._reaping
 
     async def _reap_again(self) -> None:
         try:

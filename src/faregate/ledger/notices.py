@@ -2,7 +2,8 @@
 
 Theory of operation. Each process has a datagram socket in the run folder, beside the lock of its epoch. A recall goes
 to the sockets of all others; each gives back what is free of the groups, and answers when that is on the disk. Who
-asked goes on when all have answered, or when they had RECALL_PATIENCE_S for it.
+asked goes on when all have answered, or when they had RECALL_PATIENCE_S for it. A socket that nobody hears any more is
+that of a process which has died and may have left money: then the reaping of the dead is waited for like an answer.
 
 A datagram is a hint and no more. One that is lost or late costs that wait, one that nobody can read is ignored, and who
 forges one has another process give back money which it takes again with the next call: what is right is decided by the
@@ -24,6 +25,7 @@ import msgspec
 RUN_FOLDER = "run"  # in the data directory
 RECALL_PATIENCE_S = 0.1  # twice this, and two commits, is what a refusal may take
 _PREFIX = "notices-"
+_REAPER = ""  # who answers for the dead
 _NAME = re.compile(_PREFIX + r"[0-9a-f]{16}")
 _PATH_BYTES_MAX = 100  # what an address of a unix socket holds, less a little
 _GROUPS_MAX = 100
@@ -60,14 +62,20 @@ class _Pending(msgspec.Struct):
 
 class Notices:
     """The socket of one process, on the running loop. `recalled(groups, done)` is called when another asks for what is
-    free of some groups; `done` when what was given back is on the disk."""
+    free of some groups; `done` when what was given back is on the disk. `bereft(done)` when somebody has died; `done`
+    when what it left was reaped."""
 
     def __init__(
-        self, run_folder: Path, node: str, recalled: Callable[[Collection[int], Callable[[], None]], None]
+        self,
+        run_folder: Path,
+        node: str,
+        recalled: Callable[[Collection[int], Callable[[], None]], None],
+        bereft: Callable[[Callable[[], None]], None],
     ) -> None:
         self._run_folder = run_folder
         self._name = _PREFIX + node
         self._recalled = recalled
+        self._bereft = bereft
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
         self._number = 0
@@ -103,10 +111,13 @@ class Notices:
         if self._socket is None:
             return False
         self._number += 1
-        awaited = _send_all(self._socket, self._run_folder, Recall(self._number, self._name, tuple(groups)))
+        living, dead = _send_all(self._socket, self._run_folder, Recall(self._number, self._name, tuple(groups)))
+        awaited = living | ({_REAPER} if dead else set())
         if awaited:
             timer = self._loop.call_later(RECALL_PATIENCE_S, self._over, self._number)
             self._pending[self._number] = _Pending(awaited, over, timer)
+        if dead:
+            self._bereft(partial(self._heard, Returned(self._number, _REAPER)))
         return bool(awaited)
 
     def _over(self, number: int) -> None:
@@ -147,7 +158,8 @@ def recall_once(run_folder: Path, groups: Sequence[int]) -> bool:
     """Ask every process for what it does not use of some groups, without waiting; whether there is one."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
-        return bool(_send_all(sender, run_folder, Recall(0, "", tuple(groups))))
+        living, _ = _send_all(sender, run_folder, Recall(0, "", tuple(groups)))
+        return bool(living)
 
 
 def nodes_of(run_folder: Path) -> set[str]:
@@ -160,12 +172,13 @@ def remove_socket(run_folder: Path, node: str) -> None:
     (run_folder / (_PREFIX + node)).unlink(missing_ok=True)
 
 
-def _send_all(sender: socket.socket, run_folder: Path, notice: Recall) -> set[str]:
-    """Whom it was sent to: all that live, but for its own sender."""
+def _send_all(sender: socket.socket, run_folder: Path, notice: Recall) -> tuple[set[str], set[str]]:
+    """Send to all but its own sender; who of them lives, and who does not."""
     with contextlib.suppress(OSError), _addresses(run_folder) as address:
         names = {_PREFIX + node for node in nodes_of(run_folder)} - {notice.sender}
-        return {name for name in names if _send(sender, address(name), notice)}
-    return set()
+        living = {name for name in names if _send(sender, address(name), notice)}
+        return living, names - living
+    return set(), set()
 
 
 def _send(sender: socket.socket, address: str, notice: Recall | Returned) -> bool:
