@@ -75,7 +75,7 @@ class DataPlane:
         self._settings = settings
         self._options = options
         self._environment = environment
-        self._log = Log(level=settings.log.level, requests=settings.log.requests)
+        self._log = Log(level=settings.log.level, requests=settings.log.requests, is_shared=options.post is not None)
         self._simulator: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._was_signalled = False

@@ -122,7 +122,11 @@ class _Parent:
         backoff_s = BACKOFF_S_MIN
         while True:
             began_s = time.monotonic()
-            code = await self._live(place)
+            try:
+                code = await self._live(place)
+            except OSError as error:  # the system has no process to spare just now
+                self._log.event("error", "worker_not_started", worker=place.number, error=error.strerror)
+                code = 1
             if self._stopped.is_set() or not place.text.done():
                 return code
             if time.monotonic() - began_s > LONG_LIFE_S:
