@@ -1,18 +1,16 @@
 """The composition root: Settings in, a running data plane out. Alone names concrete stores."""
 
 import asyncio
-import contextlib
 import gc
 import json
 import os
-import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 from typing import TypeVar
 
 import msgspec
@@ -35,11 +33,13 @@ from .flow.gate import FlowLimits, Gate
 from .flow.idempotency import Runs
 from .ledger.budgets import BudgetAccounts
 from .ledger.ledger import Ledger
+from .ledger.notices import RUN_FOLDER
 from .providers import Provider
 from .providers.active import active_providers
 from .providers.discovery import discover
 from .providers.simulated import simulated
 from .settings import Settings
+from .starting import Options, StartError, limit_resources, start_simulator
 from .stores.catalog import build_snapshot
 from .stores.charged_prices import ChargedPrices
 from .stores.database import StoreUnavailable
@@ -57,7 +57,7 @@ from .wire.client import Client
 from .wire.connection import ServerConnection
 from .wire.deadlines import Deadlines
 from .wire.proxies import proxies_from
-from .wire.server import Server, ServerLimits, server_tls
+from .wire.server import Server, ServerLimits, bound_unix_socket, server_tls
 
 T = TypeVar("T")
 
@@ -68,20 +68,6 @@ DISCOVERY_INTERVAL_S = 60.0
 EXPIRY_INTERVAL_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a data plane is started: its data directory, whether to make a demo key and print the first call (`up`),
-    and whether to print one line of JSON instead."""
-
-    data: Path
-    demo: bool = False
-    as_json: bool = False
-
-
-class StartError(Exception):
-    """The gateway cannot start; the message says why, in one line."""
-
-
 class DataPlane:
     """Everything that runs in one data-plane process."""
 
@@ -89,9 +75,10 @@ class DataPlane:
         self._settings = settings
         self._options = options
         self._environment = environment
-        self._log = Log(level=settings.log.level, requests=settings.log.requests)
+        self._log = Log(level=settings.log.level, requests=settings.log.requests, is_shared=options.post is not None)
         self._simulator: subprocess.Popen[bytes] | None = None
         self._stopping = False
+        self._was_signalled = False
 
     async def run(self) -> int:
         """Serve until a signal says stop; the exit code."""
@@ -99,6 +86,8 @@ class DataPlane:
         stop = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, stop)
+        if self._options.post is not None:
+            loop.add_reader(sys.stdin.fileno(), self._parent_ended, stop)
         await self._compose()
         try:
             base_url = await self._listen()
@@ -132,8 +121,11 @@ class DataPlane:
     async def _compose(self) -> None:
         settings, environment = self._settings, self._environment
         providers = active_providers(settings, environment)
-        if not providers:
-            self._simulator, port = _start_simulator()
+        self._is_simulated = not providers
+        if self._is_simulated:
+            port = None if self._options.post is None else self._options.post.simulator_port
+            if port is None:
+                self._simulator, port = start_simulator()
             providers = {"simulator": simulated(port)}
         self._providers = providers
         self._discovered: dict[str, list[str]] = {}
@@ -199,7 +191,7 @@ class DataPlane:
     def _made_ledger(self) -> Ledger:
         return Ledger(
             self._database,
-            self._options.data / "run",
+            self._options.data / RUN_FOLDER,
             self._log.event,
             relaxed=self._settings.ledger.durability == "relaxed",
         )
@@ -225,8 +217,11 @@ class DataPlane:
             port = await self._server.listen_tcp(
                 ServerConnection, given.host, given.port, tls=tls, reuse_port=given.reuse_port
             )
-            if given.unix_socket is not None:
-                await self._server.listen_unix(ServerConnection, given.unix_socket)
+            post = self._options.post
+            if post is not None and post.unix_descriptor is not None:
+                await self._server.listen_unix(ServerConnection, socket.socket(fileno=post.unix_descriptor))
+            elif given.unix_socket is not None:
+                await self._server.listen_unix(ServerConnection, bound_unix_socket(given.unix_socket))
         except OSError as error:
             raise StartError(f"cannot listen on {given.host}:{given.port}: {error.strerror or error}") from None
         host = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
@@ -240,13 +235,16 @@ class DataPlane:
         key = await demo.key(self._directory, self._database, credit_nano) if self._options.demo else None
         models = self._gate.snapshot.models
         self._log.event("info", "ready", base_url=base_url, providers=sorted(self._providers), models=len(models))
+        post = self._options.post
         if self._options.as_json:
-            line = {"base_url": base_url, "key": key.reveal() if key else None, "pid": os.getpid()}
-            sys.stdout.write(json.dumps(line) + "\n")
+            pid = os.getpid() if post is None else post.parent_pid
+            text = json.dumps({"base_url": base_url, "key": key.reveal() if key else None, "pid": pid}) + "\n"
         elif key is not None:
-            sys.stdout.write(demo.welcome(base_url, key, self._gate.snapshot, self._simulator is not None))
+            text = demo.welcome(base_url, key, self._gate.snapshot, self._is_simulated)
         else:
-            sys.stdout.write(f"Faregate serves {len(models)} models at {base_url}\n")
+            text = f"Faregate serves {len(models)} models at {base_url}\n"
+        # A worker is ready with this line; its parent says what it says once all are
+        sys.stdout.write(text if post is None else json.dumps(text) + "\n")
         sys.stdout.flush()
 
     def _problems(self) -> list[str]:
@@ -341,9 +339,18 @@ class DataPlane:
     # Stopping
 
     def _signalled(self, stop: "asyncio.Future[None]") -> None:
-        if self._stopping:
+        if self._was_signalled:
             self._log.event("warning", "stopped_at_once")
             os._exit(1)
+        self._was_signalled = True
+        self._stop(stop)
+
+    def _parent_ended(self, stop: "asyncio.Future[None]") -> None:
+        """The parent has closed its end, or died. No signal is counted: a supervisor may have sent one to all."""
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        self._stop(stop)
+
+    def _stop(self, stop: "asyncio.Future[None]") -> None:
         self._stopping = True
         if not stop.done():
             stop.set_result(None)
@@ -365,10 +372,7 @@ class DataPlane:
 
 def run(settings: Settings, options: Options, environment: Mapping[str, str]) -> int:
     """Run a data plane until it is told to stop; the exit code. StartError, StoreError, ProviderError."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no prompt in a core dump (security.md S16)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    limit_resources()
     options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return uvloop.run(DataPlane(settings, options, environment).run())
 
@@ -377,18 +381,6 @@ def _picked(shape: type[T], *tables: msgspec.Struct) -> T:
     """A dataclass of limits, filled from the settings' fields of the same names."""
     given = {field: getattr(table, field) for table in tables for field in table.__struct_fields__}
     return shape(**{field.name: given[field.name] for field in fields(shape) if field.name in given})  # type: ignore[arg-type]
-
-
-def _start_simulator() -> tuple[subprocess.Popen[bytes], int]:
-    # In a session of its own: a Ctrl-C is for the gateway, which still drains what the simulator is answering.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "faregate.simulator"], stdout=subprocess.PIPE, start_new_session=True
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise StartError("the simulator did not start")
-    return process, json.loads(line)["port"]
 
 
 def _secrets(providers: Mapping[str, Provider]) -> Iterator[str]:

@@ -50,6 +50,7 @@ class ServerSettings(_Table, frozen=True):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     reuse_port: bool = False
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: bool = False
     cors_origins: tuple[str, ...] = ()

@@ -26,6 +26,8 @@ RANKS = {
     "flow": 6,
     "edge": 7,
     "demo": 7,
+    "starting": 7,
+    "workers": 8,
     "app": 8,
     "cli": 9,
     "__main__": 10,

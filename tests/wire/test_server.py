@@ -10,7 +10,7 @@ import pytest
 from faregate.core.errors import ClientGone
 from faregate.wire.connection import ServerConnection
 from faregate.wire.exchange import BodyTooLarge, IncomingRequest, OutgoingResponse
-from faregate.wire.server import ServerLimits, server_tls
+from faregate.wire.server import ServerLimits, bound_unix_socket, server_tls
 from faregate.wire.strand import Signal
 
 from .certificates import Authority
@@ -315,7 +315,7 @@ async def test_the_handler_can_be_cancelled_from_outside() -> None:
 async def test_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "gate.sock"
     async with Rig() as rig:
-        await rig.server.listen_unix(ServerConnection, path)
+        await rig.server.listen_unix(ServerConnection, bound_unix_socket(path))
         peer = Peer(*await asyncio.open_unix_connection(path))
         await peer.send(post(b"local"))
         assert (await peer.answer()).body == b"local"
@@ -327,11 +327,11 @@ async def test_unix_socket(tmp_path: Path) -> None:
 async def test_a_dead_unix_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "gate.sock"
     async with Rig() as rig:
-        await rig.server.listen_unix(ServerConnection, path)
+        await rig.server.listen_unix(ServerConnection, bound_unix_socket(path))
         with pytest.raises(OSError, match="in use"):
-            await rig.more_server(rig.echo).listen_unix(ServerConnection, path)
+            await rig.more_server(rig.echo).listen_unix(ServerConnection, bound_unix_socket(path))
         await rig.server.drain(0.1)
-        await rig.more_server(rig.echo).listen_unix(ServerConnection, path)
+        await rig.more_server(rig.echo).listen_unix(ServerConnection, bound_unix_socket(path))
         peer = Peer(*await asyncio.open_unix_connection(path))
         await peer.send(post(b"again"))
         assert (await peer.answer()).body == b"again"

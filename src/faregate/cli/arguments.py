@@ -14,6 +14,7 @@ from .. import __version__
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _GRACE_S_MAX = 7 * 86_400
+WORKERS_MAX = 64
 _USAGE_GROUPS = ("day", "org", "project", "key", "model")
 
 
@@ -50,6 +51,10 @@ def _gateway(nouns: "argparse._SubParsersAction[_Parser]") -> None:
         _common(command, "print one line of JSON once ready")
         command.add_argument("--host", help="address to listen on (default: as the settings say, 127.0.0.1)")
         command.add_argument("--port", type=_port, help="port to listen on, 0 for any (default: 8080)")
+        command.add_argument(
+            "--workers", type=_workers, metavar="N", help="processes that share the port and the data (default: 1)"
+        )
+    nouns.add_parser("worker")  # for `workers.py` alone: without words of help it is not listed
 
 
 def _organisations(nouns: "argparse._SubParsersAction[_Parser]") -> None:
@@ -219,6 +224,12 @@ def _common(command: _Parser, json_help: str = "print JSON") -> None:
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
         raise argparse.ArgumentTypeError("a port is 0 to 65535")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= WORKERS_MAX:
+        raise argparse.ArgumentTypeError(f"1 to {WORKERS_MAX} workers")
     return int(text)
 
 

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the verb says."""
 
     async def work(directory: Directory, database: SqliteDatabase) -> Sequence[BudgetState]:
-        budgets = Budgets(database, directory)
+        budgets = Budgets(database, directory, recall=context.recall_of(database))
         if arguments.verb == "list":
             return await budgets.states(arguments.subject)
         if arguments.verb == "remove":

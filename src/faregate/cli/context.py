@@ -8,11 +8,13 @@ import pwd
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from ..ledger.notices import RUN_FOLDER, recall_once
 from ..settings import Settings, SettingsError, load_settings
 from ..stores.audit import Actor
 from ..stores.database import StoreError
@@ -85,6 +87,11 @@ def with_stores(
             await database.close()
 
     return asyncio.run(run())
+
+
+def recall_of(database: SqliteDatabase) -> Callable[[Sequence[int]], bool]:
+    """Asks the gateways on this database for what they do not use of some accounts."""
+    return partial(recall_once, database.path.parent / RUN_FOLDER)
 
 
 def show_json(value: object) -> None:

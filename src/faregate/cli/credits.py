@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _accounts(arguments: argparse.Namespace, directory: Directory, database: SqliteDatabase) -> Sequence[Account]:
-    credits = Credits(database, directory)
+    credits = Credits(database, directory, recall=context.recall_of(database))
     if arguments.verb == "show":
         return await credits.accounts(arguments.organisation)
     who, why = actor(), arguments.reason

@@ -5,12 +5,13 @@ import os
 
 import msgspec
 
-from .. import app
+from .. import app, workers
 from ..providers.active import ProviderError
 from ..settings import Settings
+from ..starting import Options, StartError
 from . import context
 
-FAILURES = (*context.FAILURES, ProviderError, app.StartError, OSError)
+FAILURES = (*context.FAILURES, ProviderError, StartError, OSError)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,13 +21,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def start(arguments: argparse.Namespace, *, demo: bool) -> int:
     """Serve until told to stop; the exit code."""
-    options = app.Options(data=context.data_directory(arguments), demo=demo, as_json=arguments.json)
-    return app.run(_settings(arguments), options, os.environ)
+    options = Options(data=context.data_directory(arguments), demo=demo, as_json=arguments.json)
+    settings = _settings(arguments)
+    run = app.run if settings.server.workers == 1 else workers.run
+    return run(settings, options, os.environ)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     settings = context.read_settings(arguments)
-    said = {"host": arguments.host, "port": arguments.port}
+    said = {"host": arguments.host, "port": arguments.port, "workers": arguments.workers}
     server = msgspec.structs.replace(
         settings.server, **{name: value for name, value in said.items() if value is not None}
     )

@@ -20,6 +20,7 @@ from ..stores.audit import Actor
 from ..stores.database import Conflict, Database, Transaction, named_queries
 from ..stores.directory import Directory
 from .accounts import Account, Move, ensure_account, find_account, post
+from .calling_back import Recall, call_back, nobody
 from .commit import BUDGETS
 
 PERIODS = ("day", "month", "total")
@@ -94,10 +95,19 @@ def _shift(
 
 
 class Budgets:
-    """What an operator does with budgets. `subject` is a project (id or name) or a key (id)."""
+    """What an operator does with budgets. `subject` is a project (id or name) or a key (id). `recall` asks the
+    processes for what they do not use of some accounts."""
 
-    def __init__(self, database: Database, directory: Directory, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        directory: Directory,
+        *,
+        recall: Recall = nobody,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._database = database
+        self._recall = recall
         self._directory = directory
         self._clock = clock
         self._queries = named_queries("directory")
@@ -110,6 +120,13 @@ class Budgets:
             self._set(writing, scope, identity, period, amount_nano, actor)
             return self._states(writing, identity)
 
+        def find(reading: Transaction) -> Account | None:
+            _, identity = self._directory.subject_in(reading, subject)
+            account = self._account(reading, identity, period)
+            is_less = account is not None and amount_nano is not None and amount_nano < _given(reading, account)
+            return account if is_less else None
+
+        await call_back(self._database, self._recall, find)
         return await self._database.run(work)
 
     async def move(self, source: str, target: str, period: str, amount_nano: int, *, actor: Actor) -> list[BudgetState]:
@@ -131,6 +148,10 @@ class Budgets:
                 self._set(writing, "project", project.id, period, budget.amount_nano + change, actor)
             return [state for project in projects for state in self._states(writing, project.id)]
 
+        def find(reading: Transaction) -> Account | None:
+            return self._account(reading, self._directory.project_in(reading, source).id, period)
+
+        await call_back(self._database, self._recall, find, amount_nano)
         return await self._database.run(work)
 
     async def states(self, subject: str | None = None) -> list[BudgetState]:
@@ -141,6 +162,11 @@ class Budgets:
             return self._states(reading, identity)
 
         return await self._database.read(work)
+
+    def _account(self, reading: Transaction, identity: str, period: str) -> Account | None:
+        """The account of a budget's present period, if there is one."""
+        budget = self._find(reading, identity, period)
+        return None if budget is None else find_account(reading, account_name(budget, self._clock()))
 
     def _find(self, reading: Transaction, identity: str, period: str) -> Budget | None:
         row = reading.one(self._queries["find_budget"], (identity, period))

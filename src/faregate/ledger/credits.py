@@ -13,6 +13,7 @@ from ..stores.audit import Actor
 from ..stores.database import Conflict, Database, NoSuchRecord, Transaction, named_queries
 from ..stores.directory import Directory
 from .accounts import Account, Move, accounts_of, ensure_account, find_account, find_account_by_id, post
+from .calling_back import Recall, call_back, nobody
 from .refunds import refund
 
 _STATEMENT_ROWS_MAX = 1000
@@ -39,10 +40,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Credits:
-    """Credit of organisations. `clock` gives unix seconds."""
+    """Credit of organisations. `recall` asks the processes for what they do not use of some accounts; `clock` gives
+    unix seconds."""
 
-    def __init__(self, database: Database, directory: Directory, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        directory: Directory,
+        *,
+        recall: Recall = nobody,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._database = database
+        self._recall = recall
         self._directory = directory
         self._clock = clock
         self._ids = RequestIds()
@@ -94,12 +104,16 @@ class Credits:
         """Take bought credit back, of what is neither spent nor held. InsufficientFunds; as `add`."""
         _check(amount_nano, reason)
 
+        def find(reading: Transaction) -> Account | None:
+            return find_account(reading, f"cust:{self._directory.organisation_in(reading, organisation).id}")
+
         def work(writing: Transaction) -> Account:
             owner = self._directory.organisation_in(writing, organisation).id
             account = self._bought(writing, owner)
             target = ensure_account(writing, "clearing:manual", "clearing", at=self._clock())
             return self._post(writing, account, target, amount_nano, "payout", account, reason, actor)
 
+        await call_back(self._database, self._recall, find, amount_nano)
         return await self._database.run(work)
 
     async def expire(self, grant: str, *, reason: str, actor: Actor) -> Account:
@@ -115,6 +129,7 @@ class Credits:
             target = ensure_account(writing, "contra:promo", "contra", at=self._clock())
             return self._post(writing, account, target, account.available_nano, "expiry", account, reason, actor)
 
+        await call_back(self._database, self._recall, lambda reading: find_account(reading, grant))
         return await self._database.run(work)
 
     async def refund(

@@ -92,12 +92,13 @@ class Slice:
 class Group:
     """The slices of one group, in the order in which they are spent, and how fast that goes."""
 
-    __slots__ = ("asker", "available", "rate", "since", "slices", "taken", "used_at")
+    __slots__ = ("asker", "available", "is_recalled", "rate", "since", "slices", "taken", "used_at")
 
     def __init__(self, now: float) -> None:
         self.slices: list[Slice] = []
         self.available = 0  # beside all slices, as of the last Lease
         self.asker: Hold | None = None  # for whom a Lease is queued or on its way
+        self.is_recalled = False  # the other processes were asked for what they do not use
         self.since = now
         self.taken = 0  # by holds since then
         self.rate = 0.0  # nano-USD a second, of holds

@@ -6,18 +6,16 @@ are hundreds. The hold of a whole answer waits for its settlement, OPEN_DELAY_S 
 answer has left, and where a provider is quick one commit does for two (R3). A batch keeps its number until it is
 answered, whatever went wrong: sent again, it changes nothing.
 
-Each process is an epoch. It proves that it lives by a lock on `run/epoch-<node>` in the data directory, which the
-kernel lets go of with the process; whoever can take the lock of an epoch that has not ended reaps it.
+Each process is an epoch (epochs.py). What another process lacks and this one does not use is asked for by a notice
+(notices.py): it goes back, and the answer leaves when the batch that says so is on the disk.
 """
 
 import asyncio
 import contextlib
-import fcntl
 import functools
 import os
-import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -27,9 +25,10 @@ from ..core.call import UsageRecord
 from ..core.errors import NoFunds, Overloaded
 from ..stores.database import Database, StoreUnavailable, Transaction, Writer, named_queries
 from ..wire.strand import Signal
-from .commit import NEVER, commit, start_epoch
+from .commit import NEVER, commit
+from .epochs import Epoch
 from .holds import Hold
-from .reaper import reap
+from .notices import Notices
 from .receipts import Receipts, Unstorable
 from .records import Record, Result
 from .slices import Slices
@@ -57,6 +56,7 @@ class _Sent(msgspec.Struct):
     records: list[Record]
     calls: dict[bytes, UsageRecord]  # those that it settles, by their reservations
     built_at: float
+    answers: list[Callable[[], None]]  # to who waits for it to be on the disk
     is_first: bool = True  # it was not sent before
     singly: bool = False  # a row of its calls was refused
 
@@ -91,12 +91,13 @@ class Ledger:
         self.waived = 0
         self.blocked: frozenset[int] = frozenset()
         self._database = database
-        self._run_folder = run_folder
         self._report = report
         self._relaxed = relaxed
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
-        self._epoch = 0
+        self._epoch = Epoch(database, run_folder, report)
+        self._notices = Notices(run_folder, self._epoch.node, self._recalled, self._bereft)
+        self._answers: list[Callable[[], None]] = []  # to recalls, with the next batch
         self._seq = 0
         self._sent: _Sent | None = None
         self._armed = False
@@ -106,8 +107,6 @@ class Ledger:
         self._verified_at = self._loop.time()
         self._reaping: asyncio.Task[None] | None = None
         self._verifying: asyncio.Task[None] | None = None
-        self._lock = -1
-        self._node = secrets.token_hex(8)
         self._timer = self._loop.call_later(0, lambda: None)
         self._opening = self._loop.call_later(0, lambda: None)
         self._meters: dict[Hold, _Meter] = {}
@@ -118,18 +117,17 @@ class Ledger:
 
     async def open(self) -> None:
         """Begin an epoch; what dead processes left is reaped first. StoreUnavailable."""
-        self._run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        node = self._node
-        self._lock = os.open(self._file_of(node), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        await self._reap()
-        self._epoch = await self._database.run(lambda writing: start_epoch(writing, node, time.time()))
+        await self._epoch.begin()
+        try:
+            self._notices.open()
+        except OSError as error:
+            self._report("warning", f"recalls_unheard: {error.strerror}: what is not used here may come back late")
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
     @property
     def epoch(self) -> int:
         """The number of this process's epoch: it has not ended for as long as the process lives."""
-        return self._epoch
+        return self._epoch.number
 
     async def close(self) -> bool:
         """Give back what is not used and end the epoch; False where the disk refuses: then the next process reaps."""
@@ -144,14 +142,13 @@ class Ledger:
         self._is_over = True
         self._timer.cancel()
         self._opening.cancel()
+        self._notices.close()
         if is_clean:
             try:
-                epoch = self._epoch
-                await self._database.run(lambda writing: _end_epochs(writing, [epoch]))
-                self._file_of(self._node).unlink(missing_ok=True)
+                await self._epoch.end()
             except StoreUnavailable:
                 is_clean = False
-        os.close(self._lock)
+        self._epoch.close()
         return is_clean
 
     # Holds
@@ -243,15 +240,16 @@ class Ledger:
         records = slices.take_queue()
         self._opening.cancel()
         calls, self._calls = self._calls, {}
+        answers, self._answers = self._answers, []
         self._seq += 1
-        self._sent = _Sent(self._seq, records, calls, self._loop.time())
+        self._sent = _Sent(self._seq, records, calls, self._loop.time(), answers)
         self._submit()
 
     def _submit(self) -> None:
         sent = self._sent
         if sent is None or self._is_over:
             return
-        epoch, is_first, sent.is_first = self._epoch, sent.is_first, False
+        epoch, is_first, sent.is_first = self._epoch.number, sent.is_first, False
         receipts = self._receipts
 
         def work(writing: Transaction) -> list[Result]:
@@ -288,21 +286,20 @@ class Ledger:
     def _answered(self, future: "Future[list[Result]]") -> None:
         error = future.exception()
         if isinstance(error, StoreUnavailable):
-            self._refused(error)
-            return
+            return self._refused(error)
         if isinstance(error, Unstorable) and self._sent is not None and not self._sent.singly:
             self._report("error", f"usage_record_refused: {error}")
             self._sent.singly = True
-            self._submit()
-            return
+            return self._submit()
         if error is not None:
             # A batch that breaks a rule would do so for ever. What it held is safe: the next process reaps it.
             self._report("error", f"ledger_broken: {type(error).__name__}: {error}")
-            self._on_broken()
-            return
+            return self._on_broken()
         sent, self._sent = self._sent, None
         assert sent is not None
         self.healthy = True
+        for answer in sent.answers:
+            answer()
         slices = self.slices
         try:
             for record, result in zip(sent.records, future.result(), strict=True):
@@ -325,8 +322,25 @@ class Ledger:
         """Whether the disk has refused for so long that no new call should be begun."""
         return not self.healthy and self._loop.time() - self._failing_since > OPEN_PATIENCE_S
 
-    def _recall(self, groups: Sequence[int]) -> None:
-        """Ask the other processes for what they do not use; there are none yet."""
+    # Recalls
+
+    def _recall(self, groups: Sequence[int]) -> bool:
+        """Ask the other processes for what they do not use; whether there are any."""
+        return self._notices.recall(groups, functools.partial(self.slices.ask_again, groups))
+
+    def _recalled(self, groups: Collection[int], answer: Callable[[], None]) -> None:
+        """Another process asks for what we do not use."""
+        self.slices.give_back(groups)
+        if self.slices.is_due:
+            self._answers.append(answer)
+        elif self._sent is not None:  # what comes back with it may be of those groups
+            self._sent.answers.append(answer)
+        else:
+            answer()
+
+    def _bereft(self, done: Callable[[], None]) -> None:
+        """Another process has died: what it left is free once it is reaped."""
+        self._start_reaping().add_done_callback(lambda _: done())
 
     # Now and then
 
@@ -341,8 +355,7 @@ class Ledger:
         self._send()
         self._end_patience(now)
         if now - self._reaped_at >= REAP_INTERVAL_S and self.healthy:
-            self._reaped_at = now
-            self._reaping = asyncio.ensure_future(self._reap_again())
+            self._start_reaping()
         if now - self._verified_at >= VERIFY_INTERVAL_S and self.healthy:
             self._verified_at = now
             self._verifying = asyncio.ensure_future(self._verify_again())
@@ -358,9 +371,15 @@ class Ledger:
             elif now > until:
                 signal.fail(Overloaded("The ledger does not answer; try again in a moment.", retry_after_s=1.0))
 
+    def _start_reaping(self) -> "asyncio.Task[None]":
+        if self._reaping is None or self._reaping.done():
+            self._reaped_at = self._loop.time()
+            self._reaping = asyncio.ensure_future(self._reap_again())
+        return self._reaping
+
     async def _reap_again(self) -> None:
         try:
-            await self._reap()
+            await self._epoch.reap()
         except Exception as error:
             self._report("error", f"reaper_failed: {type(error).__name__}")
 
@@ -377,53 +396,3 @@ class Ledger:
             message = f"ledger_out_of_order: {finding.invariant} {finding.subject}: {finding.message}"
             self._report("error", message)
         self.blocked |= found.keys()
-
-    # Epochs
-
-    def _file_of(self, node: str) -> Path:
-        return self._run_folder / f"epoch-{node}"
-
-    async def _reap(self) -> None:
-        """End what dead processes left open. Their lock is held while that is done, so that one reaper does it."""
-        rows = await self._database.read(lambda reading: reading.all(named_queries("ledger")["epochs_not_ended"]))
-        dead: list[int] = []
-        locks: list[int] = []
-        try:
-            for epoch, node in rows:
-                lock = _take_lock(self._file_of(node)) if epoch != self._epoch else None
-                if lock is not None:
-                    dead.append(epoch)
-                    locks.append(lock)
-
-            def work(writing: Transaction) -> int:
-                reaped = reap(writing, time.time(), dead)
-                _end_epochs(writing, dead)
-                return reaped
-
-            reaped = await self._database.run(work)
-            for epoch, node in rows:
-                if epoch in dead:
-                    self._file_of(node).unlink(missing_ok=True)
-        finally:
-            for lock in locks:
-                os.close(lock)
-        if reaped:
-            self._report(
-                "warning", f"reaped: {reaped} calls of processes that died were charged what had been delivered"
-            )
-
-
-def _take_lock(file: Path) -> int | None:
-    """The lock of an epoch whose process is dead; None while it lives."""
-    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
-
-
-def _end_epochs(writing: Transaction, epochs: Sequence[int]) -> None:
-    for epoch in epochs:
-        writing.run(named_queries("ledger")["end_epoch"], (epoch, time.time()))

@@ -4,7 +4,8 @@ Theory of operation. A slice is a lease of this process: money that was subtract
 takes a hold from slices in memory, whole or not at all, and puts its Open into the queue; nothing is awaited between
 taking and recording. Who finds too little waits (`claim`): a Lease is asked for, first beside what is here; from the
 second time on, what is here goes back in front of a Lease for the whole hold, and the other processes are asked for
-theirs, since of two that each have a part neither could go on. After the third ask the answer is no.
+theirs, since of two that each have a part neither could go on. After the third ask the answer is no. An ask that
+follows a recall waits until the others have returned what they could, or had their time (`ask_again`).
 
 Records wait in `queue`; whoever commits them takes them, and tells the results by `learn` and, when all of
 a batch are known, `settle_down`. Nothing here trusts a clock: a slice is left alone once its time is over, but what
@@ -14,7 +15,7 @@ What is held for is a *group* (records.py): a payer and each budget.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from ..core.call import UsageRecord
 from .commit import NEVER, TTL_S
@@ -46,14 +47,15 @@ AHEAD_S = 2.0  # of recent spending, in a slice
 
 class Slices:
     """All slices and holds of one process. `clock` is monotonic, `unix_clock` not; `recall` asks the other processes to
-    give back what they do not use of some groups; `filled` is called when the queue is no longer empty: with True where
-    what is in it may wait, with False as soon as something does not."""
+    give back what they do not use of some groups: where it gives True, `ask_again` is called with the same groups once
+    they have; `filled` is called when the queue is no longer empty: with True where what is in it may wait, with False
+    as soon as something does not."""
 
     def __init__(
         self,
         clock: Callable[[], float],
         unix_clock: Callable[[], float],
-        recall: Callable[[Sequence[int]], None],
+        recall: Callable[[Sequence[int]], bool | None],
         filled: Callable[[bool], None],
         *,
         ttl_s: float = TTL_S,
@@ -226,7 +228,7 @@ class Slices:
             wants.append(Want(group, need, max(need, waiting, asked.spending(self._ahead_s))))
         self.put(Lease(tuple(wants)))
 
-    def give_back(self, names: Sequence[int] | None = None, *, retire: bool = False) -> None:
+    def give_back(self, names: Collection[int] | None = None, *, retire: bool = False) -> None:
         """Return what is free of some groups or accounts, or of all. What retires serves no new hold, and what becomes
         free of it later is returned as well."""
         for one in list(self._slices.values()):
@@ -350,21 +352,38 @@ class Slices:
     def settle_down(self) -> None:
         """All results of a batch are known: serve those who wait, who else ask again or hear no; then tell all whose
         news has come. They may take and settle other holds from there."""
+        self._go_on(is_recalled=False)
+
+    def ask_again(self, groups: Sequence[int]) -> None:
+        """The other processes have given back what they do not use of these, or had their time for it."""
+        for name in groups:
+            self._group(name).is_recalled = False
+        self._go_on(is_recalled=True)
+
+    def _go_on(self, *, is_recalled: bool) -> None:
         waiting, self._waiting = self._waiting, []
         for hold in waiting:
             if self.reserve(hold):
                 self._tell(hold)
-            elif any(self._group(group).asker is not None for group in hold.groups):
+            elif any(group.asker is not None or group.is_recalled for group in map(self._group, hold.groups)):
                 self._waiting.append(hold)
             elif hold.asks < ASKS_MAX:
-                self._recall(hold.groups)
-                self._ask(hold)
                 self._waiting.append(hold)
+                if is_recalled or self._is_there(hold) or not self._recall(hold.groups):
+                    self._ask(hold)
+                else:
+                    for name in hold.groups:
+                        self._group(name).is_recalled = True
             else:
                 self._tell(hold)  # without legs: refused
         heard, self._heard = self._heard, []
         for call in heard:
             call()
+
+    def _is_there(self, hold: Hold) -> bool:
+        """Whether the ledger had enough a moment ago, so that nobody is troubled; the last ask takes no chances."""
+        is_last = hold.asks == ASKS_MAX - 1
+        return not is_last and all(self._group(name).available >= hold.amount for name in hold.groups)
 
     def outstanding(self) -> dict[int, int]:
         """What this process has of each lease: free, held, or not yet settled or returned (invariant I6)."""

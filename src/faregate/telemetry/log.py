@@ -1,10 +1,12 @@
 """The log: one JSON object a line, on stderr. One line a request, made from its usage record; a few for the process.
 
 Request lines are written by the journal's thread, a batch in one write, so that a request never waits for a terminal.
+Where several processes write to one pipe, a write is of whole lines and no longer than the system keeps in one piece.
 JSON escapes what could break a line (security.md S15).
 """
 
 import os
+import select
 import time
 from typing import Any
 
@@ -13,17 +15,22 @@ import msgspec
 from ..core.call import UsageRecord
 
 _encoder = msgspec.json.Encoder()
+_REQUEST = b'{"event":"request",'
 
 
 class Log:
-    """Writes lines to a file descriptor; `level` is debug, info, warning or error."""
+    """Writes lines to a file descriptor, which other processes write to as well where it `is_shared`; `level` is debug,
+    info, warning or error."""
 
     LEVELS = ("debug", "info", "warning", "error")
 
-    def __init__(self, descriptor: int = 2, level: str = "info", *, requests: bool = True) -> None:
+    def __init__(
+        self, descriptor: int = 2, level: str = "info", *, requests: bool = True, is_shared: bool = False
+    ) -> None:
         self._descriptor = descriptor
         self._lowest = self.LEVELS.index(level)
         self._requests = requests
+        self._piece_bytes_max = select.PIPE_BUF if is_shared else None
 
     def event(self, level: str, event: str, **fields: Any) -> None:
         """One line about the process itself. The caller passes nothing that came from a request's body."""
@@ -37,8 +44,12 @@ class Log:
             return
         lines = bytearray()
         for record in records:
-            lines += b'{"event":"request",'
-            lines += _encoder.encode(record)[1:]
+            line = _encoder.encode(record)
+            if self._piece_bytes_max is not None and len(lines) + len(line) + len(_REQUEST) > self._piece_bytes_max:
+                self._write(lines)
+                lines = bytearray()
+            lines += _REQUEST
+            lines += line[1:]
             lines += b"\n"
         self._write(lines)
 

@@ -116,11 +116,10 @@ class Server:
         return listener.sockets[0].getsockname()[1]
 
     async def listen_unix(
-        self, make_connection: Callable[["Server"], "ServerConnection"], path: Path, *, backlog: int = 4096
+        self, make_connection: Callable[["Server"], "ServerConnection"], bound: socket.socket, *, backlog: int = 4096
     ) -> None:
-        """Listen on a unix socket at `path`; a dead one of an earlier process is replaced. OSError for a live one."""
-        _remove_dead_socket(path)
-        listener = await self.loop.create_unix_server(lambda: make_connection(self), str(path), backlog=backlog)
+        """Listen on a unix socket that is bound already, as `bound_unix_socket` gives it or another process did."""
+        listener = await self.loop.create_unix_server(lambda: make_connection(self), sock=bound, backlog=backlog)
         self._listeners.append(listener)
 
     def admit(self, connection: "ServerConnection") -> bool:
@@ -181,6 +180,18 @@ def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(certificate, key)
     return context
+
+
+def bound_unix_socket(path: Path) -> socket.socket:
+    """A unix socket at `path`; a dead one of an earlier process is replaced. OSError for a live one."""
+    _remove_dead_socket(path)
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        bound.bind(str(path))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _remove_dead_socket(path: Path) -> None:
