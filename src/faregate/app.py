@@ -33,12 +33,13 @@ from .flow.expectations import Expectations
 from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
 from .flow.idempotency import Runs
+from .flow.unattended import Unattended
 from .ledger.budgets import BudgetAccounts
 from .ledger.ledger import Ledger
 from .providers import Provider
 from .providers.active import active_providers
 from .providers.discovery import discover
-from .providers.simulated import simulated
+from .providers.simulated import simulated, start_simulator
 from .settings import Settings
 from .stores.catalog import build_snapshot
 from .stores.charged_prices import ChargedPrices
@@ -133,7 +134,7 @@ class DataPlane:
         settings, environment = self._settings, self._environment
         providers = active_providers(settings, environment)
         if not providers:
-            self._simulator, port = _start_simulator()
+            self._simulator, port = start_simulator()
             providers = {"simulator": simulated(port)}
         self._providers = providers
         self._discovered: dict[str, list[str]] = {}
@@ -164,14 +165,18 @@ class DataPlane:
             ledger=self._ledger,
             budgets=BudgetAccounts(self._database),
             expectations=expectations,
+            unattended=Unattended(
+                drained_calls_max=settings.limits.drained_calls_max,
+                requests_bytes_max=settings.limits.bodies_bytes_max,
+            ),
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
             limits=_picked(FlowLimits, settings.deadlines, settings.limits),
         )
         self._idempotency_keys = IdempotencyKeys(self._database)
         self._runs = Runs(
             self._idempotency_keys,
+            self._gate.unattended,
             bytes_max=settings.limits.idempotency_bytes_max,
-            requests_bytes_max=settings.limits.bodies_bytes_max,
             longest_request_s=settings.limits.longest_request_s,
             epoch=self._ledger.epoch,
         )
@@ -269,6 +274,7 @@ class DataPlane:
             "How late the last tick of the event loop was.",
             self._deadlines.lag_s,
         )
+        yield "faregate_drained", "Calls that are read to their end without a client.", self._gate.unattended.drained
         yield "faregate_holds", "Calls whose cost is held.", len(self._ledger.slices.holds)
         yield "faregate_settlements_waived", "Answers that ended before their charge was written.", self._ledger.waived
         yield "faregate_records_waiting", "Usage records not written yet.", self._journal.waiting
@@ -352,7 +358,7 @@ class DataPlane:
         self._log.event("info", "draining", in_flight=len(self._door.in_flight))
         deadline = time.monotonic() + self._settings.server.drain_timeout_s
         finished = await self._server.drain(self._settings.server.drain_timeout_s)
-        finished &= await self._runs.drain(deadline - time.monotonic())
+        finished &= await self._gate.unattended.drain(deadline - time.monotonic())
         await asyncio.sleep(0)  # let what was cut write its record
         self._client.close()
         await self._idempotency_keys.close()
@@ -377,18 +383,6 @@ def _picked(shape: type[T], *tables: msgspec.Struct) -> T:
     """A dataclass of limits, filled from the settings' fields of the same names."""
     given = {field: getattr(table, field) for table in tables for field in table.__struct_fields__}
     return shape(**{field.name: given[field.name] for field in fields(shape) if field.name in given})  # type: ignore[arg-type]
-
-
-def _start_simulator() -> tuple[subprocess.Popen[bytes], int]:
-    # In a session of its own: a Ctrl-C is for the gateway, which still drains what the simulator is answering.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "faregate.simulator"], stdout=subprocess.PIPE, start_new_session=True
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise StartError("the simulator did not start")
-    return process, json.loads(line)["port"]
 
 
 def _secrets(providers: Mapping[str, Provider]) -> Iterator[str]:

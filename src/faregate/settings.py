@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from .core.call import OnDisconnect
 from .core.identity import Network
 from .core.secret import Secret
 from .settings_prices import PriceEntrySettings, PricesSettings, RatesSettings, Written, flaw_of
@@ -86,6 +87,7 @@ class LimitsSettings(_Table, frozen=True):
     answer_bytes_max: Bytes = 64 * 1024 * 1024
     longest_request_s: Seconds = 600.0
     idempotency_bytes_max: Bytes = 64 * 1024 * 1024
+    drained_calls_max: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1_000
     keep_alive_comment_s: Seconds = 15.0
 
 
@@ -143,6 +145,7 @@ class ProviderSettings(_Table, frozen=True):
     unix_socket: Path | None = None
     ca_file: Path | None = None
     stream_usage: bool = True
+    on_disconnect: OnDisconnect | None = None
     price: RatesSettings | None = None
 
 
