@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Self
 import msgspec
 
 from .core.money import MILLION, PICO_PER_USD, MoneyError, Price, PriceEntry, Rates, parse_price
-from .settings_source import KeyPath
+from .settings_source import KeyPath, Written
 
 OPERATOR = "operator"
 _PICO_MAX = 1_000_000 * PICO_PER_USD
@@ -30,15 +30,6 @@ TokenCount = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Tier = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 Window = tuple[int, int]
-
-
-class Written:
-    """A value that the file has in another form than the settings."""
-
-    @classmethod
-    def written(cls, value: object) -> Self:
-        """The value that the file's `value` means. ValueError with what is wrong."""
-        raise NotImplementedError
 
 
 class Dollars(Written, int):
