@@ -90,6 +90,7 @@ class DataPlane:
         self._settings = settings
         self._options = options
         self._environment = environment
+        self._house = load_house(settings.house_file)
         self._log = Log(level=settings.log.level, requests=settings.log.requests)
         self._simulator: subprocess.Popen[bytes] | None = None
         self._stopping = False
@@ -183,7 +184,7 @@ class DataPlane:
         self._callers = Callers(settings.keys.prefix, self._pepper.value, self._directory.find_key)
         self._door = Door(
             gate=self._gate,
-            house=load_house("faregate"),
+            house=self._house,
             callers=self._callers,
             runs=self._runs,
             probes=Probes(
@@ -210,7 +211,7 @@ class DataPlane:
         )
 
     def _snapshot(self) -> Snapshot:
-        return build_snapshot(self._settings, self._providers, self._discovered)
+        return build_snapshot(self._settings, self._providers, self._discovered, house_prices=self._house.prices)
 
     async def _listen(self) -> str:
         given = self._settings.server

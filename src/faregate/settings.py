@@ -190,6 +190,7 @@ class Settings(_Table, frozen=True):
     routes: tuple[RouteSettings, ...] = ()
     aliases: dict[str, str] = {}
     serve_retired: bool = False
+    house_file: Path | None = None
     places: Places = Places(None, {})  # not of the file: where in it each key stands
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults.conftest import rss_bytes
 from tests.running.client import CHAT, Answer, Connection, eventually
-from tests.running.processes import Gateway
+from tests.running.processes import CLEAN, Gateway
 from tests.running.upstreams import DONE, FINISH, ROLE, USAGE, USAGE_EVENT, Script, Upstream, Visit, said
 
 from .books import RATES, Books, Customer, Reservation, cost_of, customer_of
@@ -447,4 +447,4 @@ def test_another_word_is_refused_at_the_start(session_folder: Path, provider: Up
 def _check(file: Path) -> Any:
     """`faregate config check` of a file."""
     words = [sys.executable, "-m", "faregate", "config", "check", "--config", str(file)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(words, capture_output=True, text=True, env=CLEAN, timeout=30, check=False)
