@@ -39,10 +39,11 @@ from ..flow.unattended import runs_on
 from ..telemetry.log import Log
 from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
 from ..wire.strand import Strand
-from . import intake, listing, quoting
+from . import intake, quoting
 from .cors import Cors
 from .house import House
 from .intake import HeadFacts
+from .listing import Listing, record_body
 from .probes import Probes
 from .reply import Reply
 from .routes import Route, Routes
@@ -83,10 +84,12 @@ class Door:
     _routes: Routes = field(init=False)
     _fallback: Dialect = field(init=False)
     _may_run_on: bool = field(init=False)
+    _listing: Listing = field(init=False)
 
     def __post_init__(self) -> None:
         self._routes = Routes(self.house.facts.prefixes)
         self._fallback = self.gate.dialects["openai_chat"]
+        self._listing = Listing(self.gate.tariffs.price_of)
         self._may_run_on = any(each.on_disconnect != OnDisconnect.CANCEL for each in self.gate.providers.values())
 
     async def answer(self, request: IncomingRequest, response: OutgoingResponse) -> None:
@@ -312,14 +315,14 @@ class Door:
     async def _look_up(self, route: Route, caller: Caller, project_id: str) -> bytes:
         snapshot = self.gate.snapshot
         if route.operation == "models":
-            return listing.list_models(caller, snapshot)
+            return self._listing.models(caller, snapshot)
         if route.operation == "model":
-            return listing.one_model(route.argument, caller, snapshot)
+            return self._listing.model(route.argument, caller, snapshot)
         found = await self.find_record(route.argument, project_id)
         if found is None:
             raise NotFound("There is no such request of this project.", param="id")
         price = await self.find_price(found.model, found.price_version) if found.price_version else None
-        return listing.record_body(found, price)
+        return record_body(found, price)
 
     def _probe(self, route: Route, request: IncomingRequest, reply: Reply) -> None:
         if request.head.method not in (b"GET", b"HEAD"):
