@@ -435,6 +435,26 @@ def test_a_stop_waits_no_longer_than_it_may(session_folder: Path) -> None:
     assert gateway.command("ledger", "verify").returncode == 0
 
 
+@pytest.mark.parametrize("policy", ["drain", "cancel"])
+def test_who_is_cut_by_a_stop_is_not_drained(session_folder: Path, policy: str) -> None:
+    """The client has stayed to the last; there is no time left to read on."""
+    with Upstream() as upstream:
+        gateway = Gateway(session_folder, config(upstream, "[server]\ndrain_timeout_s = 0.5"))
+        buyer = customer_of(gateway, "cut", "10", f"{policy}-it")
+        stage = Stage(upstream, begins, until_gone)
+        stage.goes_on.set()
+        with start(buyer, "cut", model=f"{policy}-it") as connection:
+            connection.head()
+            connection.body_until(b'"content":"a"')
+            assert gateway.stop() == 0
+    [line] = [line for line in gateway.log_lines() if line.get("client_request_id") == "cut"]
+    [held] = buyer.books.reservations().values()
+    assert (line["status"], line["error_kind"], held.state) == (499, "client_gone", "settled")
+    assert held.charged == line["cost_nano"] == cost_of(line["usage"]["input"], 1)
+    assert gateway.log_lines()[-1]["settled"]
+    assert gateway.command("ledger", "verify").returncode == 0
+
+
 @pytest.mark.parametrize("policy", ["close", "DRAIN", ""])
 def test_another_word_is_refused_at_the_start(session_folder: Path, provider: Upstream, policy: str) -> None:
     file = session_folder / "policy.toml"

@@ -43,13 +43,14 @@ class Unattended:
         self._requests_bytes = 0
         self._entries: dict[str, _Entry] = {}
         self._all_over: asyncio.Future[None] | None = None
+        self._is_closed = False
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._entries
 
     def begin(self, request_id: str, running: Running, request_bytes: int, *, is_drained: bool = False) -> bool:
-        """Count a call in; False, and it is not, where there are too many."""
-        if self._requests_bytes + request_bytes > self._requests_bytes_max:
+        """Count a call in; False, and it is not, where there are too many, or there is no time left for it."""
+        if self._is_closed or self._requests_bytes + request_bytes > self._requests_bytes_max:
             return False
         if is_drained:
             if self.drained >= self._drained_calls_max:
@@ -77,10 +78,11 @@ class Unattended:
             self._all_over.set_result(None)
 
     async def drain(self, timeout_s: float) -> bool:
-        """Let all calls finish; what has not within `timeout_s` is cut, and False."""
+        """Let all calls finish; what has not within `timeout_s` is cut, and False. Then there are to be no more."""
         if self._entries and timeout_s > 0:
             self._all_over = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._all_over], timeout=timeout_s)
+        self._is_closed = True
         finished = not self._entries
         for entry in tuple(self._entries.values()):
             entry.running.cancel(ClientGone())
