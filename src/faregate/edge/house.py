@@ -4,7 +4,7 @@ of the operator's; never a branch in code. What a file does not say is as in the
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,30 +20,35 @@ DEFAULT_FILE = Path(__file__).parent / "houses" / "faregate.toml"
 _FORMATS_MAX = 10_000
 _TABLES = ("headers", "errors")
 
+HeaderName = Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}\Z")]
+Prefix = Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9._~-]{1,100}){1,10}\Z")]
+Status = Annotated[int, msgspec.Meta(ge=400, le=599)]
+Member = Literal["message", "type", "param", "code", "request_id"]
+
 
 class HeaderNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the house calls each fact of an answer."""
 
-    request_id: tuple[str, ...]
-    region: str
-    replica: str
-    latency_ms: str
-    failover: str
-    model_used: str
-    credits_used: str
-    adjusted: str
-    fallback_depth: str
-    replayed: str
+    request_id: tuple[HeaderName, ...]
+    region: HeaderName
+    replica: HeaderName
+    latency_ms: HeaderName
+    failover: HeaderName
+    model_used: HeaderName
+    credits_used: HeaderName
+    adjusted: HeaderName
+    fallback_depth: HeaderName
+    replayed: HeaderName
 
 
 class HouseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A house as its file has it. `errors`: kind -> status, type, code."""
 
     name: str
-    prefixes: tuple[str, ...]
-    members: tuple[str, ...]
+    prefixes: tuple[Prefix, ...]
+    members: tuple[Member, ...]
     headers: HeaderNames
-    errors: dict[str, tuple[int, str, str]]
+    errors: dict[str, tuple[Status, str, str]]
 
 
 class House:
@@ -123,6 +128,9 @@ def load_house(file: Path | None = None) -> House:
     reader = Reader(TomlSource.read(file or DEFAULT_FILE))
     facts: dict[str, Any] = TomlSource.read(DEFAULT_FILE).tree
     own = {name: value for name, value in reader.source.tree.items() if name != "prices"}
+    for kind in reader.mapping("errors", tuple[Status, str, str]):
+        if kind not in facts["errors"]:
+            raise reader.source.fail(("errors", kind), "there is no such kind of error")
     merged = {name: {**facts[name], **reader.table(name)} for name in _TABLES}
     return House(reader.convert({**facts, **own, **merged}, HouseFile, ()), _price_list(reader))
 
