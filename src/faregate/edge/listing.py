@@ -11,7 +11,11 @@ from ..core.catalog import Model, Snapshot
 from ..core.errors import NotFound
 from ..core.identity import Caller
 from ..core.money import Price, Rates, format_amount, format_rate
+from ..core.usage import COUNTERS
 from ..flow.admission import may_use
+
+_ALWAYS_SHOWN = ("input", "cache_read", "cache_write", "output", "reasoning")
+_RARE = tuple(name for name in COUNTERS if name not in _ALWAYS_SHOWN)
 
 
 class Listing:
@@ -102,6 +106,7 @@ def record_body(record: UsageRecord, price: Price | None) -> bytes:
                 "cache_write": usage.cache_write,
                 "output": usage.output,
                 "reasoning": usage.reasoning,
+                **{name: count for name in _RARE if (count := getattr(usage, name))},
                 "prompt_tokens": usage.prompt,
                 "completion_tokens": usage.completion,
                 "total_tokens": usage.prompt + usage.completion,
