@@ -31,10 +31,11 @@ from .flow.expectations import Expectations
 from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
 from .flow.idempotency import Runs
+from .flow.unattended import Unattended
 from .ledger.budgets import BudgetAccounts
 from .ledger.ledger import Ledger
 from .ledger.notices import RUN_FOLDER
-from .providers import Provider
+from .providers import secrets_of
 from .providers.active import active_providers
 from .providers.discovery import discover
 from .providers.simulated import simulated
@@ -75,6 +76,7 @@ class DataPlane:
         self._settings = settings
         self._options = options
         self._environment = environment
+        self._house = load_house(settings.house_file)
         self._log = Log(level=settings.log.level, requests=settings.log.requests, is_shared=options.post is not None)
         self._simulator: subprocess.Popen[bytes] | None = None
         self._stopping = False
@@ -152,25 +154,23 @@ class DataPlane:
             snapshot=self._snapshot(),
             providers=providers,
             dialects={dialect.name: dialect for dialect in (OpenAIChat(), OpenAICompletions())},
-            redact=Redactor(tuple(_secrets(providers))),
+            redact=Redactor(tuple(secrets_of(providers))),
             ledger=self._ledger,
             budgets=BudgetAccounts(self._database),
             expectations=expectations,
+            unattended=Unattended(
+                drained_calls_max=settings.limits.drained_calls_max,
+                requests_bytes_max=settings.limits.bodies_bytes_max,
+            ),
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
             limits=_picked(FlowLimits, settings.deadlines, settings.limits),
         )
         self._idempotency_keys = IdempotencyKeys(self._database)
-        self._runs = Runs(
-            self._idempotency_keys,
-            bytes_max=settings.limits.idempotency_bytes_max,
-            requests_bytes_max=settings.limits.bodies_bytes_max,
-            longest_request_s=settings.limits.longest_request_s,
-            epoch=self._ledger.epoch,
-        )
+        self._runs = self._made_runs()
         self._callers = Callers(settings.keys.prefix, self._pepper.value, self._directory.find_key)
         self._door = Door(
             gate=self._gate,
-            house=load_house("faregate"),
+            house=self._house,
             callers=self._callers,
             runs=self._runs,
             probes=Probes(
@@ -196,8 +196,18 @@ class DataPlane:
             relaxed=self._settings.ledger.durability == "relaxed",
         )
 
+    def _made_runs(self) -> Runs:
+        limits = self._settings.limits
+        return Runs(
+            self._idempotency_keys,
+            self._gate.unattended,
+            bytes_max=limits.idempotency_bytes_max,
+            longest_request_s=limits.longest_request_s,
+            epoch=self._ledger.epoch,
+        )
+
     def _snapshot(self) -> Snapshot:
-        return build_snapshot(self._settings, self._providers, self._discovered)
+        return build_snapshot(self._settings, self._providers, self._discovered, house_prices=self._house.prices)
 
     async def _listen(self) -> str:
         given = self._settings.server
@@ -267,6 +277,7 @@ class DataPlane:
             "How late the last tick of the event loop was.",
             self._deadlines.lag_s,
         )
+        yield "faregate_drained", "Calls that are read to their end without a client.", self._gate.unattended.drained
         yield "faregate_holds", "Calls whose cost is held.", len(self._ledger.slices.holds)
         yield "faregate_settlements_waived", "Answers that ended before their charge was written.", self._ledger.waived
         yield "faregate_records_waiting", "Usage records not written yet.", self._journal.waiting
@@ -359,7 +370,7 @@ class DataPlane:
         self._log.event("info", "draining", in_flight=len(self._door.in_flight))
         deadline = time.monotonic() + self._settings.server.drain_timeout_s
         finished = await self._server.drain(self._settings.server.drain_timeout_s)
-        finished &= await self._runs.drain(deadline - time.monotonic())
+        finished &= await self._gate.unattended.drain(deadline - time.monotonic())
         await asyncio.sleep(0)  # let what was cut write its record
         self._client.close()
         await self._idempotency_keys.close()
@@ -381,11 +392,3 @@ def _picked(shape: type[T], *tables: msgspec.Struct) -> T:
     """A dataclass of limits, filled from the settings' fields of the same names."""
     given = {field: getattr(table, field) for table in tables for field in table.__struct_fields__}
     return shape(**{field.name: given[field.name] for field in fields(shape) if field.name in given})  # type: ignore[arg-type]
-
-
-def _secrets(providers: Mapping[str, Provider]) -> Iterator[str]:
-    for provider in providers.values():
-        if provider.credential is not None:
-            yield provider.credential.reveal()
-        for value in provider.headers.values():
-            yield value.reveal()

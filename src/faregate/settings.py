@@ -10,13 +10,15 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from .core.call import OnDisconnect
 from .core.identity import Network
 from .core.secret import Secret
-from .settings_prices import PriceEntrySettings, PricesSettings, RatesSettings, Written, flaw_of
+from .settings_prices import PriceEntrySettings, PricesSettings, RatesSettings, flaw_of
+from .settings_reader import VISIBLE, Reader, explain
 from .settings_source import KeyPath, Places, SettingsError, TomlSource, environment_overrides
 
 __all__ = ["NO_ENVIRONMENT", "Settings", "SettingsError", "load_settings"]
@@ -31,7 +33,6 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VISIBLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _FRAMING_HEADERS = frozenset(
     ("host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect")
 )
@@ -87,6 +88,7 @@ class LimitsSettings(_Table, frozen=True):
     answer_bytes_max: Bytes = 64 * 1024 * 1024
     longest_request_s: Seconds = 600.0
     idempotency_bytes_max: Bytes = 64 * 1024 * 1024
+    drained_calls_max: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1_000
     keep_alive_comment_s: Seconds = 15.0
 
 
@@ -144,6 +146,7 @@ class ProviderSettings(_Table, frozen=True):
     unix_socket: Path | None = None
     ca_file: Path | None = None
     stream_usage: bool = True
+    on_disconnect: OnDisconnect | None = None
     price: RatesSettings | None = None
 
 
@@ -188,6 +191,7 @@ class Settings(_Table, frozen=True):
     routes: tuple[RouteSettings, ...] = ()
     aliases: dict[str, str] = {}
     serve_retired: bool = False
+    house_file: Path | None = None
     places: Places = Places(None, {})  # not of the file: where in it each key stands
 
 
@@ -200,20 +204,18 @@ _FIXED_TABLES: dict[str, type[_Table]] = {
     "ledger": LedgerSettings,
     "log": LogSettings,
 }
-_ERROR_PATH = re.compile(r"^(.*?)(?: - at `(?:key in )?\$?(.*?)`)?$", re.DOTALL)
-_PATH_PART = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
-_FIELD = re.compile(r"^Object (contains unknown|missing required) field `(.*)`$", re.DOTALL)
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str] = NO_ENVIRONMENT) -> Settings:
     """The settings of the file at `path` (None: no file) and of `environment`. SettingsError."""
     source = TomlSource.read(path) if path is not None else TomlSource(None, "")
-    reader = _Reader(source)
+    reader = Reader(source)
     _apply_environment(reader, environment)
     tree = source.tree
     providers = reader.mapping("providers", ProviderSettings)
     models = reader.mapping("models", ModelSettings)
-    aliases = reader.aliases()
+    given = reader.table("aliases").items()
+    aliases = {alias: reader.convert(target, Name, ("aliases", alias)) for alias, target in given}
     rest = {name: value for name, value in tree.items() if name not in ("providers", "models", "aliases")}
     if "places" in rest:
         raise source.fail(("places",), "unknown key")
@@ -228,67 +230,7 @@ def load_settings(path: Path | None, environment: Mapping[str, str] = NO_ENVIRON
     return msgspec.structs.replace(settings, providers=providers, models=models, aliases=aliases, places=source.places)
 
 
-class _Reader:
-    """Turns tables into structs and msgspec's words into ours."""
-
-    def __init__(self, source: TomlSource) -> None:
-        self.source = source
-
-    def convert(self, value: object, shape: Any, at: KeyPath, *, strict: bool = True) -> Any:
-        """`value` as `shape`; `at` is where it stands. SettingsError."""
-        try:
-            return msgspec.convert(value, shape, strict=strict, dec_hook=self._special)
-        except msgspec.ValidationError as error:
-            key, message = _explain(str(error))
-            raise self.source.fail((*at, *key), message) from None
-
-    def table(self, name: str) -> dict[str, Any]:
-        """The table `name` of the file, empty where there is none."""
-        found = self.source.tree.get(name, {})
-        if not isinstance(found, dict):
-            raise self.source.fail((name,), "must be a table")
-        return found
-
-    def mapping(self, name: str, shape: type[_Table]) -> dict[str, Any]:
-        """A table of named tables, each as `shape`."""
-        entries = {}
-        for entry, value in self.table(name).items():
-            if not entry or not entry.isprintable():
-                raise self.source.fail((name, entry), "is no name")
-            entries[entry] = self.convert(value, shape, (name, entry))
-        return entries
-
-    def aliases(self) -> dict[str, str]:
-        """[aliases], checked one by one so that an error has its name."""
-        entries = self.table("aliases").items()
-        return {alias: self.convert(target, Name, ("aliases", alias)) for alias, target in entries}
-
-    def _special(self, shape: type, value: object) -> object:
-        if issubclass(shape, Written):
-            return shape.written(value)
-        if not isinstance(value, str):
-            raise ValueError("Expected `str`")
-        if shape is Secret:
-            if not _VISIBLE.fullmatch(value):
-                raise ValueError("must be visible ASCII characters")
-            return Secret(value)
-        if not value or "\0" in value:
-            raise ValueError("must be a path")
-        return self.source.directory / Path(value).expanduser()
-
-
-def _explain(message: str) -> tuple[KeyPath, str]:
-    """msgspec's error text as (key path, words)."""
-    found = _ERROR_PATH.match(message)
-    words, where = (found[1], found[2] or "") if found else (message, "")
-    key: KeyPath = tuple(name or int(index) for name, index in _PATH_PART.findall(where))
-    field = _FIELD.match(words)
-    if field is None:
-        return key, words.replace("`", "").replace("Expected", "expected", 1)
-    return (*key, field[2]), "unknown key" if field[1].startswith("contains") else "is missing"
-
-
-def _apply_environment(reader: _Reader, environment: Mapping[str, str]) -> None:
+def _apply_environment(reader: Reader, environment: Mapping[str, str]) -> None:
     tables = {name: shape.__struct_fields__ for name, shape in _FIXED_TABLES.items()}
     hints = {name: msgspec.structs.fields(shape) for name, shape in _FIXED_TABLES.items()}
     for (table, key), (variable, text) in environment_overrides(environment, tables).items():
@@ -298,7 +240,7 @@ def _apply_environment(reader: _Reader, environment: Mapping[str, str]) -> None:
         try:
             value = msgspec.convert(value, shape, strict=False, dec_hook=lambda _shape, path: Path(path).absolute())
         except msgspec.ValidationError as error:
-            raise SettingsError("environment", 0, variable, _explain(str(error))[1]) from None
+            raise SettingsError("environment", 0, variable, explain(str(error))[1]) from None
         reader.source.tree[table] = {**reader.table(table), key: msgspec.to_builtins(value, enc_hook=str)}
 
 
@@ -340,7 +282,7 @@ def _checked_provider(
     if provider.key is not None:
         raise source.fail((*at, "key_env"), "key and key_env exclude each other")
     value = environment.get(provider.key_env, "").strip()
-    if not _VISIBLE.fullmatch(value):
+    if not VISIBLE.fullmatch(value):
         state = "is not visible ASCII" if value else "is not set"
         raise source.fail((*at, "key_env"), f"the environment variable {provider.key_env} {state}")
     return msgspec.structs.replace(provider, key=Secret(value))
@@ -352,7 +294,7 @@ def _check_url(source: TomlSource, at: KeyPath, url: str) -> None:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         raise source.fail(at, "is no URL") from None
-    if not usable or not _VISIBLE.fullmatch(url) or " " in url:
+    if not usable or not VISIBLE.fullmatch(url) or " " in url:
         raise source.fail(at, "must be http://host or https://host, with a path if need be")
     if parts.query or parts.fragment or parts.username is not None:
         raise source.fail(at, "must have no query, fragment or user")

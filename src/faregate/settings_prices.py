@@ -15,9 +15,10 @@ from typing import Annotated, ClassVar, Self
 import msgspec
 
 from .core.money import MILLION, PICO_PER_USD, MoneyError, Price, PriceEntry, Rates, parse_price
-from .settings_source import KeyPath
+from .settings_source import KeyPath, Written
 
 OPERATOR = "operator"
+HOUSE = "house"
 _PICO_MAX = 1_000_000 * PICO_PER_USD
 _PERCENT = re.compile(r"[+-]?[0-9]{1,6}(?:\.[0-9]{1,6})?\Z")
 _PERCENT_MIN = -100
@@ -30,15 +31,6 @@ TokenCount = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Tier = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 Window = tuple[int, int]
-
-
-class Written:
-    """A value that the file has in another form than the settings."""
-
-    @classmethod
-    def written(cls, value: object) -> Self:
-        """The value that the file's `value` means. ValueError with what is wrong."""
-        raise NotImplementedError
 
 
 class Dollars(Written, int):
@@ -195,11 +187,12 @@ class PricesSettings(_Table, frozen=True):
         return None if self.default is None else stated_price([self.default.entry])
 
 
-def stated_price(entries: Iterable[PriceEntry]) -> Price:
-    """The operator's own price of these entries. Its version is a hash of them: the same, whatever their order."""
+def stated_price(entries: Iterable[PriceEntry], source: str = OPERATOR) -> Price:
+    """The price of these entries, as the operator or the house has stated it. Its version is a hash of them: the same,
+    whatever their order."""
     given = sorted(entries, key=_encode)
     digest = hashlib.sha256(_encode(given)).hexdigest()[:12]
-    return Price(version=f"{OPERATOR}:{digest}", entries=tuple(given))
+    return Price(version=f"{source}:{digest}", entries=tuple(given))
 
 
 def entries_of(price: RatesSettings | None, prices: Sequence[PriceEntrySettings]) -> tuple[PriceEntry, ...]:

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 KeyPath = tuple[str | int, ...]
 
@@ -35,6 +35,15 @@ class SettingsError(Exception):
         self.line = line
         self.key = key
         self.message = message
+
+
+class Written:
+    """A value that the file has in another form than the settings."""
+
+    @classmethod
+    def written(cls, value: object) -> Self:
+        """The value that the file's `value` means. ValueError with what is wrong."""
+        raise NotImplementedError
 
 
 class Places:

@@ -17,6 +17,7 @@ RANKS = {
     "wire": 1,
     "settings_source": 0,
     "settings_prices": 1,
+    "settings_reader": 1,
     "settings": 2,
     "dialects": 2,
     "simulator": 2,

@@ -10,6 +10,7 @@ from faregate.core.errors import KeyTaken, MalformedRequest, Overloaded
 from faregate.core.ports import Source
 from faregate.flow.idempotency import KEPT_S, Runs, key_of
 from faregate.flow.keyed_run import Follower, Run
+from faregate.flow.unattended import Unattended
 from faregate.stores.idempotency import Claim, EarlierUse
 
 REQUEST_BYTES = 100
@@ -95,8 +96,8 @@ class World:
         self.count = 0
         self.runs = Runs(
             self.keys,  # type: ignore[arg-type]
+            Unattended(drained_calls_max=0, requests_bytes_max=10 * REQUEST_BYTES),
             bytes_max=bytes_max,
-            requests_bytes_max=10 * REQUEST_BYTES,
             longest_request_s=600.0,
             epoch=1,
             clock=lambda: self.now,

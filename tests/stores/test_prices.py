@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from faregate.core.money import Price, PriceEntry, Rates, rates_for
+from faregate.edge.house import load_house
 from faregate.providers.active import active_providers
 from faregate.settings import load_settings
 from faregate.stores.catalog import Catalog, build_snapshot
@@ -30,25 +31,30 @@ CATALOG = Catalog(
         entry("unlisted", {"host": "unlisted"}),
     ],
     aliases={},
-    vendor_prefixes=[],
+    vendor_prefixes=["acme"],
 )
 HOST = "[providers.host]\nbase_url = 'http://h/v1'\n"
 
 
-def prices(folder: Path, text: str, environment: Mapping[str, str] | None = None) -> dict[str, Price | None]:
-    """The price of each model that is served under these settings."""
+def prices(
+    folder: Path, text: str, environment: Mapping[str, str] | None = None, house: str = ""
+) -> dict[str, Price | None]:
+    """The price of each model that is served under these settings, in this house."""
     file = folder / "faregate.toml"
     file.write_text(text)
     settings = load_settings(file)
     providers = active_providers(settings, environment or {})
     today = datetime.date(2026, 11, 21)
-    served = build_snapshot(settings, providers, {"ollama": ["llama"]}, catalog=CATALOG, today=today)
+    (folder / "house.toml").write_text(house)
+    listed = load_house(folder / "house.toml").prices
+    discovered = {"ollama": ["llama"]}
+    served = build_snapshot(settings, providers, discovered, house_prices=listed, catalog=CATALOG, today=today)
     return {name: model.price for name, model in served.models.items()}
 
 
-def price(folder: Path, text: str, name: str = "listed") -> Price:
+def price(folder: Path, text: str, name: str = "listed", house: str = "") -> Price:
     """The price of one of them, which has one."""
-    found = prices(folder, text)[name]
+    found = prices(folder, text, house=house)[name]
     assert found is not None
     return found
 
@@ -143,6 +149,66 @@ def test_no_margin_goes_on_what_the_operator_says_himself(tmp_path: Path) -> Non
     dated = price(tmp_path, text, "gpt-listed")
     assert rates_at(dated, moment(2027, 1, 1)).input == 6
     assert rates_at(dated, moment(2026, 12, 31)).input == 5  # the catalogue's 3 and a half more
+
+
+HOUSE = """
+[prices.listed]
+input = '0.000021'
+output = '0.000022'
+
+[prices.unlisted]
+input = '0.000023'
+"""
+
+
+def test_the_houses_list_is_above_the_catalogue_and_the_providers(tmp_path: Path) -> None:
+    """Whole, and without a margin."""
+    found = prices(tmp_path, HOST + "price = { input = '0.000008' }\n[prices]\nmargin_percent = 20\n", house=HOUSE)
+    listed, unlisted, other = (found[name] for name in ("listed", "unlisted", "gpt-listed"))
+    assert listed is not None and unlisted is not None and other is not None
+    assert listed.entries == (PriceEntry(rates=Rates(input=21, output=22)),)
+    assert unlisted.entries == (PriceEntry(rates=Rates(input=23)),)
+    assert [source_of(each) for each in (listed, unlisted, other)] == ["house", "house", "catalogue"]
+    assert other.version == "abc+20%"
+
+
+def test_the_operator_is_above_the_house(tmp_path: Path) -> None:
+    text = HOST + "[models.listed]\nprice = { input = '0.000031' }\n"
+    found = price(tmp_path, text, house=HOUSE)
+    assert found.entries == (PriceEntry(rates=Rates(input=31)),)
+    assert source_of(found) == "operator"
+
+
+def test_around_a_dated_price_of_the_operators_the_houses_holds(tmp_path: Path) -> None:
+    text = HOST + "[[models.listed.prices]]\nfrom = 2027-01-01\nuntil = 2027-02-01\ninput = '0.000031'\n"
+    found = price(tmp_path, text, house=HOUSE)
+    moments = [moment(2026, 12, 31), moment(2027, 1, 1), moment(2027, 2, 1)]
+    assert [rates_at(found, at, 101).input for at in moments] == [21, 31, 21]
+    assert source_of(found) == "operator"
+
+
+def test_a_house_has_dates_and_conditions_too(tmp_path: Path) -> None:
+    house = """
+    [[prices.listed]]
+    from = 2027-01-01
+    input = '0.000021'
+    [[prices.listed]]
+    from = 2027-01-01
+    prompt_tokens_over = 50
+    input = '0.000029'
+    """
+    found = price(tmp_path, HOST, house=house)
+    assert source_of(found) == "house"
+    assert [rates_at(found, moment(2026, 12, 31), tokens).input for tokens in (1, 51, 101)] == [3, 3, 7]
+    assert [rates_at(found, moment(2027, 1, 1), tokens).input for tokens in (1, 51, 101)] == [21, 29, 29]
+
+
+def test_a_house_may_call_a_model_by_any_of_its_names(tmp_path: Path) -> None:
+    house = "[prices.'acme/listed']\ninput = '0.000021'\n"
+    assert price(tmp_path, HOST, house=house).entries[0].rates.input == 21
+    both = house + "[prices.listed]\ninput = '0.000022'\n"
+    assert price(tmp_path, HOST, house=both).entries[0].rates.input == 22
+    assert price(tmp_path, HOST, house="[prices.nobodys]\ninput = 1\n") is LISTED
 
 
 def test_a_providers_price_is_for_what_has_no_other(tmp_path: Path) -> None:

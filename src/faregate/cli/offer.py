@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from ..core.catalog import Snapshot
+from ..edge.house import load_house
 from ..providers import Provider
 from ..providers.active import ProviderError, active_providers
 from ..providers.simulated import simulated
@@ -43,7 +44,7 @@ def make_offer(arguments: argparse.Namespace) -> Offer:
     return Offer(
         settings=settings,
         providers=providers,
-        snapshot=build_snapshot(settings, providers, {}),
+        snapshot=build_snapshot(settings, providers, {}, house_prices=load_house(settings.house_file).prices),
         is_simulated=not active,
     )
 

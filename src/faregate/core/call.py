@@ -1,11 +1,21 @@
 """A call and what is remembered of it."""
 
+import enum
+
 import msgspec
 
 from .chat import ChatRequest
 from .identity import Caller
 from .money import Tariff
 from .usage import NO_USAGE, Usage
+
+
+class OnDisconnect(enum.StrEnum):
+    """What becomes of a call whose client leaves."""
+
+    CANCEL = "cancel"  # the provider's connection is closed; what was delivered is charged
+    DRAIN = "drain"  # the answer is read to its end and charged, as the provider does
+    NO_BILL = "no_bill"  # closed too; what is not whole is not charged
 
 
 class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=False):
@@ -50,7 +60,8 @@ class Call(msgspec.Struct, kw_only=True):
     """One request on its way: who asks, for what, until when.
 
     `deadline_at` is on the loop's clock, seconds. `record` is filled on the way and kept at the end. `tariff` is what
-    it costs, fixed at its admission.
+    it costs, fixed at its admission. Its client has left where it `is_deserted`, and runs on for its usage alone, or
+    `is_waived`, and costs nothing unless its answer is whole.
     """
 
     id: str
@@ -61,3 +72,5 @@ class Call(msgspec.Struct, kw_only=True):
     deadline_at: float
     record: UsageRecord
     tariff: Tariff | None = None
+    is_deserted: bool = False
+    is_waived: bool = False

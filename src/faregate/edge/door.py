@@ -8,11 +8,12 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from ..core.call import Call, UsageRecord
+from ..core.call import Call, OnDisconnect, UsageRecord
 from ..core.errors import (
     CallError,
     ClientGone,
@@ -34,13 +35,15 @@ from ..flow.admission import Callers
 from ..flow.gate import Gate
 from ..flow.idempotency import Runs, fingerprint_of, key_of
 from ..flow.keyed_run import Run
+from ..flow.unattended import runs_on
 from ..telemetry.log import Log
 from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
 from ..wire.strand import Strand
-from . import intake, listing, quoting
+from . import intake, quoting
 from .cors import Cors
 from .house import House
 from .intake import HeadFacts
+from .listing import Listing, record_body
 from .probes import Probes
 from .reply import Reply
 from .routes import Route, Routes
@@ -80,10 +83,14 @@ class Door:
     _ids: RequestIds = field(default_factory=RequestIds)
     _routes: Routes = field(init=False)
     _fallback: Dialect = field(init=False)
+    _may_run_on: bool = field(init=False)
+    _listing: Listing = field(init=False)
 
     def __post_init__(self) -> None:
         self._routes = Routes(self.house.facts.prefixes)
         self._fallback = self.gate.dialects["openai_chat"]
+        self._listing = Listing(self.gate.tariffs.price_of)
+        self._may_run_on = any(each.on_disconnect != OnDisconnect.CANCEL for each in self.gate.providers.values())
 
     async def answer(self, request: IncomingRequest, response: OutgoingResponse) -> None:
         """The handler of wire.server: never raises."""
@@ -126,11 +133,15 @@ class Door:
                         body = await self._receive(request, reply)
                     call = self._call(route, caller, body, reply, record)
                     del body  # a stream may run for long after its request is of no use
+                    if self._may_run_on:
+                        response.runs_on = partial(runs_on, self.gate, call)
                     await exchange.run(self.gate, call, reply)
         except Exception as error:
             self._failed(error, reply, record)
         finally:
             self.in_flight.pop(record.id, None)
+            if self._may_run_on:
+                self.gate.unattended.over(record.id)
             reply.close()
             if facts.probe is None:
                 self.keep(record)
@@ -218,7 +229,7 @@ class Door:
 
     def _failed(self, error: Exception, reply: Reply, record: UsageRecord) -> None:
         """An answer ended by an error: the client is told, where it is there."""
-        if isinstance(error, ClientGone):
+        if isinstance(error, ClientGone) or (isinstance(error, CallError) and reply.is_deserted):
             record.status, record.error_kind = CLIENT_GONE_STATUS, "client_gone"
         elif isinstance(error, CallError):
             reply.fail(error)
@@ -304,14 +315,14 @@ class Door:
     async def _look_up(self, route: Route, caller: Caller, project_id: str) -> bytes:
         snapshot = self.gate.snapshot
         if route.operation == "models":
-            return listing.list_models(caller, snapshot)
+            return self._listing.models(caller, snapshot)
         if route.operation == "model":
-            return listing.one_model(route.argument, caller, snapshot)
+            return self._listing.model(route.argument, caller, snapshot)
         found = await self.find_record(route.argument, project_id)
         if found is None:
             raise NotFound("There is no such request of this project.", param="id")
         price = await self.find_price(found.model, found.price_version) if found.price_version else None
-        return listing.record_body(found, price)
+        return record_body(found, price)
 
     def _probe(self, route: Route, request: IncomingRequest, reply: Reply) -> None:
         if request.head.method not in (b"GET", b"HEAD"):

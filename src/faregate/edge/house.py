@@ -1,49 +1,62 @@
-"""A house: facts -> header names, error kind -> status and body. Data, from houses/*.toml; never a branch in code."""
+"""A house: facts -> header names, error kind -> status and body, and its price list. Data, from houses/*.toml or a file
+of the operator's; never a branch in code. What a file does not say is as in the default house."""
 
 import math
-import tomllib
-from importlib import resources
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from ..core.call import UsageRecord
 from ..core.errors import CallError, KeyTaken, UpstreamRefused
-from ..core.money import format_amount
+from ..core.money import PriceEntry, format_amount
+from ..settings_prices import PriceEntrySettings, RatesSettings, entries_of, flaw_of
+from ..settings_reader import Reader
+from ..settings_source import TomlSource
 from ..wire.messages import header_lines
 
+DEFAULT_FILE = Path(__file__).parent / "houses" / "faregate.toml"
 _FORMATS_MAX = 10_000
+_TABLES = ("headers", "errors")
+
+HeaderName = Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}\Z")]
+Prefix = Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9._~-]{1,100}){1,10}\Z")]
+Status = Annotated[int, msgspec.Meta(ge=400, le=599)]
+Member = Literal["message", "type", "param", "code", "request_id"]
 
 
 class HeaderNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the house calls each fact of an answer."""
 
-    request_id: tuple[str, ...]
-    region: str
-    replica: str
-    latency_ms: str
-    failover: str
-    model_used: str
-    credits_used: str
-    adjusted: str
-    fallback_depth: str
-    replayed: str
+    request_id: tuple[HeaderName, ...]
+    region: HeaderName
+    replica: HeaderName
+    latency_ms: HeaderName
+    failover: HeaderName
+    model_used: HeaderName
+    credits_used: HeaderName
+    adjusted: HeaderName
+    fallback_depth: HeaderName
+    replayed: HeaderName
 
 
 class HouseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A house as its file has it. `errors`: kind -> status, type, code."""
 
     name: str
-    prefixes: tuple[str, ...]
-    members: tuple[str, ...]
+    prefixes: tuple[Prefix, ...]
+    members: tuple[Member, ...]
     headers: HeaderNames
-    errors: dict[str, tuple[int, str, str]]
+    errors: dict[str, tuple[Status, str, str]]
 
 
 class House:
-    """A house, ready to render with."""
+    """A house, ready to render with. `prices` is what it says of each model's price."""
 
-    def __init__(self, facts: HouseFile) -> None:
+    def __init__(self, facts: HouseFile, prices: Mapping[str, tuple[PriceEntry, ...]]) -> None:
         self.facts = facts
+        self.prices = prices
         self._formats: dict[tuple[str, str, str, int], str] = {}
 
     def head(self, record: UsageRecord, latency_ms: float) -> bytes:
@@ -110,7 +123,25 @@ class House:
         return status, {name: values[name] for name in self.facts.members}, lines
 
 
-def load_house(name: str) -> House:
-    """The shipped house of that name."""
-    text = (resources.files("faregate.edge") / "houses" / f"{name}.toml").read_text("utf-8")
-    return House(msgspec.convert(tomllib.loads(text), HouseFile))
+def load_house(file: Path | None = None) -> House:
+    """The house of a file, or the default one. SettingsError."""
+    reader = Reader(TomlSource.read(file or DEFAULT_FILE))
+    facts: dict[str, Any] = TomlSource.read(DEFAULT_FILE).tree
+    own = {name: value for name, value in reader.source.tree.items() if name != "prices"}
+    for kind in reader.mapping("errors", tuple[Status, str, str]):
+        if kind not in facts["errors"]:
+            raise reader.source.fail(("errors", kind), "there is no such kind of error")
+    merged = {name: {**facts[name], **reader.table(name)} for name in _TABLES}
+    return House(reader.convert({**facts, **own, **merged}, HouseFile, ()), _price_list(reader))
+
+
+def _price_list(reader: Reader) -> dict[str, tuple[PriceEntry, ...]]:
+    """[prices."MODEL"], or [[prices."MODEL"]] for one with dates or conditions; see settings_prices."""
+    found = {}
+    for model, said in reader.mapping("prices", RatesSettings | tuple[PriceEntrySettings, ...]).items():
+        price, prices = (said, ()) if isinstance(said, RatesSettings) else (None, said)
+        flaw = flaw_of(price, prices)
+        if flaw is not None:
+            raise reader.source.fail(("prices", model, *flaw[0][1:]), flaw[1])
+        found[model] = entries_of(price, prices)
+    return found

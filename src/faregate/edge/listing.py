@@ -1,4 +1,8 @@
-"""GET /v1/models and /v1/models/{id}: what this key may call (contract.md 1.9)."""
+"""GET /v1/models and /v1/models/{id}: what this key may call and what it costs (contract.md 1.9, 7.2); and what
+GET /v1/requests/{id} says of a request."""
+
+import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -7,27 +11,51 @@ from ..core.catalog import Model, Snapshot
 from ..core.errors import NotFound
 from ..core.identity import Caller
 from ..core.money import Price, Rates, format_amount, format_rate
+from ..core.usage import COUNTERS
 from ..flow.admission import may_use
 
-
-def list_models(caller: Caller, snapshot: Snapshot) -> bytes:
-    """The list that this key may call, by id."""
-    entries = [_entry(model) for _, model in sorted(snapshot.models.items()) if may_use(caller, model.id, snapshot)]
-    return msgspec.json.encode({"object": "list", "data": entries})
+_ALWAYS_SHOWN = ("input", "cache_read", "cache_write", "output", "reasoning")
+_RARE = tuple(name for name in COUNTERS if name not in _ALWAYS_SHOWN)
 
 
-def one_model(name: str, caller: Caller, snapshot: Snapshot) -> bytes:
-    """One model, by any of its names. NotFound where there is none that this key may call."""
-    model_id = snapshot.resolve(name)
-    if model_id is None or not may_use(caller, model_id, snapshot):
-        raise NotFound(f"The model '{name}' does not exist.", kind="model_not_found", param="model")
-    entry = _entry(snapshot.models[model_id])
-    entry["id"] = name
-    return msgspec.json.encode(entry)
+class Listing:
+    """The models of a snapshot as clients see them, made once for as long as their prices hold. `price_of` tells what a
+    model is charged by."""
+
+    def __init__(self, price_of: Callable[[Model], Price | None], clock: Callable[[], float] = time.time) -> None:
+        self._price_of = price_of
+        self._clock = clock
+        self._snapshot: Snapshot | None = None
+        self._until: float | None = None  # unix seconds; None: for ever
+        self._entries: dict[str, msgspec.Raw] = {}
+
+    def models(self, caller: Caller, snapshot: Snapshot) -> bytes:
+        """The list that this key may call, by id."""
+        entries = [entry for name, entry in self._of(snapshot).items() if may_use(caller, name, snapshot)]
+        return msgspec.json.encode({"object": "list", "data": entries})
+
+    def model(self, name: str, caller: Caller, snapshot: Snapshot) -> bytes:
+        """One model, by any of its names. NotFound where there is none that this key may call."""
+        model_id = snapshot.resolve(name)
+        if model_id is None or not may_use(caller, model_id, snapshot):
+            raise NotFound(f"The model '{name}' does not exist.", kind="model_not_found", param="model")
+        entry = msgspec.json.decode(self._of(snapshot)[model_id])
+        entry["id"] = name
+        return msgspec.json.encode(entry)
+
+    def _of(self, snapshot: Snapshot) -> dict[str, msgspec.Raw]:
+        now = self._clock()
+        if snapshot is not self._snapshot or (self._until is not None and now >= self._until):
+            priced = [(model, self._price_of(model)) for _, model in sorted(snapshot.models.items())]
+            changes = [price.changes_after(int(now)) for _, price in priced if price is not None]
+            self._until = min((change for change in changes if change is not None), default=None)
+            self._entries = {model.id: _entry(model, price, int(now)) for model, price in priced}
+            self._snapshot = snapshot
+        return self._entries
 
 
-def _entry(model: Model) -> dict[str, object]:
-    return {
+def _entry(model: Model, price: Price | None, at: int) -> msgspec.Raw:
+    entry: dict[str, object] = {
         "id": model.id,
         "object": "model",
         "created": model.created,
@@ -39,6 +67,13 @@ def _entry(model: Model) -> dict[str, object]:
         "tags": list(model.tags),
         "shutdown_date": model.shutdown_date,
     }
+    entries = () if price is None else _prices(price, at)
+    if entries:
+        smallest, *larger = entries
+        entry["pricing"] = {name: rate for name, rate in smallest.items() if name != "prompt_tokens_over"}
+        if larger:
+            entry["pricing"] |= {"larger_prompts": larger}
+    return msgspec.Raw(msgspec.json.encode(entry))
 
 
 def record_body(record: UsageRecord, price: Price | None) -> bytes:
@@ -71,6 +106,7 @@ def record_body(record: UsageRecord, price: Price | None) -> bytes:
                 "cache_write": usage.cache_write,
                 "output": usage.output,
                 "reasoning": usage.reasoning,
+                **{name: count for name in _RARE if (count := getattr(usage, name))},
                 "prompt_tokens": usage.prompt,
                 "completion_tokens": usage.completion,
                 "total_tokens": usage.prompt + usage.completion,

@@ -5,7 +5,7 @@ import time
 import msgspec
 
 from ..core.call import UsageRecord
-from ..core.errors import CallError
+from ..core.errors import CallError, ClientGone
 from ..core.ports import Response
 from ..dialects import Dialect
 from ..flow.keyed_run import Run
@@ -47,6 +47,11 @@ class Reply(msgspec.Struct, eq=False):
         given = self._response.bytes_out
         return given, given - self._response.unsent_bytes
 
+    @property
+    def is_deserted(self) -> bool:
+        """Whether the client has left before the end."""
+        return self._response.finished
+
     def adjusted(self, output_tokens: int) -> None:
         """Say that the gateway has lowered what the answer may take."""
         self.add_headers(self._house.adjusted_line(output_tokens))
@@ -64,9 +69,11 @@ class Reply(msgspec.Struct, eq=False):
 
     async def relay(self, answer: WholeAnswer | StreamAnswer) -> bytes:
         """The answer of a call, as it comes; returns the end of it, which `finish` gives. Its record then says how it
-        will have ended: it is written with the charge, before the end leaves."""
+        will have ended: it is written with the charge, before the end leaves. ClientGone where it was read for nobody.
+        """
         record, response = self._record, self._response
         if isinstance(answer, WholeAnswer):
+            self._needs_client()
             record.status = 200
             record.bytes_out = len(answer.body)
             record.first_byte_ms = record.total_ms = self._elapsed_ms()
@@ -76,13 +83,15 @@ class Reply(msgspec.Struct, eq=False):
         response.write(answer.attach(response.write))
         rest = await answer.ended
         response.source = None
+        self._needs_client()
         record.status = 200
         record.bytes_out = response.bytes_out + len(rest)
         record.total_ms = self._elapsed_ms()
         return rest
 
     def finish(self, end: bytes) -> None:
-        """The end of an answer, now that it is known what it cost."""
+        """The end of an answer, now that it is known what it cost. ClientGone."""
+        self._needs_client()
         record = self._record
         credits_line = self._house.credits_line(record.cost_nano)
         if record.stream:
@@ -90,6 +99,10 @@ class Reply(msgspec.Struct, eq=False):
         else:
             self._extra += credits_line
             self.send(200, end)
+
+    def _needs_client(self) -> None:
+        if self.is_deserted:
+            raise ClientGone
 
     async def follow(self, run: Run, lines: bytes = b"") -> None:
         """The answer of a run under an idempotency key, from its beginning, with `lines` in its head. CallError where
@@ -110,7 +123,7 @@ class Reply(msgspec.Struct, eq=False):
         self._deadlines.watch(self)
 
     def _start_stream(self) -> None:
-        if not self._response.status:
+        if not self._response.status and not self._response.finished:
             self._record.first_byte_ms = self._elapsed_ms()
             head = _EVENT_STREAM + self._house.head(self._record, self._record.first_byte_ms) + self._extra
             self._response.start(200, head)

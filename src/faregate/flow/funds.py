@@ -33,6 +33,10 @@ class Tariffs:
         self._note = note
         self._kept: dict[str, tuple[Model, Tariff]] = {}
 
+    def price_of(self, model: Model) -> Price | None:
+        """What a model is charged by; None where nobody has said it."""
+        return model.price or self._default
+
     def of(self, model: Model) -> Tariff:
         """What a model costs a request that is admitted now. GatewayError where nobody has said it: never free."""
         model_and_tariff = self._kept.get(model.id)
@@ -43,7 +47,7 @@ class Tariffs:
         return self._made(model)
 
     def _made(self, model: Model) -> Tariff:
-        price = model.price or self._default
+        price = self.price_of(model)
         try:
             if price is None:
                 raise LookupError

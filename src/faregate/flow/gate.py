@@ -13,6 +13,7 @@ from ..telemetry.redactor import Redactor
 from ..wire.client import Client
 from ..wire.deadlines import Deadlines
 from .expectations import Expectations
+from .unattended import Unattended
 
 if TYPE_CHECKING:
     from .funds import Tariffs
@@ -44,5 +45,6 @@ class Gate:
     budgets: BudgetAccounts
     tariffs: "Tariffs"
     expectations: Expectations
+    unattended: Unattended
     limits: FlowLimits = field(default_factory=FlowLimits)
     heads: dict[tuple[str, str, bool], bytes] = field(default_factory=dict)

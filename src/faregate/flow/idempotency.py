@@ -14,17 +14,17 @@ A key is charged at most once. Kept is therefore every answer that was charged, 
 was asked and refused for good; an answer with 5xx or 429, and what was refused before any provider was asked, frees it.
 """
 
-import asyncio
 import hashlib
 import re
 import time
 from collections.abc import Callable
 
 from ..core.call import UsageRecord
-from ..core.errors import ClientGone, GatewayError, KeyTaken, MalformedRequest, Overloaded, UpstreamRefused
+from ..core.errors import GatewayError, KeyTaken, MalformedRequest, Overloaded, UpstreamRefused
 from ..stores.idempotency import Claim, IdempotencyKeys
 from ..wire.heads import RequestHead
 from .keyed_run import Run, gone
+from .unattended import Unattended
 
 KEPT_S = 86_400.0
 HEADER = "Idempotency-Key"
@@ -56,32 +56,29 @@ class Runs:
     def __init__(
         self,
         keys: IdempotencyKeys,
+        unattended: Unattended,
         *,
         bytes_max: int,
-        requests_bytes_max: int,
         longest_request_s: float,
         epoch: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.bytes_kept = 0
         self._keys = keys
+        self._unattended = unattended
         self._bytes_max = bytes_max
-        self._requests_bytes = 0
-        self._requests_bytes_max = requests_bytes_max
         self._running_s = longest_request_s + _RUNNING_SLACK_S
         self._epoch = epoch
         self._clock = clock
         self._known: dict[Scope, Run] = {}
         self._ended: dict[Scope, Run] = {}  # of those, the ones that are over, oldest first
-        self._running: dict[Run, None] = {}
-        self._all_over: asyncio.Future[None] | None = None
 
     def find(self, project_id: str, key: str, fingerprint: bytes) -> Run | None:
         """The run under a key; None where this process knows of none. KeyTaken."""
         run = self._known.get((project_id, key))
         if run is None:
             return None
-        if run not in self._running and run.claim.expires_at <= self._clock():
+        if run.request_id not in self._unattended and run.claim.expires_at <= self._clock():
             self._forget(run)
             return None
         if run.claim.fingerprint != fingerprint:
@@ -93,15 +90,12 @@ class Runs:
     def begin(self, project_id: str, key: str, fingerprint: bytes, record: UsageRecord) -> Run:
         """A run for the first request under a key. Overloaded where those under way hold too much: their clients may be
         gone, so the connections do not count it."""
-        if self._requests_bytes + record.bytes_in > self._requests_bytes_max:
-            raise Overloaded("The gateway holds as many bodies as it can.", retry_after_s=1.0)
         now = self._clock()
         claim = Claim(project_id, key, fingerprint, record.id, self._epoch, now, now + KEPT_S, now + self._running_s)
         run = Run(self, claim, record)
-        run.request_bytes = record.bytes_in
-        self._requests_bytes += record.bytes_in
+        if not self._unattended.begin(record.id, run, record.bytes_in):
+            raise Overloaded("The gateway holds as many bodies as it can.", retry_after_s=1.0)
         self._known[project_id, key] = run
-        self._running[run] = None
         self.grown(run)
         return run
 
@@ -123,8 +117,7 @@ class Runs:
 
     def over(self, run: Run) -> None:
         """A run has ended, however it did."""
-        del self._running[run]
-        self.answered(run)
+        self._unattended.over(run.request_id)
         is_kept = _is_kept(run)
         if run.is_claimed:
             if is_kept:
@@ -139,25 +132,12 @@ class Runs:
         if not run.finished:
             for follower in tuple(run.followers):
                 follower.cut(GatewayError("The run under this idempotency key was broken off."))
-        if self._all_over is not None and not self._running and not self._all_over.done():
-            self._all_over.set_result(None)
-
-    async def drain(self, timeout_s: float) -> bool:
-        """Let what runs without a client finish; what has not within `timeout_s` is cut, and False."""
-        if self._running and timeout_s > 0:
-            self._all_over = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._all_over], timeout=timeout_s)
-        finished = not self._running
-        for run in tuple(self._running):
-            run.cancel(ClientGone())
-        return finished
 
     # Memory
 
     def answered(self, run: Run) -> None:
         """The run has no more use for its request."""
-        self._requests_bytes -= run.request_bytes
-        run.request_bytes = 0
+        self._unattended.answered(run.request_id)
 
     def grown(self, run: Run) -> None:
         """There is more of an answer; room is made for it, or it is not remembered any longer."""

@@ -37,7 +37,6 @@ class Run:
         self.is_outgrown = False
         self.is_forgotten = False
         self.counted_bytes = 0
-        self.request_bytes = 0  # held until there is an answer
         self.strand: Strand | None = None
         self.followers: dict[Follower, None] = {}
         self._runs = runs

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from ..core.chat import ChatRequest
 from ..core.usage import NO_USAGE, Usage, UsageSource
 from ..dialects import Observed
@@ -24,14 +26,7 @@ def usage_of_stream(request: ChatRequest, observed: Observed) -> Usage:
     if usage is not None and not usage.suspect:
         if observed.finished:
             return usage
-        return Usage(
-            input=usage.input,
-            cache_read=usage.cache_read,
-            cache_write=usage.cache_write,
-            output=usage.output,
-            reasoning=usage.reasoning,
-            source=UsageSource.EARLY,
-        )
+        return msgspec.structs.replace(usage, source=UsageSource.EARLY)
     if not observed.has_content:
         return NO_USAGE
     return Usage(

@@ -7,6 +7,7 @@ coroutine runs for a chunk: the upstream's callback feeds the transform, and wha
 socket. The coroutine wakes for the end.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from ..core.call import Call
 from ..core.catalog import Target
 from ..core.errors import (
     CallError,
+    ClientGone,
     DeadlineExceeded,
     UpstreamError,
     UpstreamLimited,
@@ -185,11 +187,14 @@ class StreamAnswer:
         """Cut the upstream where it still sends, and write down what was used."""
         if not self.ended.is_set:
             self._response.abort()
+            if self._call.is_waived:
+                with contextlib.suppress(BadMessage):
+                    self._transform.close()  # says whether all was said but for the end mark
         self._call.record.usage = self._usage()
 
     def _usage(self) -> Usage:
-        """What was used for what the client was given; nothing was, where nothing left."""
-        if self._write is None:
+        """What was used for what the client was given; nothing was, where nothing left, or the part is free."""
+        if self._write is None or (self._call.is_waived and not self._observed.finished):
             return NO_USAGE
         return meter.usage_of_stream(self._call.request, self._observed)
 
@@ -205,6 +210,8 @@ async def open(gate: Gate, targets: tuple[Target, ...], call: Call) -> WholeAnsw
     record = call.record
     dialect = gate.dialects[call.dialect]
     for target in targets[: gate.limits.attempts_max]:
+        if call.is_deserted:
+            raise ClientGone  # what failed costs nothing, and nobody waits for more
         record.attempts += 1
         record.provider = target.provider
         record.upstream_model = target.upstream_model

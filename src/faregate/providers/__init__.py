@@ -1,13 +1,18 @@
 """Whom we call: address, credential, dialect and quirks, one file each. No provider's name appears elsewhere."""
 
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ..core.call import OnDisconnect
 from ..core.money import Price
 from ..core.secret import Secret
 from ..wire.client import Origin
 from ..wire.messages import header_lines
+
+
+class ProviderError(Exception):
+    """A provider that the settings name cannot be had as they say; the message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +20,7 @@ class Row:
     """A provider as data. `key_variable` in the environment switches it on and is its credential; `url_variable`
     names an address in the environment instead (a local server). `exact` says that its wire is OpenAI's to the byte;
     `discovers` that its model list is asked for, because no catalogue can know it; `price` is what its models cost that
-    have no price elsewhere."""
+    have no price elsewhere; `on_disconnect` what becomes of calls whose client leaves."""
 
     name: str
     base_url: str
@@ -24,6 +29,7 @@ class Row:
     exact: bool = False
     stream_usage: bool = True
     discovers: bool = False
+    on_disconnect: OnDisconnect = OnDisconnect.CANCEL
     price: Price | None = None
 
 
@@ -38,6 +44,7 @@ class Provider:
     exact: bool = False
     stream_usage: bool = True
     discovers: bool = False
+    on_disconnect: OnDisconnect = OnDisconnect.CANCEL
     models: tuple[str, ...] = ()
     region: str = "default"
     replica: str = "default"
@@ -89,6 +96,7 @@ def provider_of(row: Row, environment: Mapping[str, str]) -> Provider | None:
         exact=row.exact,
         stream_usage=row.stream_usage,
         discovers=row.discovers,
+        on_disconnect=row.on_disconnect,
         price=row.price,
     )
 
@@ -104,3 +112,12 @@ def _local_url(given: str, default: str) -> str:
         host = f"[{host}]"
     path = parts.path.rstrip("/") or fallback.path
     return f"{parts.scheme}://{host}:{parts.port or fallback.port or 80}{path}"
+
+
+def secrets_of(providers: Mapping[str, Provider]) -> Iterator[str]:
+    """What must never be said of them to anybody."""
+    for provider in providers.values():
+        if provider.credential is not None:
+            yield provider.credential.reveal()
+        for value in provider.headers.values():
+            yield value.reveal()

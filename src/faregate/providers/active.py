@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 
+from ..core.call import OnDisconnect
 from ..settings import ProviderSettings, Settings
 from ..settings_prices import stated_price
-from . import Provider, Row, compatible, openai, origin_of, provider_of
+from . import Provider, ProviderError, Row, compatible, openai, origin_of, provider_of
+
+__all__ = ["ROWS", "ProviderError", "active_providers"]
 
 ROWS = {row.name: row for row in (openai.ROW, *compatible.ROWS)}
-
-
-class ProviderError(Exception):
-    """A provider that the settings name cannot be had as they say; the message names it."""
 
 
 def active_providers(settings: Settings, environment: Mapping[str, str]) -> dict[str, Provider]:
@@ -43,6 +42,7 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
         raise ProviderError(f"providers.{name}: no key: set key, key_env or {row.key_variable}")
     is_plain = _is_plain(row, given)
     price = row.price if row is not None and is_plain else None
+    on_disconnect = row.on_disconnect if row is not None and is_plain else OnDisconnect.CANCEL
     if given.price is not None:
         price = stated_price([given.price.entry])
     return Provider(
@@ -53,6 +53,7 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
         exact=given.wire == "exact" or (is_plain and row is not None and row.exact),
         stream_usage=given.stream_usage and (row is None or row.stream_usage),
         discovers=given.discover or (row is not None and row.discovers and not given.models),
+        on_disconnect=given.on_disconnect or on_disconnect,
         models=given.models,
         region=given.region,
         replica=given.replica,

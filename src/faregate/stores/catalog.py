@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ..core.catalog import Model, Snapshot, Target, normal_name
-from ..core.money import Price
+from ..core.money import Price, PriceEntry
 from ..settings import ModelSettings, Settings
 from .prices import PriceBook
 
@@ -24,6 +24,7 @@ SIMULATOR = "simulator"
 CATALOG_FILE = Path(__file__).parent.parent / "data" / "catalog.json"
 _UNKNOWN_VENDOR = "unknown"
 _ALIAS_STEPS_MAX = 10
+NO_PRICES: Mapping[str, tuple[PriceEntry, ...]] = {}
 _OF_THE_PRICE = ("price", "prices")  # of ModelSettings: see PriceBook
 
 
@@ -70,16 +71,18 @@ def build_snapshot(
     discovered: Mapping[str, Sequence[str]],
     *,
     revision: int = 1,
+    house_prices: Mapping[str, tuple[PriceEntry, ...]] = NO_PRICES,
     catalog: Catalog | None = None,
     today: datetime.date | None = None,
 ) -> Snapshot:
-    """The snapshot of what the active `providers` serve; `discovered` is what each of them was seen to list.
+    """The snapshot of what the active `providers` serve; `discovered` is what each of them was seen to list, and
+    `house_prices` the house's price list, by any name of a model.
 
     SettingsError for a route or an alias that leads nowhere.
     """
     catalog = catalog or load_catalog()
     date = (today or datetime.datetime.now(datetime.UTC).date()).isoformat()
-    return _Builder(settings, catalog, date).build(providers, discovered, revision)
+    return _Builder(settings, catalog, date).build(providers, discovered, house_prices, revision)
 
 
 class _Builder:
@@ -103,7 +106,11 @@ class _Builder:
         self._targets: dict[str, list[Target]] = {}
 
     def build(
-        self, providers: Mapping[str, ActiveProvider], discovered: Mapping[str, Sequence[str]], revision: int
+        self,
+        providers: Mapping[str, ActiveProvider],
+        discovered: Mapping[str, Sequence[str]],
+        house_prices: Mapping[str, tuple[PriceEntry, ...]],
+        revision: int,
     ) -> Snapshot:
         self._follow_routes(providers)
         routed = frozenset(self._targets)
@@ -119,7 +126,9 @@ class _Builder:
         aliases = {alias: self._alias_target(alias) for alias in self._settings.aliases}
         for alias in aliases:
             self._targets.pop(alias, None)  # the operator's alias hides a model of that name
-        book = PriceBook(self._settings, {name: provider.price for name, provider in providers.items()})
+        names = sorted(house_prices, key=lambda name: name in self._models)  # a model's own name has the last word
+        house = {self._find(name) or name: house_prices[name] for name in names}
+        book = PriceBook(self._settings, {name: provider.price for name, provider in providers.items()}, house)
         return self._snapshot(aliases, book, revision)
 
     def _snapshot(self, aliases: Mapping[str, str], book: PriceBook, revision: int) -> Snapshot:

@@ -1,9 +1,10 @@
-"""What a model costs: the operator's word, else the catalogue's price with his margin, else his providers' price.
+"""What a model costs: the operator's word, else the house's price list, else the catalogue's price with the operator's
+margin, else the providers' price.
 
-The operator's word is taken whole: while prices of his hold, nothing that the catalogue says of that model does (its
-tiers, its sizes); before the first of them and after the last, the catalogue's price holds as it stands. A margin goes
-on the catalogue's prices alone. What a price's version begins with says whose it is: `operator:`, `provider:`, or
-nothing, which is the catalogue's own, with `+20%` behind it where that is the margin.
+Each word is taken whole: while the operator's prices hold, nothing that the house or the catalogue says of that model
+does (its tiers, its sizes); before the first of them and after the last, what is below holds as it stands. A margin
+goes on the catalogue's prices alone. What a price's version begins with says whose it is: `operator:`, `house:`,
+`provider:`, or nothing, which is the catalogue's own, with `+20%` behind it where that is the margin.
 """
 
 import math
@@ -16,34 +17,35 @@ import msgspec
 from ..core.catalog import Model
 from ..core.money import Price, PriceEntry, Rates
 from ..settings import Settings
-from ..settings_prices import Percent, entries_of, outside, plain_windows, stated_price
+from ..settings_prices import HOUSE, OPERATOR, Percent, entries_of, outside, plain_windows, stated_price
 
 CATALOGUE = "catalogue"
 
 
 class PriceBook:
     """The prices under one tree of settings. `providers` are the active ones, each with what its models cost that
-    nobody else has priced; None: it has not said."""
+    nobody else has priced; None: it has not said. `house` is the house's list, by model id."""
 
-    def __init__(self, settings: Settings, providers: Mapping[str, Price | None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        providers: Mapping[str, Price | None],
+        house: Mapping[str, tuple[PriceEntry, ...]],
+    ) -> None:
         self._prices = settings.prices
         self._models = settings.models
         self._providers = providers
+        self._house = house
 
     def price_of(self, model: Model, providers: Collection[str]) -> Price | None:
         """What `model` costs, whose `price` is the catalogue's, where these providers serve it. None: nobody says."""
-        said = self._models.get(model.id)
-        if said is not None and said.price is not None:
-            return stated_price(entries_of(said.price, said.prices))
         if model.price is not None:
             price = with_margin(model.price, self._margin(model.id))
         else:
             price = self._dearest(providers)
-        if said is None or not said.prices:
-            return price
-        entries = entries_of(None, said.prices)
-        rest = outside(price.entries, plain_windows(entries)) if price is not None else []
-        return stated_price([*entries, *rest])
+        price = _over(price, self._house.get(model.id, ()), HOUSE)
+        said = self._models.get(model.id)
+        return price if said is None else _over(price, entries_of(said.price, said.prices), OPERATOR)
 
     def _margin(self, model: str) -> Percent:
         for margin in self._prices.margins:
@@ -66,6 +68,14 @@ class PriceBook:
         named = [name for name in Rates.__struct_fields__ if any(getattr(each, name) is not None for each in rates)]
         dearest = Rates(**{name: max(each.pico_of(name) for each in rates) for name in named})
         return stated_price([PriceEntry(rates=dearest)])
+
+
+def _over(price: Price | None, entries: tuple[PriceEntry, ...], source: str) -> Price | None:
+    """`price` where `entries`, which are the word of `source`, do not hold."""
+    if not entries:
+        return price
+    rest = outside(price.entries, plain_windows(entries)) if price is not None else []
+    return stated_price([*entries, *rest], source)
 
 
 def with_margin(price: Price, percent: Percent) -> Price:

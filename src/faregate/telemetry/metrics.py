@@ -11,7 +11,7 @@ from ..core.call import UsageRecord
 from ..core.usage import NO_USAGE
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-_CLASSES = ("input", "cache_read", "cache_write", "output", "reasoning")
+_CLASSES = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
 
 
 class _Histogram:
@@ -60,6 +60,9 @@ class Metrics:
                 tokens[2] += usage.cache_write
                 tokens[3] += usage.output
                 tokens[4] += usage.reasoning
+                if usage.audio_input or usage.audio_output:
+                    tokens[5] += usage.audio_input
+                    tokens[6] += usage.audio_output
 
     @staticmethod
     def _histogram(histograms: dict[str, _Histogram], route: str) -> _Histogram:

@@ -91,15 +91,12 @@ class ServerConnection(asyncio.Protocol):
         self.due_at = NEVER
         self.authenticated()  # or gone: no longer one of the unknown
         self.server.forget(self)
-        strand, self._strand = self._strand, None
-        if self._response is not None:
-            self._response.finished = True
-            self._response.source = None
+        strand, response = self._strand, self._response
         self._release(self._request)
         self._release_queue()
-        self._request = self._response = None
-        if strand is not None:
-            strand.cancel(ClientGone())
+        self._request = self._response = self._strand = None
+        if response is not None:
+            response.client_left(strand)
 
     def eof_received(self) -> bool:
         return False
@@ -311,14 +308,12 @@ class ServerConnection(asyncio.Protocol):
             headers, body = self.server.refusal(status, message)
             framing = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.write(status_line(status) + headers + framing + body)
-        if self._response is not None:
-            self._response.finished = True
         strand, self._strand = self._strand, None
         self._release(self._request)
         self._release_queue()
         self._linger()
-        if strand is not None:
-            strand.cancel(ClientGone())
+        if self._response is not None:
+            self._response.client_left(strand)
 
     def _read_proxy_header(self, data: bytes) -> bytes:
         try:

@@ -1,14 +1,15 @@
 """One request and its answer, as the handler sees them. The connection under both is connection.py's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..core.errors import ClientGone
 from ..core.ports import Source
 from .heads import RequestHead
 from .messages import BODILESS_STATUSES, LAST_CHUNK, STATUS_LINES, WireError, chunk, status_line
-from .strand import Signal
+from .strand import Signal, Strand
 
 if TYPE_CHECKING:
     from .connection import ServerConnection
@@ -86,7 +87,8 @@ class IncomingRequest(msgspec.Struct, eq=False):
 
 class OutgoingResponse(msgspec.Struct, eq=False):
     """The answer to one request: `send` it whole, or `start`, `write` and `finish` it. `headers` is bytes of field
-    lines (messages.header_lines); framing fields are added here. After the client is gone, writes do nothing."""
+    lines (messages.header_lines); framing fields are added here. After the client is gone, writes do nothing; `runs_on`
+    says then whether the handler goes on all the same."""
 
     _connection: "ServerConnection"
     _request: IncomingRequest
@@ -97,6 +99,7 @@ class OutgoingResponse(msgspec.Struct, eq=False):
     status: int = 0
     finished: bool = False
     bytes_out: int = 0
+    runs_on: Callable[[Strand], bool] | None = None
 
     @property
     def unsent_bytes(self) -> int:
@@ -166,6 +169,17 @@ class OutgoingResponse(msgspec.Struct, eq=False):
         """Cut the connection: the client must see that the answer is incomplete."""
         self.finished = True
         self._connection.abort()
+
+    def client_left(self, strand: Strand | None) -> None:
+        """Nobody is there to be answered: the handler in `strand` ends where it waits, unless it runs on."""
+        self.finished = True
+        source, self.source = self.source, None
+        if strand is None:
+            return
+        if self.runs_on is None or not self.runs_on(strand):
+            strand.cancel(ClientGone())
+        elif source is not None:
+            source.resume_reading()  # a slow client may have held it up
 
     def cancel(self, error: Exception) -> None:
         """Raise `error` in the handler where it waits, if it is still at work on this answer."""

@@ -11,6 +11,7 @@ class _Details(msgspec.Struct):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class PlainUsage(msgspec.Struct):
@@ -42,7 +43,8 @@ def usage_of_plain(plain: PlainUsage) -> Usage:
     if cache_read is None:
         cache_read = plain.prompt_cache_hit_tokens or 0
     cache_write = prompt_details.cache_write_tokens or 0
-    reasoning = (plain.completion_tokens_details or _NO_DETAILS).reasoning_tokens or 0
+    completion_details = plain.completion_tokens_details or _NO_DETAILS
+    reasoning = completion_details.reasoning_tokens or 0
     fresh = plain.prompt_tokens - cache_read - cache_write
     output = plain.completion_tokens - reasoning
     if (
@@ -51,6 +53,8 @@ def usage_of_plain(plain: PlainUsage) -> Usage:
         or cache_read < 0
         or cache_write < 0
         or reasoning < 0
+        or prompt_details.audio_tokens  # rare, so it goes the careful way
+        or completion_details.audio_tokens
     ):
         usage = usage_of(msgspec.to_builtins(plain))
         assert usage is not None
@@ -69,8 +73,9 @@ def usage_of(raw: object) -> Usage | None:
     """The Usage that a decoded `usage` object states; None where there is none.
 
     Prompt and completion are inclusive on the wire; DeepSeek's `prompt_cache_hit_tokens` is read where the standard
-    member is missing. A figure that cannot be true (negative, fractional, a string, beyond a billion, a part larger
-    than its whole) is read as 0 or clamped to its whole and makes the usage suspect.
+    member is missing. Sound that came from the cache, or was thought with, counts as that alone: the cheaper class, as
+    nothing says how they overlap. A figure that cannot be true (negative, fractional, a string, beyond a billion, a
+    part larger than its whole) is read as 0 or clamped to its whole and makes the usage suspect.
     """
     if not isinstance(raw, dict):
         return None
@@ -85,12 +90,17 @@ def usage_of(raw: object) -> Usage | None:
     cache_read = reader.count(0 if cached is None else cached, of=prompt)
     cache_write = reader.count(prompt_details.get("cache_write_tokens") or 0, of=prompt - cache_read)
     reasoning = reader.count(completion_details.get("reasoning_tokens") or 0, of=completion)
+    fresh, said = prompt - cache_read - cache_write, completion - reasoning
+    audio_input = min(fresh, reader.count(prompt_details.get("audio_tokens") or 0, of=prompt))
+    audio_output = min(said, reader.count(completion_details.get("audio_tokens") or 0, of=completion))
     return Usage(
-        input=prompt - cache_read - cache_write,
+        input=fresh - audio_input,
         cache_read=cache_read,
         cache_write=cache_write,
-        output=completion - reasoning,
+        output=said - audio_output,
         reasoning=reasoning,
+        audio_input=audio_input,
+        audio_output=audio_output,
         source=UsageSource.PROVIDER,
         suspect=reader.suspect,
     )
