@@ -119,6 +119,50 @@ def test_the_refusal_of_one_refuses_all_who_want_as_much_and_none_who_want_less(
     assert desk.recalls
 
 
+def test_who_is_over_a_budget_recalls_that_alone(desk: Desk) -> None:
+    """Everybody else goes on with the payer's slices."""
+    payer, budget = desk.account("cust:a", 100 * HOLD), desk.account("budget:b", HOLD - 1)
+    hold = desk.hold(payer, HOLD, budget)
+    desk.batches()
+    assert desk.news == [hold]
+    assert not hold.legs
+    assert {name for groups in desk.recalls for name in groups} == {budget}
+
+
+def test_nobody_is_troubled_where_there_is_enough(desk: Desk) -> None:
+    payer = desk.account("cust:a", 5 * HOLD)
+    holds = [desk.hold(payer) for _ in range(5)]
+    desk.batches()
+    assert all(hold.is_open for hold in holds)
+    assert not desk.recalls
+
+
+def test_who_has_recalled_asks_again_when_the_others_have_returned(desk: Desk) -> None:
+    desk.slices._recall = lambda groups: desk.recalls.append(groups) or True
+    payer = desk.account("cust:a", 3 * HOLD)
+    elsewhere = desk.hold(payer, 2 * HOLD)
+    desk.batches()
+    holds = [desk.hold(payer, 2 * HOLD), desk.hold(payer, 3 * HOLD)]
+    desk.batches()
+    assert not desk.news[1:]
+    assert [tuple(groups) for groups in desk.recalls] == [(payer,)]  # one for both
+    small = desk.hold(payer, HOLD)
+    desk.batches()
+    assert small.is_open  # it need not wait for that
+    desk.slices.settle(elsewhere, 0)
+    desk.slices.settle(small, 0)
+    desk.slices.ask_again((payer,))
+    desk.batches()
+    assert holds[0].is_open
+    desk.slices.ask_again((payer,))
+    desk.batches()
+    assert len(desk.recalls) == 2
+    desk.slices.ask_again((payer,))
+    desk.batches()
+    assert holds[1] in desk.news
+    assert not holds[1].legs
+
+
 def test_of_a_thousand_exactly_as_many_pass_as_the_balance_covers(desk: Desk) -> None:
     payer = desk.account("cust:a", 10_000_000)
     holds = [desk.hold(payer) for _ in range(1000)]

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from tests.running.processes import CLEAN, Gateway, Process, Simulator
 
 from .books import Books, Customer, cost_of, customer_of
 from .crew import DEAR_NANO, connected_to_each, crew_config, is_alive, worker_behind, workers_of
+from .killing_workers import kill_workers, stopped_in_order
 from .load import PROMPT_TOKENS, each_in_a_thread
 from .test_refusals import AT_ONCE, all_at_once
 
@@ -43,17 +43,6 @@ def crew(session_folder: Path, simulator: Simulator) -> Iterator[Gateway]:
     gateway = Gateway(session_folder, crew_config(simulator, WORKERS))
     yield gateway
     stopped_in_order(gateway)
-
-
-def stopped_in_order(gateway: Gateway) -> None:
-    """SIGTERM: all have drained, and have left nothing."""
-    assert gateway.stop() == 0
-    assert not any(map(is_alive, workers_of(gateway).values()))
-    books = Books(gateway.data)
-    assert books.in_order().active_leases == 0
-    assert books.leased() == 0
-    assert not list((gateway.data / "run").iterdir())
-    assert gateway.command("ledger", "verify").returncode == 0
 
 
 def chat_over(connection: Connection, caller: Caller, tokens: int = 1, max_tokens: int = 10) -> int:
@@ -281,60 +270,7 @@ def test_f37_a_worker_that_is_killed_loses_nothing_and_is_replaced(crew: Gateway
 
 
 def test_f10_workers_killed_at_random_moments_break_no_invariant(session_folder: Path, simulator: Simulator) -> None:
-    gateway = Gateway(session_folder, crew_config(simulator, WORKERS))
-    customer = customer_of(gateway, "survivor", "100", "test-model")
-    dice = random.Random(7)
-    is_over = threading.Event()
-    whole: list[tuple[str, int]] = []
-
-    def client(number: int) -> None:
-        if number == 0:
-            try:
-                kill_some(gateway, dice)
-            finally:
-                is_over.set()
-            return
-        own_dice = random.Random(number)
-        while not is_over.is_set():
-            with contextlib.suppress(OSError), contextlib.closing(customer.open()) as connection:
-                ask_on(connection, customer, own_dice, is_over, whole)
-
-    each_in_a_thread(9, client)
-    stopped_in_order(gateway)
-    found = customer.books.reservations()
-    assert len(whole) > 50
-    assert {each.state for each in found.values()} <= {"settled", "reaped"}
-    for request_id, cost in whole:
-        assert (found[request_id].state, found[request_id].charged) == ("settled", cost)
-    assert customer.spent == sum(each.charged for each in found.values())
-    died = [line for line in gateway.log_lines() if line.get("event") == "worker_died"]
-    assert len(died) == KILLS
-
-
-def kill_some(gateway: Gateway, dice: random.Random) -> None:
-    for _ in range(KILLS):
-        threading.Event().wait(dice.uniform(0.1, 0.6))  # a random moment
-        place, pid = dice.choice(list(workers_of(gateway).items()))
-        os.kill(pid, signal.SIGKILL)
-        eventually(lambda place=place, pid=pid: workers_of(gateway)[place] != pid, 20.0)
-
-
-def ask_on(
-    connection: Connection,
-    customer: Customer,
-    dice: random.Random,
-    is_over: threading.Event,
-    whole: list[tuple[str, int]],
-) -> None:
-    """One chat after the other; those that came whole, and what they cost."""
-    while not is_over.is_set():
-        tokens, stream = dice.randrange(1, 60), dice.random() < 0.5
-        plan = {"output_tokens": tokens, **({"tokens_per_s": 200} if stream else {})}
-        connection.send(customer.bytes_of("POST", CHAT, customer.body(plan, stream=stream)))
-        answer = connection.answer()
-        assert answer.status == 200, answer
-        request_id = (answer.header("x-request-id") or "").replace("-", "")
-        whole.append((request_id, cost_of(PROMPT_TOKENS, tokens)))
+    assert kill_workers(session_folder, simulator, WORKERS, KILLS, seed=7) > 50
 
 
 @pytest.fixture

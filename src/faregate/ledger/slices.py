@@ -369,21 +369,27 @@ class Slices:
                 self._waiting.append(hold)
             elif hold.asks < ASKS_MAX:
                 self._waiting.append(hold)
-                if is_recalled or self._is_there(hold) or not self._recall(hold.groups):
+                if is_recalled or not self._recall_for(hold):
                     self._ask(hold)
-                else:
-                    for name in hold.groups:
-                        self._group(name).is_recalled = True
             else:
                 self._tell(hold)  # without legs: refused
         heard, self._heard = self._heard, []
         for call in heard:
             call()
 
-    def _is_there(self, hold: Hold) -> bool:
-        """Whether the ledger had enough a moment ago, so that nobody is troubled; the last ask takes no chances."""
-        is_last = hold.asks == ASKS_MAX - 1
-        return not is_last and all(self._group(name).available >= hold.amount for name in hold.groups)
+    def _recall_for(self, hold: Hold) -> bool:
+        """Recall what a hold lacks; whether anybody was asked. Only groups that are too poor are recalled: who is over
+        a budget should not have everybody else return the payer's slices. Where the ledger had enough a moment ago
+        nobody is asked, but before the last ask no chances are taken."""
+        lacking = [name for name in hold.groups if self._group(name).available + self.free(name) < hold.amount]
+        if not lacking and hold.asks < ASKS_MAX - 1:
+            return False
+        recalled = lacking or hold.groups
+        if not self._recall(recalled):
+            return False
+        for name in recalled:
+            self._group(name).is_recalled = True
+        return True
 
     def outstanding(self) -> dict[int, int]:
         """What this process has of each lease: free, held, or not yet settled or returned (invariant I6)."""
