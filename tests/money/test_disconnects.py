@@ -204,17 +204,17 @@ def test_a_slow_client_that_leaves_holds_the_reader_up_no_longer(buyer: Customer
     before = rss_bytes(buyer.gateway.pid)
     text = said("x" * 16_000)
 
-    def script(visit: Visit) -> None:
-        visit.stream(ROLE)
+    def floods(visit: Visit) -> None:
         for _ in range(much // 16_000):
             visit.pieces(text)
         ends(visit)
 
-    visits = provider.play(script)
+    stage = Stage(provider, begins, floods)
     connection = buyer.open(receive_buffer_bytes=4096)
     body = buyer.body(stream=True)
     connection.send(buyer.bytes_of("POST", CHAT, body, {"x-request-id": "slow"}))
-    connection.head()
+    assert connection.head().status == 200
+    stage.goes_on.set()
     time.sleep(0.5)  # long enough for what lies between to be full
     assert drained(buyer) == 0
     connection.reset()
@@ -222,7 +222,7 @@ def test_a_slow_client_that_leaves_holds_the_reader_up_no_longer(buyer: Customer
     assert held.charged == ALL
     assert record["bytes_out"] < much
     assert rss_bytes(buyer.gateway.pid) - before < much // 2
-    assert len(visits) == 1
+    assert len(stage.visits) == 1
 
 
 def test_beyond_the_bound_calls_are_cancelled(buyer: Customer, provider: Upstream) -> None:

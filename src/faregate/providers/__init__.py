@@ -11,10 +11,6 @@ from ..wire.client import Origin
 from ..wire.messages import header_lines
 
 
-class ProviderError(Exception):
-    """A provider that the settings name cannot be had as they say; the message names it."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A provider as data. `key_variable` in the environment switches it on and is its credential; `url_variable`

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from ..core.call import OnDisconnect
 from ..settings import ProviderSettings, Settings
 from ..settings_prices import stated_price
-from . import Provider, ProviderError, Row, compatible, openai, origin_of, provider_of
-
-__all__ = ["ROWS", "ProviderError", "active_providers"]
+from . import Provider, Row, compatible, openai, origin_of, provider_of
 
 ROWS = {row.name: row for row in (openai.ROW, *compatible.ROWS)}
+
+
+class ProviderError(Exception):
+    """A provider that the settings name cannot be had as they say; the message names it."""
 
 
 def active_providers(settings: Settings, environment: Mapping[str, str]) -> dict[str, Provider]:
