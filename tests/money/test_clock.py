@@ -17,6 +17,7 @@ from faregate.ledger.accounts import Account, Move, ensure_account, find_account
 from faregate.ledger.budgets import BudgetAccounts, account_name
 from faregate.ledger.commit import TTL_S, commit, start_epoch
 from faregate.ledger.holds import Hold
+from faregate.ledger.ledger import Ledger
 from faregate.ledger.reaper import GRACE_S, reap
 from faregate.ledger.records import Renew
 from faregate.ledger.slices import MARGIN_S, RENEW_INTERVAL_S, Slices
@@ -25,6 +26,7 @@ from faregate.stores.database import Transaction
 from faregate.stores.sqlite import Session, SqliteDatabase, open_migrated
 from faregate.stores.usage_days import DAY_S
 from faregate.stores.usage_rows import UsageRows
+from faregate.wire.strand import in_strand
 from tests.stores.conformance import make_request_id, record
 
 FILE = "faregate.db"
@@ -76,7 +78,15 @@ class Process:
 
     def reap(self) -> int:
         """As a process does every five seconds: what is past its end by its clock."""
-        return self.session.transact(lambda writing: reap(writing, self.wall))
+        return self.session.transact(lambda writing: reap(writing, self.wall, own=self.epoch))
+
+
+def give(writing: Transaction) -> int:
+    """A payer with credit; its account."""
+    source = ensure_account(writing, "clearing:psp", "clearing", at=NOON)
+    payer = ensure_account(writing, "cust:a", "cust", at=NOON)
+    post(writing, source, payer, CREDIT, Move(id=b"t" * 16, kind="topup", created_at=NOON))
+    return payer.id
 
 
 class World:
@@ -85,13 +95,6 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.first = Process(folder / FILE, "a")
         self.second = Process(folder / FILE, "b")
-
-        def give(writing: Transaction) -> int:
-            source = ensure_account(writing, "clearing:psp", "clearing", at=NOON)
-            payer = ensure_account(writing, "cust:a", "cust", at=NOON)
-            post(writing, source, payer, CREDIT, Move(id=b"t" * 16, kind="topup", created_at=NOON))
-            return payer.id
-
         self.payer = self.first.session.transact(give)
 
     @property
@@ -219,6 +222,34 @@ def test_f58_what_waits_is_bounded_by_a_clock_that_cannot_jump(world: World) -> 
     assert world.first.slices.free(world.payer) > 0
     world.first.monotonic += TTL_S - MARGIN_S
     assert world.first.slices.free(world.payer) == 0
+
+
+def test_f58_a_process_does_not_reap_itself_when_the_clock_has_jumped(tmp_path: Path) -> None:
+    """After a suspend, say: its leases are past their end by the wall clock, and not due to be renewed by its own."""
+
+    async def run() -> tuple[Hold, list[tuple[str]]]:
+        database = SqliteDatabase(tmp_path / FILE)
+        payer = await database.run(give)
+        ledger = Ledger(database, tmp_path / "run", lambda *_: None)
+        await ledger.open()
+        hold = Hold(b"h" * 16, payer, (), HOLD)
+        await in_strand(ledger.wait_for(hold))
+        await in_strand(ledger.opened(hold))
+        await database.run(lambda writing: writing.run("UPDATE lease SET expires_at = 1.0"))
+        await ledger._reap()
+        states = await database.read(lambda reading: reading.all("SELECT state FROM reservation"))
+        ledger.settle(hold, 7)
+        assert await ledger.close()
+        await database.close()
+        return hold, states
+
+    hold, states = asyncio.run(run())
+    assert states == [("open",)]
+    assert (hold.is_settled, hold.charged) == (True, 7)
+    session = open_migrated(tmp_path / FILE)
+    assert session.all("SELECT state, charged FROM reservation") == [("settled", 7)]
+    assert verify(session).findings == []
+    session.close()
 
 
 # Days

@@ -396,7 +396,7 @@ class Ledger:
                     locks.append(lock)
 
             def work(writing: Transaction) -> int:
-                reaped = reap(writing, time.time(), dead)
+                reaped = reap(writing, time.time(), dead, own=self._epoch)
                 _end_epochs(writing, dead)
                 return reaped
 
