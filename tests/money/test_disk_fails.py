@@ -1,13 +1,8 @@
 """The disk fails in a commit (F14): nothing is tried again, the process ends, and what was answered is charged."""
 
 import asyncio
-import errno
-import shutil
 import signal
 import sqlite3
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +22,7 @@ from .conftest import priced
 from .killing import check_books, check_sights
 from .load import Crowd
 from .reopening import Reopened
+from .tracing import faulty_syncs
 
 FILE = "faregate.db"
 FATAL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_TRUNCATE)
@@ -108,26 +104,6 @@ def test_f14_neither_ledger_nor_journal_tries_again(tmp_path: Path) -> None:
     assert broken == ["the disk fails: disk I/O error"]
 
 
-@contextmanager
-def failing_syncs(gateway: Gateway, after: int) -> Iterator[None]:
-    """The kernel answers EIO to a gateway's fsyncs after so many; skipped where no process may be traced."""
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("needs strace, which makes fsync fail without a disk that does")
-    fault = f"inject=fdatasync,fsync:error={errno.errorcode[errno.EIO]}:when={after + 1}+"
-    words = [strace, "-f", "-p", str(gateway.pid), "-e", "trace=fdatasync,fsync", "-e", fault, "-o", "/dev/null"]
-    tracer = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    assert tracer.stderr is not None
-    try:
-        if "attached" not in (said := tracer.stderr.readline()):
-            pytest.skip(f"may not trace: {said}")
-        yield
-    finally:
-        tracer.terminate()
-        tracer.wait()
-        tracer.stderr.close()
-
-
 @pytest.mark.parametrize("after", [0, 7, 60])
 def test_f14_a_process_whose_fsync_fails_ends_and_nothing_that_was_answered_is_lost(
     session_folder: Path, simulator: Simulator, after: int
@@ -136,7 +112,7 @@ def test_f14_a_process_whose_fsync_fails_ends_and_nothing_that_was_answered_is_l
     customer = customer_of(gateway, "on-a-dying-disk", "1000", "test-model")
     balance = customer.balance
     crowd = Crowd(Caller(gateway, customer.key, customer.model), after)
-    with failing_syncs(gateway, after):
+    with faulty_syncs(gateway, f"error=EIO:when={after + 1}+"):
         crowd.start()
         assert gateway.popen.wait(30) == -signal.SIGABRT
     sights = crowd.join()
