@@ -157,22 +157,22 @@ def restricted(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(words, capture_output=True, text=True, env=CLEAN, timeout=30, check=False)
 
 
-@pytest.mark.parametrize("mode", [0o400, 0o000])
-@pytest.mark.parametrize("verb", ["serve", "up"])
+@pytest.mark.parametrize(("name", "mode"), [("faregate.db", 0o400), ("faregate.db", 0), ("faregate.db.turn", 0o400)])
 def test_f16_a_database_file_that_is_read_only_stops_the_start(
-    session_folder: Path, simulator: Simulator, verb: str, mode: int
+    session_folder: Path, simulator: Simulator, name: str, mode: int
 ) -> None:
-    """With one line that says which file and why, and exit code 1; once it may be written, it starts."""
+    """With one line that says which file and why, and exit code 1; once it may be written, it starts. The same of the
+    file by which writers take turns."""
     gateway = Gateway(session_folder, priced(simulator))
     assert gateway.stop() == 0
-    file = gateway.data / "faregate.db"
+    file = gateway.data / name
     content = file.read_bytes()
     file.chmod(mode)
-    done = restricted(gateway, verb, "--port", "0")
-    assert (done.returncode, done.stdout) == (1, "")
-    [line] = done.stderr.strip().splitlines()
-    assert str(file) in line
-    assert "Permission denied" in line
+    for words in (("serve", "--port", "0"), ("up", "--port", "0"), ("credits", "show", "demo")):
+        done = restricted(gateway, *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        [line] = done.stderr.strip().splitlines()
+        assert f"{file}: Permission denied" in line
     file.chmod(0o600)
     assert file.read_bytes() == content
     assert restricted(gateway, "ledger", "verify").returncode == 0

@@ -38,6 +38,7 @@ class Session:
     of an I/O error in a commit before anybody else does; after that nothing is written any more."""
 
     def __init__(self, path: Path, *, writing: bool) -> None:
+        self._turn = _private_file(Path(f"{path}.turn")) if writing else -1
         self.connection = sqlite3.connect(path, isolation_level=None, cached_statements=1024)
         execute = self.connection.execute
         execute("PRAGMA busy_timeout = 10000")
@@ -49,7 +50,6 @@ class Session:
             execute("PRAGMA query_only = ON")
         self.on_broken: Callable[[StoreBroken], None] | None = None
         self._broken: StoreBroken | None = None
-        self._turn = os.open(f"{path}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if writing else -1
 
     def one(self, query: str, parameters: Sequence[Value] = ()) -> Row | None:
         """The first row, or None."""
@@ -257,7 +257,15 @@ def _make_private(path: Path) -> None:
     """An empty file that only its owner may read, before SQLite makes one that all may."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: {error.strerror}") from None
+    os.close(_private_file(path))
+
+
+def _private_file(path: Path) -> int:
+    """A file that only its owner may read, open to write, made where need be. StoreUnavailable."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreUnavailable(f"{path}: {error.strerror}") from None
 
