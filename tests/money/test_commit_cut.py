@@ -2,7 +2,6 @@
 
 import itertools
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,15 +10,9 @@ import pytest
 from faregate.ledger.reaper import reap
 from faregate.ledger.verify import verify
 from faregate.stores.sqlite import Session
-from tests.running.client import Caller, eventually, last_entry
-from tests.running.processes import Gateway, Simulator
 
 from .batches import BATCHES, BUDGET, EPOCH, FILE, LAST, PAYER, Course, Tables, furnish, opened, send, tables
-from .books import customer_of
-from .conftest import priced
 from .cutting import AFTER, LONG_AFTER, Point, commit_all, commit_all_then_die, killed_at, reap_all
-from .reopening import Reopened
-from .tracing import faulty_syncs
 
 
 @pytest.fixture(scope="module")
@@ -106,29 +99,6 @@ def test_f08_a_lease_that_was_granted_and_never_used_is_free_at_the_next_start(
     assert (proof.findings, proof.active_leases) == ([], 0)
     assert tables(session)["transfer"] == course.after[0]["transfer"]
     session.close()
-
-
-def test_f08_a_gateway_killed_while_it_was_granted_a_lease(session_folder: Path, simulator: Simulator) -> None:
-    """The grant is on its way to the disk; nobody has heard of it, and no provider of the call."""
-    gateway = Gateway(session_folder, priced(simulator))
-    assert Caller(gateway).chat().status == 200  # so that the price is known, and what is written next is the grant
-    customer = customer_of(gateway, "granted", "0.05", "test-model")
-    eventually(lambda: customer.books.rows("SELECT 1 FROM usage") and not customer.books.leased())
-    asked = last_entry(simulator)
-    with faulty_syncs(gateway, "signal=SIGKILL:when=1"), pytest.raises(ConnectionError):
-        customer.chat(max_tokens=100)
-    assert gateway.stop() == -signal.SIGKILL
-    assert last_entry(simulator) == asked
-    reservations = customer.books.reservations()
-    assert (customer.leased > 0, customer.spent, len(reservations)) == (True, 0, 1)
-    gateway = Reopened(gateway)
-    try:
-        assert (customer.leased, customer.spent, customer.balance) == (0, 0, 50_000_000)
-        assert customer.books.reservations() == reservations
-        assert customer.books.in_order().active_leases == 0
-        assert Caller(gateway, customer.key).chat(max_tokens=100).status == 200
-    finally:
-        assert gateway.stop() == 0
 
 
 def reaped(file: Path) -> Tables:
