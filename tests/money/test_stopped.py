@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -32,10 +33,15 @@ STOPS = 3
 STOPPED_S = 0.5
 
 
+def turn_of(gateway: Gateway) -> IO[bytes]:
+    """The file whose lock is the turn to write."""
+    return (gateway.data / "faregate.db.turn").open("r+b")
+
+
 @contextmanager
 def stopped(gateway: Gateway) -> Iterator[None]:
     """A process that is stopped, though not while it has the turn to write: all others would wait for it."""
-    with (gateway.data / "faregate.db.turn").open("r+b") as turn:
+    with turn_of(gateway) as turn:
         while True:
             gateway.popen.send_signal(signal.SIGSTOP)
             os.waitid(os.P_PID, gateway.pid, os.WSTOPPED | os.WNOWAIT)
@@ -156,6 +162,23 @@ def test_f12_who_wakes_after_others_spent_his_money_takes_none_that_is_not_there
     assert buyer.books.written_off("crash") == STREAM_COST - found.charged
     assert buyer.balance == 0
     assert buyer.chat().status == 402
+
+
+def test_f12_another_that_is_stopped_while_it_has_the_turn_holds_up_new_calls_alone(buyer: Customer) -> None:
+    """They are told to come again; a stream goes on and ends. Once the turn is free all is written, and exactly."""
+    warm = buyer.chat({"output_tokens": 5}, max_tokens=100)
+    with buyer.stream({"output_tokens": 50, "tokens_per_s": 50}, max_tokens=1000) as connection:
+        connection.body_until(b'"content":', 3)
+        with turn_of(buyer.gateway) as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            refused = buyer.chat({"output_tokens": 5}, max_tokens=100)
+            streamed = connection.rest()  # O2 is waived after two seconds
+    assert (refused.status, refused.error["code"], refused.header("retry-after")) == (503, "overloaded", "1")
+    assert streamed.body.endswith(DONE)
+    charged = [buyer.settled(answer.header("x-request-id")).charged for answer in (warm, streamed)]
+    assert charged == [cost_of(PROMPT_TOKENS, 5), cost_of(PROMPT_TOKENS, 50)]
+    assert buyer.chat({"output_tokens": 5}, max_tokens=100).status == 200
+    assert buyer.spent == sum(charged) + cost_of(PROMPT_TOKENS, 5)
 
 
 def test_f19_a_process_that_stands_still_under_load_spends_nothing_twice(
