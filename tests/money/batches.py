@@ -1,13 +1,17 @@
 """Batches of a process that does everything a process does, in a fixed order, and what the ledger says after each.
 
-The whole ledger is compared, row by row: of a batch that was cut there is all or nothing, and nothing else differs.
+The whole ledger is compared, row by row, with the usage rows of its charges: of a batch that was cut there is all or
+nothing, and nothing else differs.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from faregate.core.call import UsageRecord
 from faregate.ledger.accounts import Move, ensure_account, post
 from faregate.ledger.commit import commit, start_epoch
+from faregate.ledger.receipts import Receipts, Unstorable
 from faregate.ledger.records import (
     Checkpoint,
     Lease,
@@ -28,12 +32,21 @@ from faregate.stores.sqlite import Session, open_migrated
 FILE = "faregate.db"
 NOW = 1_000_000.0
 ENDS_AT = NOW + 1000.0
-TABLES = ("account", "transfer", "lease", "reservation", "reservation_leg", "batch", "epoch")
+TABLES = (
+    *("account", "transfer", "lease", "reservation", "reservation_leg", "batch", "epoch"),
+    *("usage_row", "usage_context", "usage_day"),
+)
 Tables = dict[str, list[tuple[Any, ...]]]
 
 PAYER, PROMOTION, BUDGET = 2, 3, 5  # accounts, by the order in which `furnish` opens them
 EPOCH = 1
 FIRST, SECOND, THIRD, LAST, JOB = (b"%016d" % number for number in range(1, 6))
+
+
+def call_of(reservation: bytes) -> UsageRecord:
+    """What is known of a call: each charge has a usage row."""
+    return UsageRecord(id=reservation.hex(), received_at=NOW, key_id="key", model="model")
+
 
 BATCHES: list[list[Record]] = [
     [Lease((Want(PAYER, 3000, 6000), Want(BUDGET, 3000, 6000)))],  # 1: the promotion's 1000, 2: bought, 3: the budget's
@@ -43,7 +56,7 @@ BATCHES: list[list[Record]] = [
         OpenJob(JOB, PAYER, (BUDGET,), 700, NOW + 500.0),
     ],
     [
-        Checkpoint(FIRST, 300),
+        Checkpoint(FIRST, 300, call_of(FIRST)),
         Settle(SECOND, 400),
         Open(THIRD, PAYER, (BUDGET,), 250, (Leg(2, PAYER, 250), Leg(3, BUDGET, 250))),
         Settle(THIRD, 250),
@@ -56,7 +69,7 @@ BATCHES: list[list[Record]] = [
     ],
     [
         Open(LAST, PAYER, (BUDGET,), 800, (Leg(2, PAYER, 800), Leg(3, BUDGET, 800))),
-        Checkpoint(LAST, 120),
+        Checkpoint(LAST, 120, call_of(LAST)),
         Settle(JOB, 10_000_000),  # no account has that much: the rest is written off
     ],
 ]
@@ -88,14 +101,29 @@ def opened(file: Path) -> Session:
     return session
 
 
+def committed(session: Session, epoch: int, seq: int, records: Sequence[Record], now: float) -> list[Result]:
+    """A batch as a process commits it, with the usage rows of what it settles."""
+    receipts = Receipts()
+
+    def work(writing: Transaction, *, singly: bool = False) -> list[Result]:
+        calls = {each.reservation: call_of(each.reservation) for each in records if isinstance(each, Settle)}
+        receipts.begin()
+        return commit(writing, epoch, seq, records, now, low_nano=0, receipts=receipts, calls=calls, singly=singly)
+
+    try:
+        return session.transact(work)
+    except Unstorable:
+        return session.transact(lambda writing: work(writing, singly=True))
+
+
 def send(session: Session, seq: int) -> list[Result]:
     """The batch of that number, committed or answered again."""
-    return session.transact(lambda writing: commit(writing, EPOCH, seq, BATCHES[seq - 1], NOW + seq, low_nano=0))
+    return committed(session, EPOCH, seq, BATCHES[seq - 1], NOW + seq)
 
 
 def tables(reading: Transaction) -> Tables:
     """All that the ledger says."""
-    return {name: reading.all(f"SELECT * FROM {name} ORDER BY 1, 2") for name in TABLES}
+    return {name: reading.all(f"SELECT * FROM {name} ORDER BY 1, 2, 3") for name in TABLES}
 
 
 class Course:

@@ -15,7 +15,7 @@ from faregate.core.chat import ChatRequest
 from faregate.core.identity import Budget, Caller
 from faregate.ledger.accounts import Account, Move, ensure_account, find_account, post
 from faregate.ledger.budgets import BudgetAccounts, account_name
-from faregate.ledger.commit import TTL_S, commit, start_epoch
+from faregate.ledger.commit import TTL_S, start_epoch
 from faregate.ledger.holds import Hold
 from faregate.ledger.ledger import Ledger
 from faregate.ledger.reaper import GRACE_S, reap
@@ -29,7 +29,8 @@ from faregate.stores.usage_rows import UsageRows
 from faregate.wire.strand import in_strand
 from tests.stores.conformance import make_request_id, record
 
-FILE = "faregate.db"
+from .batches import FILE, call_of, committed
+
 NOON = 1_800_000_000.0 - 1_800_000_000 % DAY_S + DAY_S / 2
 MIDNIGHT = NOON + DAY_S / 2
 HOUR_S = 3600.0
@@ -49,7 +50,7 @@ class Process:
         self._named = 0
         self._name = name
         self.epoch = self.session.transact(lambda writing: start_epoch(writing, name, self.wall))
-        self.slices = Slices(lambda: self.monotonic, lambda: self.wall, lambda _: None, lambda: None)
+        self.slices = Slices(lambda: self.monotonic, lambda: self.wall, lambda _: None, lambda _: None)
 
     def pass_time(self, seconds: float) -> None:
         self.monotonic += seconds
@@ -66,12 +67,10 @@ class Process:
     def batches(self) -> None:
         """All that there is to say, there and back."""
         while self.slices.queue:
-            records, self.slices.queue = self.slices.queue, []
+            records = self.slices.take_queue()
             self._seq += 1
             built_at = self.monotonic
-            results = self.session.transact(
-                lambda writing, records=records: commit(writing, self.epoch, self._seq, records, self.wall, low_nano=0)
-            )
+            results = committed(self.session, self.epoch, self._seq, records, self.wall)
             for each, result in zip(records, results, strict=True):
                 self.slices.learn(each, result, built_at)
             self.slices.settle_down()
@@ -165,7 +164,7 @@ def test_f19_who_stood_still_for_too_long_takes_nothing_before_he_has_renewed(wo
 def test_f12_who_was_reaped_meanwhile_is_fenced(world: World) -> None:
     """What is on its way when that happens: a hold is refused, a settlement posts the difference, and only once."""
     hold = sliced(world)
-    world.first.slices.checkpoint(hold, 1000)
+    world.first.slices.checkpoint(hold, 1000, call_of(hold.reservation))
     world.first.batches()
     world.second.pass_time(TTL_S + GRACE_S + 1)
     assert world.second.reap() == 2
@@ -238,7 +237,7 @@ def test_f58_a_process_does_not_reap_itself_when_the_clock_has_jumped(tmp_path: 
         await database.run(lambda writing: writing.run("UPDATE lease SET expires_at = 1.0"))
         await ledger._reap()
         states = await database.read(lambda reading: reading.all("SELECT state FROM reservation"))
-        ledger.settle(hold, 7)
+        ledger.settle(hold, 7, call_of(hold.reservation))
         assert await ledger.close()
         await database.close()
         return hold, states
