@@ -134,7 +134,7 @@ class DataPlane:
         self._deadlines = Deadlines(asyncio.get_running_loop())
         self._client = Client(self._deadlines, proxies=proxies_from(environment))
         self._pepper = load_pepper(self._options.data, environment)
-        self._database = SqliteDatabase(self._options.data / DATABASE)
+        self._database = SqliteDatabase(self._options.data / DATABASE, self._log.fatal)
         self._directory = Directory(self._database, self._pepper, prefix=settings.keys.prefix)
         await self._directory.check_pepper()
         self._ledger = self._made_ledger()

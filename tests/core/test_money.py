@@ -41,6 +41,16 @@ def test_f50_one_cached_token_is_four_nano_dollars() -> None:
     assert sum(charge_nano(Usage(cache_read=1), FLASH) for _ in range(1000)) == 4000
 
 
+def test_f50_a_thousand_million_of_them_are_four_dollars() -> None:
+    """To the nano-dollar, and so is each part of the way; in floats they are not."""
+    one = charge_nano(Usage(cache_read=1), FLASH)
+    for count in (10**3, 10**9 - 1, 10**9, 2 * 10**18):
+        assert one * count == charge_nano(Usage(cache_read=count), FLASH) == 4 * count
+    assert format_amount(one * 10**9) == "4"
+    assert format_amount(one * (10**9 + 1)) == "4.000000004"
+    assert sum([4e-9] * 10**6) != 0.004
+
+
 def test_contract_7_5_is_exact() -> None:
     pro = Rates(
         input=parse_price("0.60", 10**6), cache_read=parse_price("0.005", 10**6), output=parse_price("1.20", 10**6)

@@ -1,6 +1,9 @@
 """The disk refuses, fills up, or is read-only: new calls are refused, streams end, nothing is lost, all comes back."""
 
+import os
+import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 
 from faregate.core.money import format_amount
 from tests.running.client import CHAT, DONE, Caller, eventually
-from tests.running.processes import Gateway, Simulator
+from tests.running.processes import CLEAN, Gateway, Simulator
 
 from .books import Customer, cost_of, customer_of
 from .conftest import priced
@@ -142,6 +145,37 @@ def test_a_stop_with_a_full_disk_says_so_and_the_next_start_puts_the_books_in_or
         assert 0 <= buyer.spent <= cost_of(40, 60)
     finally:
         assert gateway.stop() == 0
+
+
+def restricted(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command by one who may do what files allow him, and no more: root is bound by them too here."""
+    words = [sys.executable, "-m", "faregate", *arguments, "--config", str(gateway.config), "--data", str(gateway.data)]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root needs setpriv to be refused anything")
+        words = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *words]
+    return subprocess.run(words, capture_output=True, text=True, env=CLEAN, timeout=30, check=False)
+
+
+@pytest.mark.parametrize(("name", "mode"), [("faregate.db", 0o400), ("faregate.db", 0), ("faregate.db.turn", 0o400)])
+def test_f16_a_database_file_that_is_read_only_stops_the_start(
+    session_folder: Path, simulator: Simulator, name: str, mode: int
+) -> None:
+    """With one line that says which file and why, and exit code 1; once it may be written, it starts. The same of the
+    file by which writers take turns."""
+    gateway = Gateway(session_folder, priced(simulator))
+    assert gateway.stop() == 0
+    file = gateway.data / name
+    content = file.read_bytes()
+    file.chmod(mode)
+    for words in (("serve", "--port", "0"), ("up", "--port", "0"), ("credits", "show", "demo")):
+        done = restricted(gateway, *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        [line] = done.stderr.strip().splitlines()
+        assert f"{file}: Permission denied" in line
+    file.chmod(0o600)
+    assert file.read_bytes() == content
+    assert restricted(gateway, "ledger", "verify").returncode == 0
 
 
 def test_f16_a_database_that_may_not_be_written_stops_the_start(disk: Disk, buyer: Customer) -> None:

@@ -60,7 +60,7 @@ class Epoch:
             dead = [epochs[node] for node in locks if node in epochs]
 
             def work(writing: Transaction) -> int:
-                reaped = reap(writing, time.time(), dead)
+                reaped = reap(writing, time.time(), dead, own=self.number)
                 _end_epochs(writing, dead)
                 return reaped
 

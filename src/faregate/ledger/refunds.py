@@ -10,7 +10,7 @@ def refund(writing: Transaction, reservation: bytes, amount_nano: int, move: Mov
     and as much to each budget. False where this very refund was made before.
 
     `move` says who, why and when; its `idempotency_key` is required. NoSuchRecord; Conflict for what is still open, or
-    more than is left of the charge, or no key.
+    more than is left of the charge, or no key, or that of another move.
     """
     queries = named_queries("ledger")
     row = writing.one(queries["find_reservation"], (reservation,))
@@ -19,7 +19,10 @@ def refund(writing: Transaction, reservation: bytes, amount_nano: int, move: Mov
     payer, budgets, _, state, _, _ = row
     if move.idempotency_key is None:
         raise Conflict("a refund needs an idempotency key")
-    if writing.one(queries["find_transfer_made"], (move.idempotency_key,)) is not None:
+    made = writing.one(queries["find_refund_made"], (move.idempotency_key,))
+    if made is not None:
+        if made != (reservation, "refund"):
+            raise Conflict(f"the idempotency key {move.idempotency_key} belongs to another move")
         return False
     if state not in ("settled", "adjusted"):
         raise Conflict("what is not settled cannot be refunded")

@@ -37,6 +37,11 @@ class StoreUnavailable(StoreError):
     """The database itself fails: the disk is full, the file cannot be read."""
 
 
+class StoreBroken(StoreError):
+    """The disk failed in a commit. What it was told to keep it may have lost, and a second try that succeeds would not
+    say so: the process must end, and the next one reads what is really there."""
+
+
 class Transaction(Protocol):
     """One transaction. Parameters are bound, never written into the text (security.md S5)."""
 

@@ -6,6 +6,9 @@ IMMEDIATE a writer takes a blocking lock on `<file>.turn`, so that writers queue
 polling SQLite's lock (money.md 10). The schema moves forward only, by the numbered files of
 `sql/migrations/`, in one transaction under the same lock: of two processes that start at once, one migrates
 and the other finds it done.
+
+A commit that fails for want of room may be tried again. One that fails with an I/O error may not: after a failed fsync
+the kernel takes the pages for written, and the next fsync succeeds without them. `on_broken` then ends the process.
 """
 
 import asyncio
@@ -22,17 +25,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .database import SQL, Row, StoreError, StoreUnavailable, Transaction, Value
+from .database import SQL, Row, StoreBroken, StoreError, StoreUnavailable, Transaction, Value
 
 Result = TypeVar("Result")
 
+_PRIMARY_CODE = 0xFF  # of an extended result code
 _MIGRATION_NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
 class Session:
-    """One connection, on the thread that owns it. It is a database.Transaction and a database.Writer."""
+    """One connection, on the thread that owns it. It is a database.Transaction and a database.Writer. `on_broken` hears
+    of an I/O error in a commit before anybody else does; after that nothing is written any more."""
 
     def __init__(self, path: Path, *, writing: bool) -> None:
+        self._turn = _private_file(Path(f"{path}.turn")) if writing else -1
         self.connection = sqlite3.connect(path, isolation_level=None, cached_statements=1024)
         execute = self.connection.execute
         execute("PRAGMA busy_timeout = 10000")
@@ -42,7 +48,8 @@ class Session:
         execute("PRAGMA trusted_schema = OFF")
         if not writing:
             execute("PRAGMA query_only = ON")
-        self._turn = os.open(f"{path}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if writing else -1
+        self.on_broken: Callable[[StoreBroken], None] | None = None
+        self._broken: StoreBroken | None = None
 
     def one(self, query: str, parameters: Sequence[Value] = ()) -> Row | None:
         """The first row, or None."""
@@ -65,17 +72,30 @@ class Session:
 
     def transact(self, work: Callable[[Transaction], Result]) -> Result:
         """`work` in one write transaction: committed when it returns, rolled back when it raises."""
+        if self._broken is not None:
+            raise self._broken
         with self.turn():
             self.run("BEGIN IMMEDIATE")
             try:
                 result = work(self)
-                self.run("COMMIT")
+                self._commit()
             except BaseException:
                 with suppress(sqlite3.Error):
                     if self.connection.in_transaction:
                         self.connection.execute("ROLLBACK")
                 raise
             return result
+
+    def _commit(self) -> None:
+        try:
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if not _is_io_error(error):
+                raise _as_ours(error) from error
+            self._broken = StoreBroken(f"the disk fails: {error}")
+            if self.on_broken is not None:
+                self.on_broken(self._broken)
+            raise self._broken from error
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -143,13 +163,20 @@ class _Thread:
 
 
 class SqliteDatabase:
-    """An open SQLite file; see database.Database."""
+    """An open SQLite file; see database.Database. `on_broken` is called on the writing thread, where the disk has
+    failed in a commit: a process that serves must end there and then."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_broken: Callable[[StoreBroken], None] | None = None) -> None:
         """Open the file at `path`, made and migrated where need be. StoreError where that cannot be."""
         _make_private(path)
         self.path = path
-        self._writer = _Thread("faregate-writer", lambda: open_migrated(path))
+
+        def open_writer() -> Session:
+            session = open_migrated(path)
+            session.on_broken = on_broken
+            return session
+
+        self._writer = _Thread("faregate-writer", open_writer)
         self._reader = _Thread("faregate-reader", lambda: Session(path, writing=False))
 
     def submit(self, job: Callable[[Session], Result]) -> "Future[Result]":
@@ -230,9 +257,23 @@ def _make_private(path: Path) -> None:
     """An empty file that only its owner may read, before SQLite makes one that all may."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise StoreUnavailable(f"{path}: {error.strerror}") from None
+    os.close(_private_file(path))
+
+
+def _private_file(path: Path) -> int:
+    """A file that only its owner may read, open to write, made where need be. StoreUnavailable."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: {error.strerror}") from None
+
+
+def _is_io_error(error: sqlite3.Error) -> bool:
+    """Whether the disk itself has failed. No room for the shared index is one of these by its code only."""
+    code = getattr(error, "sqlite_errorcode", 0)  # an error of the module's own has none
+    return code & _PRIMARY_CODE == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 def _as_ours(error: sqlite3.Error) -> Exception:

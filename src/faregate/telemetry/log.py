@@ -8,7 +8,7 @@ JSON escapes what could break a line (security.md S15).
 import os
 import select
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -37,6 +37,11 @@ class Log:
         if self.LEVELS.index(level) >= self._lowest:
             line = {"at": round(time.time(), 3), "level": level, "event": event, **fields}
             self._write(_encoder.encode(line) + b"\n")
+
+    def fatal(self, error: Exception) -> NoReturn:
+        """The last line: the process ends before anybody can hear anything else from it."""
+        self.event("error", "fatal", error=type(error).__name__, message=str(error))
+        os.abort()
 
     def requests(self, records: list[UsageRecord]) -> None:
         """One line for each record."""

@@ -236,6 +236,9 @@ SELECT id, payer_id, budgets, hold, checkpoint FROM reservation WHERE id = ? AND
 -- name: next_leg
 SELECT coalesce(max(leg) + 1, 0) FROM transfer WHERE id = ?;
 
+-- name: find_refund_made
+SELECT reference, kind FROM transfer WHERE idempotency_key = ?;
+
 -- name: raise_refunded
 UPDATE reservation SET refunded = refunded + ?2 WHERE id = ?1 AND refunded + ?2 <= charged;
 
