@@ -235,7 +235,7 @@ def test_f58_a_process_does_not_reap_itself_when_the_clock_has_jumped(tmp_path: 
         await in_strand(ledger.wait_for(hold))
         await in_strand(ledger.opened(hold))
         await database.run(lambda writing: writing.run("UPDATE lease SET expires_at = 1.0"))
-        await ledger._reap()
+        await ledger._epoch.reap()
         states = await database.read(lambda reading: reading.all("SELECT state FROM reservation"))
         ledger.settle(hold, 7, call_of(hold.reservation))
         assert await ledger.close()

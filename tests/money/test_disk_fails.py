@@ -93,7 +93,7 @@ def test_f14_neither_ledger_nor_journal_tries_again(tmp_path: Path) -> None:
         database.submit(lambda session: failing.append(fail_commits(session, sqlite3.SQLITE_IOERR_FSYNC))).result()
         ledger.slices.claim(Hold(b"0" * 16, 1, (), 5))
         await asyncio.wait_for(ended.wait(), 10)
-        ledger._timer.cancel()
+        await ledger.close()
         journal = Journal(database)
         written = database.submit(lambda session: journal._write(session, [], [record]))
         assert isinstance(written.exception(10), StoreBroken)

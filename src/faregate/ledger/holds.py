@@ -1,6 +1,6 @@
 """Holds, and what slices.py keeps of each lease of this process and of each group."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .records import Leg
 
@@ -117,3 +117,16 @@ class Group:
     def spending(self, seconds: float) -> int:
         """What may be spent in so many seconds, as it went of late."""
         return int(max(self.rate, self.taken / RATE_WINDOW_S) * seconds)
+
+
+def outstanding(slices: Iterable[Slice], holds: Iterable[Hold], returned: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """What of each lease is free, held or not yet settled; `returned` are (lease, amount) not yet told."""
+    mine = {one.lease: one.free for one in slices}
+    parts = list(returned)
+    for hold in holds:
+        amounts = [leg.amount for leg in hold.legs] if hold.cost is None else hold.settling
+        parts += [(leg.lease, amount) for leg, amount in zip(hold.legs, amounts, strict=True)]
+        parts += [(leg.lease, leg.amount) for leg in hold.offers]
+    for lease, amount in parts:
+        mine[lease] = mine.get(lease, 0) + amount
+    return mine

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from ..core.call import UsageRecord
 from .commit import NEVER, TTL_S
-from .holds import Group, Hold, Slice
+from .holds import Group, Hold, Slice, outstanding
 from .records import (
     Checkpoint,
     Done,
@@ -393,12 +393,5 @@ class Slices:
 
     def outstanding(self) -> dict[int, int]:
         """What this process has of each lease: free, held, or not yet settled or returned (invariant I6)."""
-        mine = {lease: one.free for lease, one in self._slices.items()}
-        parts = [(record.lease, record.amount) for record in self.queue if isinstance(record, Return)]
-        for hold in self.holds.values():
-            amounts = [leg.amount for leg in hold.legs] if hold.cost is None else hold.settling
-            parts += [(leg.lease, amount) for leg, amount in zip(hold.legs, amounts, strict=True)]
-            parts += [(leg.lease, leg.amount) for leg in hold.offers]
-        for lease, amount in parts:
-            mine[lease] = mine.get(lease, 0) + amount
-        return mine
+        returned = [(record.lease, record.amount) for record in self.queue if isinstance(record, Return)]
+        return outstanding(self._slices.values(), self.holds.values(), returned)
