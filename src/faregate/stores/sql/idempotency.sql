@@ -16,6 +16,15 @@ FROM idempotency_key WHERE project_id = ?1 AND key = ?2;
 -- name: end_key
 UPDATE idempotency_key SET running_until = NULL WHERE project_id = ?1 AND key = ?2 AND request_id = ?3;
 
+-- name: keep_answer
+INSERT INTO idempotency_answer (key_row_id, sealed)
+SELECT id, ?4 FROM idempotency_key WHERE project_id = ?1 AND key = ?2 AND request_id = ?3
+ON CONFLICT (key_row_id) DO UPDATE SET sealed = excluded.sealed;
+
+-- name: find_answer
+SELECT sealed FROM idempotency_answer
+WHERE key_row_id = (SELECT id FROM idempotency_key WHERE project_id = ?1 AND key = ?2 AND request_id = ?3);
+
 -- name: free_key
 DELETE FROM idempotency_key WHERE project_id = ?1 AND key = ?2 AND request_id = ?3;
 
