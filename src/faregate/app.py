@@ -43,7 +43,6 @@ from .settings import Settings
 from .starting import Options, StartError, limit_resources, start_simulator
 from .stores.catalog import build_snapshot
 from .stores.charged_prices import ChargedPrices
-from .stores.database import StoreUnavailable
 from .stores.directory import Directory
 from .stores.idempotency import IdempotencyKeys
 from .stores.journal import Journal
@@ -66,7 +65,6 @@ DATABASE = "faregate.db"
 NOTICE_INTERVAL_S = 0.2
 SWITCH_INTERVAL_S = 0.002
 DISCOVERY_INTERVAL_S = 60.0
-EXPIRY_INTERVAL_S = 3600.0
 
 
 class DataPlane:
@@ -96,7 +94,7 @@ class DataPlane:
             background = [
                 asyncio.ensure_future(self._watch_directory()),
                 asyncio.ensure_future(self._watch_models()),
-                asyncio.ensure_future(self._delete_expired_keys()),
+                asyncio.ensure_future(self._idempotency_keys.keep_deleting_expired()),
             ]
             days = self._settings.usage.retention_days
             if days:
@@ -165,7 +163,7 @@ class DataPlane:
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
             limits=_picked(FlowLimits, settings.deadlines, settings.limits),
         )
-        self._idempotency_keys = IdempotencyKeys(self._database)
+        self._idempotency_keys = self._made_idempotency_keys()
         self._runs = self._made_runs()
         self._callers = Callers(settings.keys.prefix, self._pepper.value, self._directory.find_key)
         self._door = Door(
@@ -194,6 +192,19 @@ class DataPlane:
             self._options.data / RUN_FOLDER,
             self._log.event,
             relaxed=self._settings.ledger.durability == "relaxed",
+        )
+
+    def _made_idempotency_keys(self) -> IdempotencyKeys:
+        given = self._settings.idempotency
+        if not given.stored:
+            return IdempotencyKeys(self._database, report=self._log.event)
+        from .stores.sealed_answers import AesSeal  # takes 60 ms to load
+
+        return IdempotencyKeys(
+            self._database,
+            seal=AesSeal(self._pepper),
+            answer_bytes_max=given.stored_answer_bytes_max,
+            report=self._log.event,
         )
 
     def _made_runs(self) -> Runs:
@@ -334,14 +345,6 @@ class DataPlane:
                     self._gate.snapshot = self._snapshot()
                     self._log.event("info", "models_discovered", provider=provider.name, models=len(found))
             await asyncio.sleep(DISCOVERY_INTERVAL_S if self._discovered else 2.0)
-
-    async def _delete_expired_keys(self) -> None:
-        while True:
-            try:
-                await self._idempotency_keys.delete_expired()
-            except StoreUnavailable as error:
-                self._log.event("error", "expired_keys_kept", error=str(error))
-            await asyncio.sleep(EXPIRY_INTERVAL_S)
 
     def _background_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:

@@ -92,6 +92,14 @@ class LimitsSettings(_Table, frozen=True):
     keep_alive_comment_s: Seconds = 15.0
 
 
+class IdempotencySettings(_Table, frozen=True):
+    """[idempotency]: `stored` keeps answers under idempotency keys in the database too, encrypted, for as long as their
+    keys hold: those of at most `stored_answer_bytes_max`."""
+
+    stored: bool = False
+    stored_answer_bytes_max: Annotated[int, msgspec.Meta(ge=1, le=256 * 1024 * 1024)] = 1024 * 1024
+
+
 class DeadlinesSettings(_Table, frozen=True):
     """[deadlines]: how long an upstream may take."""
 
@@ -180,6 +188,7 @@ class Settings(_Table, frozen=True):
 
     server: ServerSettings = ServerSettings()
     limits: LimitsSettings = LimitsSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
     deadlines: DeadlinesSettings = DeadlinesSettings()
     keys: KeysSettings = KeysSettings()
     usage: UsageSettings = UsageSettings()
@@ -198,6 +207,7 @@ class Settings(_Table, frozen=True):
 _FIXED_TABLES: dict[str, type[_Table]] = {
     "server": ServerSettings,
     "limits": LimitsSettings,
+    "idempotency": IdempotencySettings,
     "deadlines": DeadlinesSettings,
     "keys": KeysSettings,
     "usage": UsageSettings,

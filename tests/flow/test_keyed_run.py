@@ -11,25 +11,34 @@ from faregate.core.ports import Source
 from faregate.flow.idempotency import KEPT_S, Runs, key_of
 from faregate.flow.keyed_run import Follower, Run
 from faregate.flow.unattended import Unattended
-from faregate.stores.idempotency import Claim, EarlierUse
+from faregate.stores.idempotency import Claim, EarlierUse, KeptAnswer
 
 REQUEST_BYTES = 100
 END = b"\n\n"
 
 
 class Keys:
-    """The rows, in memory."""
+    """The rows, in memory; where it `stores`, the answers too."""
+
+    stores = False
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Claim] = {}
         self.ended: set[str] = set()
+        self.answers: dict[str, KeptAnswer] = {}
 
     async def claim(self, claim: Claim) -> EarlierUse | None:
         row = self.rows.setdefault((claim.project_id, claim.key), claim)
-        return None if row is claim else EarlierUse(row.fingerprint, row.request_id, row.request_id not in self.ended)
+        if row is claim:
+            return None
+        is_running = row.request_id not in self.ended
+        answer = self.answers.get(row.request_id) if self.stores else None
+        return EarlierUse(row.fingerprint, row.request_id, is_running, answer)
 
-    def end(self, claim: Claim) -> None:
+    def end(self, claim: Claim, answer: KeptAnswer | None = None) -> None:
         self.ended.add(claim.request_id)
+        if answer is not None:
+            self.answers[claim.request_id] = answer
 
     def free(self, claim: Claim) -> None:
         del self.rows[claim.project_id, claim.key]

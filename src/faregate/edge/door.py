@@ -157,7 +157,7 @@ class Door:
     ) -> None:
         """As `answer`, for a call under an idempotency key: by a run that goes on when its client leaves and keeps the
         record, or by the run of an earlier request; then the record is one that cost nothing."""
-        run = None
+        begun = None
         try:
             self._answered_at_once(facts, request, reply)
             caller = self.callers.cached(facts.digest)
@@ -177,7 +177,7 @@ class Door:
             if run is None:
                 # Rates are taken by what is run: a replay takes none.
                 own = msgspec.structs.replace(record)
-                run = self.runs.begin(caller.project_id, key, fingerprint, own)
+                run = begun = self.runs.begin(caller.project_id, key, fingerprint, own)
                 self.in_flight[own.id] = (caller, run)  # a revoked key ends the run, not its first client
                 run.strand = Strand(
                     self._run(run, route, caller, body, own), lambda crash: self._crashed(own.id, crash)
@@ -185,13 +185,14 @@ class Door:
                 del body
                 await reply.follow(run)
             else:
-                self._may_have(run, route, caller, body)
+                if caller.allowed_models and caller.key_id != run.record.key_id:
+                    self._may_use(caller, self.gate.dialects[route.dialect].parse_request(body).model)
                 del body
                 await reply.follow(run, self.house.replayed_line)
         except Exception as error:
             self._failed(error, reply, record)
         finally:
-            if run is None or run.request_id != record.id:
+            if begun is None:
                 self.in_flight.pop(record.id, None)
                 reply.close()
                 self.keep(record)
@@ -204,8 +205,14 @@ class Door:
         try:
             call = self._call(route, caller, body, reply, record)
             del body
-            await self.runs.claim(run)
-            await exchange.run(gate, call, reply)
+            kept = await self.runs.claim(run)
+            if kept is None:
+                await exchange.run(gate, call, reply)
+            else:
+                if caller.allowed_models and caller.key_id != kept.key_id:
+                    self._may_use(caller, call.request.model)
+                run.restore(kept, self.house.replayed_line)
+                run.describe(record)
         except Exception as error:
             self._failed(error, reply, record)
         finally:
@@ -214,13 +221,11 @@ class Door:
             self.runs.over(run)
             self.keep(record)
 
-    def _may_have(self, run: Run, route: Route, caller: Caller, body: bytes) -> None:
+    def _may_use(self, caller: Caller, model: str) -> None:
         """Whether a caller may have the answer to another one's call: it must be able to call that model. CallError."""
-        if caller.allowed_models and caller.key_id != run.record.key_id:
-            asked = self.gate.dialects[route.dialect].parse_request(body)
-            model_id = self.gate.snapshot.resolve(asked.model)
-            if model_id is None or not admission.may_use(caller, model_id, self.gate.snapshot):
-                raise NotPermitted(f"This key may not use the model '{asked.model}'.", param="model")
+        model_id = self.gate.snapshot.resolve(model)
+        if model_id is None or not admission.may_use(caller, model_id, self.gate.snapshot):
+            raise NotPermitted(f"This key may not use the model '{model}'.", param="model")
 
     async def _receive(self, request: IncomingRequest, reply: Reply) -> bytes:
         body = await request.body(self.limits.json_body_bytes_max)

@@ -112,9 +112,7 @@ class Reply(msgspec.Struct, eq=False):
             await follower.ended
         finally:
             run.leave(follower)
-        record, made = self._record, run.record
-        record.status, record.error_kind, record.stream = made.status, made.error_kind, made.stream
-        record.model_asked, record.model = made.model_asked, made.model
+        run.describe(self._record)
 
     def expect_stream(self) -> None:
         """The answer will be a stream: watch for silence from now on."""

@@ -8,7 +8,8 @@ up: it reads on from where it is.
 What is remembered is bounded, all runs together. Over the bound the oldest answers that nobody reads are forgotten; the
 key's row stays, and a repeat is told which request had the answer. Where that is not enough, the run that grows is
 remembered no longer: it is an ordinary answer from there on, whose first client may hold up the provider, and joiners
-that are behind are cut.
+that are behind are cut. Where the operator wants it, what is remembered is stored too, and a repeat that finds only the
+row begins a run as ever, which is then given the stored answer instead of asking a provider.
 
 A key is charged at most once. Kept is therefore every answer that was charged, whole or broken off, and what a provider
 was asked and refused for good; an answer with 5xx or 429, and what was refused before any provider was asked, frees it.
@@ -21,7 +22,7 @@ from collections.abc import Callable
 
 from ..core.call import UsageRecord
 from ..core.errors import GatewayError, KeyTaken, MalformedRequest, Overloaded, UpstreamRefused
-from ..stores.idempotency import Claim, IdempotencyKeys
+from ..stores.idempotency import Claim, IdempotencyKeys, KeptAnswer
 from ..wire.heads import RequestHead
 from .keyed_run import Run, gone
 from .unattended import Unattended
@@ -78,7 +79,7 @@ class Runs:
         run = self._known.get((project_id, key))
         if run is None:
             return None
-        if run.request_id not in self._unattended and run.claim.expires_at <= self._clock():
+        if run.begun_for not in self._unattended and run.claim.expires_at <= self._clock():
             self._forget(run)
             return None
         if run.claim.fingerprint != fingerprint:
@@ -99,33 +100,38 @@ class Runs:
         self.grown(run)
         return run
 
-    async def claim(self, run: Run) -> None:
-        """Have the key, on the disk, before a provider is asked. KeyTaken, Overloaded."""
+    async def claim(self, run: Run) -> KeptAnswer | None:
+        """Have the key, on the disk, before a provider is asked; the answer where the key has a stored one. KeyTaken,
+        Overloaded."""
         earlier = await self._keys.claim(run.claim)
         if earlier is None:
             run.is_claimed = True
-        elif earlier.fingerprint != run.claim.fingerprint:
+            return None
+        if earlier.fingerprint != run.claim.fingerprint:
             raise KeyTaken("This idempotency key was used for another request.")
-        elif earlier.is_running:
+        if earlier.is_running:
             raise KeyTaken(
                 "The request with this idempotency key is under way in another process.",
                 kind="idempotency_in_progress",
                 retry_after_s=1.0,
             )
-        else:
+        if earlier.answer is None:
             raise gone(earlier.request_id)
+        return earlier.answer
 
     def over(self, run: Run) -> None:
         """A run has ended, however it did."""
-        self._unattended.over(run.request_id)
-        is_kept = _is_kept(run)
+        self._unattended.over(run.begun_for)
+        is_kept = run.is_restored or (run.is_claimed and _is_kept(run))
+        is_remembered = is_kept and run.finished and not run.is_outgrown
+        if is_remembered:
+            run.body = bytes(run.body)
         if run.is_claimed:
             if is_kept:
-                self._keys.end(run.claim)
+                self._keys.end(run.claim, run.kept() if is_remembered else None)
             else:
                 self._keys.free(run.claim)
-        if is_kept and run.is_claimed and run.finished and not run.is_outgrown:
-            run.body = bytes(run.body)
+        if is_remembered:
             self._ended[run.claim.project_id, run.claim.key] = run
         else:
             self._forget(run)
@@ -137,7 +143,7 @@ class Runs:
 
     def answered(self, run: Run) -> None:
         """The run has no more use for its request."""
-        self._unattended.answered(run.request_id)
+        self._unattended.answered(run.begun_for)
 
     def grown(self, run: Run) -> None:
         """There is more of an answer; room is made for it, or it is not remembered any longer."""

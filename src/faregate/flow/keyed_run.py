@@ -5,9 +5,9 @@ import re
 from typing import TYPE_CHECKING
 
 from ..core.call import UsageRecord
-from ..core.errors import CallError, KeyTaken
+from ..core.errors import CallError, KeyTaken, Overloaded
 from ..core.ports import Response, Source
-from ..stores.idempotency import Claim
+from ..stores.idempotency import Claim, KeptAnswer
 from ..wire.strand import Signal, Strand
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Run:
     def __init__(self, runs: "Runs", claim: Claim, record: UsageRecord) -> None:
         self.claim = claim
         self.record = record
+        self.begun_for = record.id
         self.source: Source | None = None
         self.status = 0
         self.finished = False
@@ -34,6 +35,7 @@ class Run:
         self.body: bytearray | bytes = bytearray()
         self.is_whole = False  # sent in one piece, not a stream
         self.is_claimed = False
+        self.is_restored = False  # the answer is an earlier run's, from the store
         self.is_outgrown = False
         self.is_forgotten = False
         self.counted_bytes = 0
@@ -94,11 +96,63 @@ class Run:
             follower.advance()
         self._runs.grown(self)
 
+    # The store's side.
+
+    def kept(self) -> KeptAnswer:
+        """The answer of a run that is over, as it can be stored."""
+        record = self.record
+        return KeptAnswer(
+            request_id=record.id,
+            expires_at=self.claim.expires_at,
+            key_id=record.key_id,
+            status=self.status,
+            headers=self.headers,
+            body=bytes(self.body),
+            trailers=self.trailers,
+            is_whole=self.is_whole,
+            record_status=record.status,
+            error_kind=record.error_kind,
+            stream=record.stream,
+            model_asked=record.model_asked,
+            model=record.model,
+        )
+
+    def restore(self, answer: KeptAnswer, line: bytes) -> None:
+        """Become the run that had this answer. The client that this one was begun for is told so by a header `line`;
+        those who joined know. Overloaded where a stream's head has left already, to keep its connection alive."""
+        if self.status:
+            raise Overloaded("The store was slow; try again in a moment.", retry_after_s=1.0)
+        self.is_restored = True
+        self.claim = self.claim._replace(request_id=answer.request_id, expires_at=answer.expires_at)
+        self.record = UsageRecord(
+            id=answer.request_id,
+            received_at=self.claim.created_at,
+            key_id=answer.key_id,
+            status=answer.record_status,
+            error_kind=answer.error_kind,
+            stream=answer.stream,
+            model_asked=answer.model_asked,
+            model=answer.model,
+        )
+        if self._first is not None:
+            self._first.lines += line
+        if answer.is_whole:
+            self.send(answer.status, answer.headers, answer.body)
+        else:
+            self.start(answer.status, answer.headers)
+            self.finish(answer.body, answer.trailers)
+
+    def describe(self, record: UsageRecord) -> None:
+        """Write into the record of another request what it says of the answer that it had from this run."""
+        made = self.record
+        record.status, record.error_kind, record.stream = made.status, made.error_kind, made.stream
+        record.model_asked, record.model = made.model_asked, made.model
+
     # The clients' side.
 
     @property
     def request_id(self) -> str:
-        """The request that it is run for."""
+        """The request that its answer is of: the one it was begun for, or the earlier one that had it."""
         return self.record.id
 
     def join(self, response: Response, lines: bytes, *, wants_trailers: bool) -> "Follower":
@@ -156,14 +210,14 @@ class Run:
 
 class Follower:
     """A client of a run, and the Source that its connection holds up where it is slow. `ended` is set when it has been
-    given all of the answer."""
+    given all of the answer; `lines` are of its head only."""
 
     def __init__(self, run: Run, response: Response, lines: bytes, wants_trailers: bool) -> None:
         self.ended: Signal[None] = Signal()
         self.position = 0
         self._run = run
         self._response = response
-        self._lines = lines
+        self.lines = lines
         self._wants_trailers = wants_trailers
         self._is_paused = False
         self._is_stepping = False
@@ -175,11 +229,11 @@ class Follower:
             return
         if run.is_whole:
             self.position = run.bytes_out
-            response.send(run.status, run.headers + self._lines, bytes(run.body))
+            response.send(run.status, run.headers + self.lines, bytes(run.body))
             self.ended.set(None)
             return
         if not response.status:
-            response.start(run.status, run.headers + self._lines)
+            response.start(run.status, run.headers + self.lines)
             response.source = self
         data = run.piece(self.position)
         self.position += len(data)
@@ -222,7 +276,7 @@ class Follower:
 def gone(request_id: str) -> KeyTaken:
     """What a repeat is told whose answer is not in memory: it is not run again."""
     return KeyTaken(
-        f"The request {request_id} had the answer to this idempotency key; it is not in memory any more, and the"
+        f"The request {request_id} had the answer to this idempotency key; it is not there any more, and the"
         f" request is not run again. GET /v1/requests/{request_id} has its record.",
         kind="idempotency_answer_gone",
     )
