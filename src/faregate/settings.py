@@ -97,7 +97,7 @@ class IdempotencySettings(_Table, frozen=True):
     keys hold: those of at most `stored_answer_bytes_max`."""
 
     stored: bool = False
-    stored_answer_bytes_max: Annotated[int, msgspec.Meta(ge=1, le=256 * 1024 * 1024)] = 1024 * 1024
+    stored_answer_bytes_max: Annotated[int, msgspec.Meta(ge=1, le=64 * 1024 * 1024)] = 1024 * 1024
 
 
 class DeadlinesSettings(_Table, frozen=True):

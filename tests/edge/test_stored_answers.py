@@ -4,6 +4,8 @@ the data; unreadable without the pepper; and nothing of them anywhere while the 
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -18,7 +20,7 @@ import pytest
 from tests.edge.conftest import command_json
 from tests.edge.test_idempotency import Another, assert_replay, assert_taken, rows_of, seen
 from tests.running.client import CHAT, DONE, Answer, Caller, eventually
-from tests.running.processes import Gateway, Simulator, simulated
+from tests.running.processes import CLEAN, Gateway, Simulator, simulated
 
 BOUND = 100_000
 STORED = f"[idempotency]\nstored = true\nstored_answer_bytes_max = {BOUND}\n"
@@ -100,6 +102,12 @@ def assert_books(gateway: Gateway, charges: int) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "NOT" not in done.stdout
     assert len(rows_of(gateway, "SELECT 1 FROM usage WHERE cost > 0")) == charges
+
+
+def test_library_is_not_loaded_where_nothing_is_stored() -> None:
+    """It takes longer to load than the rest of the start is worth."""
+    code = "import sys, faregate.app, faregate.cli.serve; sys.exit('cryptography' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=CLEAN, check=False).returncode == 0
 
 
 # Had again

@@ -229,6 +229,128 @@ def test_oldest_answer_is_forgotten_first_but_not_while_it_is_read() -> None:
     asyncio.run(story())
 
 
+# From the store
+
+
+def restarted(world: World, bytes_max: int = 1_000_000) -> World:
+    """Another process on the same rows."""
+    later = World(bytes_max)
+    later.keys, later.now, later.count = world.keys, world.now, 100
+    later.runs._keys = later.keys  # type: ignore[assignment]
+    later.keys.stores = True
+    return later
+
+
+async def restore(world: World, key: str, joiners: list[Client]) -> tuple[Run, Client]:
+    """A repeat and those who join it before the store has answered."""
+    world.count += 1
+    record = UsageRecord(id=f"request-{world.count}", received_at=world.now, bytes_in=REQUEST_BYTES)
+    run = world.runs.begin("project", key, b"same", record)
+    first = Client()
+    run.join(first, b"own: 1\r\n", wants_trailers=True)
+    for joiner in joiners:
+        run.join(joiner, b"joined: 1\r\n", wants_trailers=False)
+    answer = await world.runs.claim(run)
+    assert answer is not None
+    run.restore(answer, b"replayed: 1\r\n")
+    world.runs.over(run)
+    return run, first
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_stored_answer_is_given_to_all_who_ask(is_whole: bool) -> None:
+    """Each is told once that it is a replay; who comes later has it from memory."""
+
+    async def story() -> None:
+        world = World()
+        body = b"event" + END + b"x" * 200_000 + END
+        if is_whole:
+            await world.whole("key", body)
+        else:
+            made = await world.begin("key")
+            made.start(200, b"")
+            made.write(body)
+            made.finish(b"", b"t: 1\r\n")
+            world.runs.over(made)
+        later = restarted(world)
+        joiners = [Client(), Client()]
+        run, first = await restore(later, "key", joiners)
+        last = Client()
+        assert later.find("key") is run
+        run.join(last, b"joined: 1\r\n", wants_trailers=True)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert [client.body for client in (first, *joiners, last)] == [body] * 4
+        assert [client.head for client in (first, *joiners, last)] == [
+            b"own: 1\r\nreplayed: 1\r\n",
+            *[b"joined: 1\r\n"] * 3,
+        ]
+        trailers = b"" if is_whole else b"t: 1\r\n"
+        assert [client.trailers for client in (first, *joiners, last)] == [trailers, b"", b"", trailers]
+        assert run.request_id == "request-1"
+        assert len(body) < later.runs.bytes_kept < len(body) + 5000
+        for follower in tuple(run.followers):
+            run.leave(follower)
+        later.now += KEPT_S
+        assert later.find("key") is None
+        assert later.runs.bytes_kept == 0
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_stored_answer_that_memory_has_no_room_for(is_whole: bool) -> None:
+    """Whoever asked first is given it, slow or not; it is not remembered, and can be had again."""
+
+    async def story() -> None:
+        world = World()
+        body = b"x" * 300_000 + END
+        made = await world.begin("key")
+        if is_whole:
+            made.send(200, b"", body)
+        else:
+            made.start(200, b"")
+            made.finish(body)
+        world.runs.over(made)
+        later = restarted(world, bytes_max=50_000)
+        for _ in range(2):
+            run, first = await restore(later, "key", [])
+            assert later.find("key") is None
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert first.body == body
+            for follower in tuple(run.followers):
+                run.leave(follower)
+            assert later.runs.bytes_kept == 0
+
+    asyncio.run(story())
+
+
+def test_stream_that_has_begun_is_not_restored() -> None:
+    """A comment kept its connection alive while the store was slow: the head is its own, the answer cannot follow."""
+
+    async def story() -> None:
+        world = World()
+        await world.whole("key", b"answer")
+        later = restarted(world)
+        record = UsageRecord(id="request-101", received_at=later.now, bytes_in=REQUEST_BYTES)
+        run = later.runs.begin("project", "key", b"same", record)
+        run.start(200, b"")
+        run.write(b": keep-alive\n\n")
+        answer = await later.runs.claim(run)
+        assert answer is not None
+        with pytest.raises(Overloaded):
+            run.restore(answer, b"")
+        run.finish(b"error" + END)
+        record.error_kind = Overloaded.kind
+        later.runs.over(run)
+        assert later.find("key") is None
+        _, first = await restore(later, "key", [])
+        assert first.body == b"answer"
+
+    asyncio.run(story())
+
+
 def test_answer_is_forgotten_after_a_day() -> None:
     async def story() -> None:
         world = World()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faregate.stores import idempotency
-from faregate.stores.database import StoreUnavailable, Writer
+from faregate.stores.database import StoreUnavailable, Transaction, Writer
 from faregate.stores.idempotency import Claim, EarlierUse, IdempotencyKeys, KeptAnswer
 from faregate.stores.pepper import Pepper
 from faregate.stores.sealed_answers import AesSeal
@@ -203,8 +203,45 @@ def test_unreadable_answer_is_none_and_reported(tmp_path: Path) -> None:
     play_stored(tmp_path, story)
 
 
-def test_many_answers_at_once(tmp_path: Path) -> None:
+def test_large_answers_take_several_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written, and deleted, with no more than so many bytes in each: the ledger waits for their end."""
+    monkeypatch.setattr(idempotency, "_CHANGED_AT_ONCE_BYTES_MAX", 3500)
+
+    async def story(world: Stored) -> None:
+        claims = [world.claim_of(f"r-{number}", key=f"k-{number}") for number in range(10)]
+        for claim in claims:
+            assert await world.ask(claim) is None
+        sizes: list[int] = []
+        write = world.keys._write
+
+        def counted(writing: Transaction, jobs: list[Any]) -> Any:
+            sizes.append(len(jobs))
+            return write(writing, jobs)
+
+        world.keys._write = counted  # type: ignore[method-assign]
+        for claim in claims:
+            world.keys.end(claim, answer_of(claim, b"x" * 1000))
+        await world.keys.close()
+        assert sizes == [3, 3, 3, 1]
+        assert [row[2] is not None for row in await world.answers()] == [True] * 10
+        world.now += 86_400.0
+        submitted: list[int] = []
+        run = world.database.run
+
+        async def counted_run(work: Callable[[Transaction], Any]) -> Any:
+            submitted.append(await run(work))
+            return submitted[-1]
+
+        monkeypatch.setattr(world.database, "run", counted_run)
+        await world.keys.delete_expired()
+        assert submitted == [4, 4, 2, 0]  # the one that goes over the bound goes too: there must be an end
+
+    play_stored(tmp_path, story)
+
+
+def test_many_answers_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than go in one transaction, written and read, each its own."""
+    monkeypatch.setattr(idempotency, "_READ_AT_ONCE_BYTES_MAX", 50_000)
 
     async def story(world: Stored) -> None:
         claims = [world.claim_of(f"r-{number}", key=f"k-{number}") for number in range(300)]

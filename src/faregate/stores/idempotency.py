@@ -27,9 +27,11 @@ _CLAIM_PATIENCE_S = 2.0
 _RETRY_INTERVAL_S = 0.5
 _CLOSING_PATIENCE_S = 2.0
 _EXPIRY_INTERVAL_S = 3600.0
-_DELETED_AT_ONCE_MAX = 100
-_SENT_WITH_ANSWERS_MAX = 64  # jobs in a transaction that may carry answers: they are in memory together
-_WAITING_BYTES_MAX = 64 * 1024 * 1024  # of answers, while the disk is slow or refuses
+_DELETED_AT_ONCE_MAX = 500
+_WAITING_BYTES_MAX = 64 * 1024 * 1024  # of answers to be written, while the disk is slow or refuses
+# Of answers in one transaction. A MiB takes some 5 ms to write or to delete, and the ledger waits for it.
+_CHANGED_AT_ONCE_BYTES_MAX = 4 * 1024 * 1024
+_READ_AT_ONCE_BYTES_MAX = 64 * 1024 * 1024
 
 
 class Claim(NamedTuple):
@@ -175,7 +177,7 @@ class IdempotencyKeys:
 
     async def delete_expired(self) -> None:
         """Delete the rows whose time is over, few to a transaction."""
-        bound = (self._clock(), _DELETED_AT_ONCE_MAX)
+        bound = (self._clock(), _DELETED_AT_ONCE_MAX, _CHANGED_AT_ONCE_BYTES_MAX)
         while await self._database.run(lambda writing: writing.run(self._queries["delete_expired_keys"], bound)):
             pass
 
@@ -200,16 +202,25 @@ class IdempotencyKeys:
         sent = [job for job in self._queue if not job.is_given_up]
         if self._sent or not sent:
             return
-        rest: list[_Job] = []
-        if self._seal is not None:
-            sent, rest = sent[:_SENT_WITH_ANSWERS_MAX], sent[_SENT_WITH_ANSWERS_MAX:]
-        self._sent, self._queue = sent, rest
+        count = self._share_of(sent)
+        sent, self._queue = sent[:count], sent[count:]
+        self._sent = sent
         try:
             future = self._database.submit(lambda writer: self._do(writer, sent))
         except StoreUnavailable:  # the database is closed: nothing comes after this
             self._sent = []
             return
         future.add_done_callback(self._done)
+
+    def _share_of(self, jobs: list[_Job]) -> int:
+        """How many of the jobs go in one transaction; one at least."""
+        changed = read = 0
+        for number, job in enumerate(jobs):
+            changed += job.answer_bytes
+            read += self._answer_bytes_max if job.answered is not None else 0
+            if number and (changed > _CHANGED_AT_ONCE_BYTES_MAX or read > _READ_AT_ONCE_BYTES_MAX):
+                return number
+        return len(jobs)
 
     def _do(self, writer: Writer, jobs: list[_Job]) -> list[EarlierUse | None]:
         """On the writing thread: the jobs in one transaction, and what each claim found."""

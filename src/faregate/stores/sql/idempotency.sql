@@ -30,4 +30,14 @@ DELETE FROM idempotency_key WHERE project_id = ?1 AND key = ?2 AND request_id = 
 
 -- name: delete_expired_keys
 DELETE FROM idempotency_key
-WHERE id IN (SELECT id FROM idempotency_key WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2);
+WHERE id IN (
+    SELECT id FROM (
+        SELECT id, sum(bytes) OVER (ORDER BY expires_at, id) - bytes AS bytes_before
+        FROM (
+            SELECT id, expires_at, coalesce(length(sealed), 0) AS bytes
+            FROM idempotency_key LEFT JOIN idempotency_answer ON key_row_id = id
+            WHERE expires_at <= ?1 ORDER BY expires_at, id LIMIT ?2
+        )
+    )
+    WHERE bytes_before < ?3
+);
