@@ -167,6 +167,21 @@ def test_two_processes_on_one_data_directory(
     assert_books(gateway, 1)
 
 
+def test_every_worker_has_it(start: Callable[..., Gateway], simulator: Simulator, since: int) -> None:
+    """The kernel gives each connection to any of them: whoever it is, no key is refused for good, or run again."""
+    caller = Caller(start(f"{STORED}\n[server]\nworkers = 2\n"))
+    keys = [{"idempotency-key": f"k-{number}"} for number in range(6)]
+    firsts = [caller.chat({"text": name["idempotency-key"]}, name) for name in keys]
+    written(caller.gateway, 6)
+    with ThreadPoolExecutor(6) as pool:
+        for key, first in zip(keys, firsts, strict=True):
+            asked = [pool.submit(caller.chat, {"text": key["idempotency-key"]}, key) for _ in range(12)]
+            for each in asked:
+                assert_replay(each.result(), first)
+    seen(simulator, since, 6)
+    assert_books(caller.gateway, 6)
+
+
 def test_what_memory_has_no_room_for(start: Callable[..., Gateway], simulator: Simulator, since: int) -> None:
     """Forgotten answers come from the store, and a restored one counts like any other."""
     gateway = start(f"{STORED}\n[limits]\nidempotency_bytes_max = 50000\n")

@@ -287,7 +287,8 @@ def test_stored_answer_is_given_to_all_who_ask(is_whole: bool) -> None:
         ]
         trailers = b"" if is_whole else b"t: 1\r\n"
         assert [client.trailers for client in (first, *joiners, last)] == [trailers, b"", b"", trailers]
-        assert run.request_id == "request-1"
+        assert (run.request_id, run.begun_for) == ("request-1", "request-101")
+        assert "request-101" not in later.runs._unattended
         assert len(body) < later.runs.bytes_kept < len(body) + 5000
         for follower in tuple(run.followers):
             run.leave(follower)

@@ -96,7 +96,7 @@ class TooLarge(CallerError):
 class KeyTaken(CallerError):
     """An idempotency key that was used before, and the answer under it cannot be given: another body (the kind
     `idempotency_conflict`), a run under way elsewhere (`idempotency_in_progress`, with `retry_after_s`), an answer
-    that is not in memory any more (`idempotency_answer_gone`). It is never run again."""
+    that is not there any more (`idempotency_answer_gone`). It is never run again."""
 
     kind = "idempotency_conflict"
 

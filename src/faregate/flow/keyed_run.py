@@ -274,7 +274,7 @@ class Follower:
 
 
 def gone(request_id: str) -> KeyTaken:
-    """What a repeat is told whose answer is not in memory: it is not run again."""
+    """What a repeat is told whose answer is not there any more: it is not run again."""
     return KeyTaken(
         f"The request {request_id} had the answer to this idempotency key; it is not there any more, and the"
         f" request is not run again. GET /v1/requests/{request_id} has its record.",
