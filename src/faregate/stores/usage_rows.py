@@ -9,6 +9,7 @@ says NULL.
 
 import hashlib
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -45,6 +46,7 @@ _COLUMNS = (  # of find_usage, what stands between the id and the token classes
 _SOURCES = {str(source): source for source in UsageSource}
 _COUNTED_APART = ("input", "cache_read", "cache_write", "output", "reasoning", "source", "suspect")
 _RARE = tuple(name for name in Usage.__struct_fields__ if name not in _COUNTED_APART)
+_rare_counters = attrgetter(*_RARE)
 _encode = msgspec.json.Encoder().encode
 _decode_rare = msgspec.json.Decoder(dict[str, int]).decode
 
@@ -239,8 +241,9 @@ def _context(record: UsageRecord, usage: Usage) -> Context:
 
 def _rare(usage: Usage) -> str:
     """The counters that have no column of their own, as JSON; "" where they count nothing, which is most often."""
-    counted = {name: count for name in _RARE if (count := getattr(usage, name))}
-    return _encode(counted).decode() if counted else ""
+    if not any(_rare_counters(usage)):
+        return ""
+    return _encode({name: count for name in _RARE if (count := getattr(usage, name))}).decode()
 
 
 def withdraw(writing: Transaction, identity: bytes) -> None:
