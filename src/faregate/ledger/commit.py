@@ -116,6 +116,7 @@ class Batch:
         self._queries = named_queries("ledger")
         self._books = Books(writing, epoch, now)
         self._totals: dict[tuple[str, str], int] = {}
+        self._known_totals = {} if receipts is None else receipts.totals
         self._apply: dict[type, Callable[[Any], Result]] = {
             Lease: self._lease,
             Renew: self._renew,
@@ -369,11 +370,14 @@ class Batch:
         self._run("insert_usage_transfer", tab.reservation, debit, credit, amount, kind, self._now)
 
     def _total(self, account: tuple[str, str]) -> int:
-        found = self._totals.get(account)
+        found = self._known_totals.get(account) or self._totals.get(account)
         if found is None:
             name, kind = account
-            there = find_account(self._writing, name) or ensure_account(self._writing, name, kind, at=self._now)
-            found = self._totals[account] = there.id
+            there = find_account(self._writing, name)
+            if there is None:  # what this transaction makes may not last
+                found = self._totals[account] = ensure_account(self._writing, name, kind, at=self._now).id
+            else:
+                found = self._known_totals[account] = there.id
         return found
 
 

@@ -16,9 +16,11 @@ class Unstorable(Exception):
 
 
 class Receipts:
-    """Writes the rows of the calls that a batch settles. Used on the writing thread alone."""
+    """Writes the rows of the calls that a batch settles. Used on the writing thread alone. `totals` are the accounts
+    that usage is credited to, as far as they are known to be there for good."""
 
     def __init__(self) -> None:
+        self.totals: dict[tuple[str, str], int] = {}
         self._rows = UsageRows()
 
     def begin(self) -> None:
