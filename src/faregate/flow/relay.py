@@ -103,6 +103,7 @@ class StreamAnswer:
         """From now on bytes go to `write`; returns what was held."""
         held, self._held = self._held, []
         self._write = write
+        self._response.resume_reading()  # where too much was held
         return b"".join(held)
 
     # The upstream's callbacks.
@@ -126,9 +127,12 @@ class StreamAnswer:
             self._write(out)
         else:
             self._put(out)
+            is_much = self._held_bytes > _HELD_BYTES_MAX
             if observed.has_content:
                 self.opened.set(None)
-            elif self._held_bytes > _HELD_BYTES_MAX:
+                if is_much and self._write is None:  # nothing leaves before its hold is on the disk
+                    self._response.pause_reading()
+            elif is_much:
                 self._break(UpstreamUnavailable("The provider sent much and said nothing."))
 
     def _put(self, out: bytes) -> None:
