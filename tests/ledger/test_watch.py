@@ -7,7 +7,7 @@ import pytest
 
 from faregate.ledger.accounts import ensure_account
 from faregate.ledger.ledger import Ledger
-from faregate.ledger.verify import verify_recent
+from faregate.ledger.verify import verify, verify_recent
 from faregate.stores.database import Transaction
 from faregate.stores.sqlite import SqliteDatabase
 
@@ -62,6 +62,37 @@ def test_a_broken_promotion_blocks_who_would_spend_it(tmp_path: Path) -> None:
         database = SqliteDatabase(tmp_path / "faregate.db")
         payer = await database.run(work)
         assert list(await database.read(lambda reading: verify_recent(reading, b""))) == [payer]
+        await database.close()
+
+    asyncio.run(run())
+
+
+def test_what_an_ended_process_left_open_is_found(tmp_path: Path) -> None:
+    """I7 and I8: whoever ends an epoch has settled or reaped all of it."""
+
+    def work(writing: Transaction) -> None:
+        payer = ensure_account(writing, "cust:a", "cust", at=0)
+        writing.run("UPDATE account SET credits = 9, leased = 5 WHERE id = ?", (payer.id,))
+        writing.run("INSERT INTO epoch (id, node, started_at, ended_at) VALUES (1, 'a', 0, NULL), (2, 'b', 0, 1)")
+        for epoch in (1, 2):
+            writing.run(
+                "INSERT INTO lease (account_id, epoch_id, granted, expires_at) VALUES (?, ?, ?, 4e9)",
+                (payer.id, epoch, epoch + 1),
+            )
+            writing.run(
+                "INSERT INTO reservation (id, epoch_id, payer_id, budgets, hold, opened_at) "
+                "VALUES (?, ?, ?, '[]', 1, 0)",
+                (bytes([epoch]) * 16, epoch, payer.id),
+            )
+
+    async def run() -> None:
+        database = SqliteDatabase(tmp_path / "faregate.db")
+        await database.run(work)
+        proof = await database.read(verify)
+        found = {
+            (finding.invariant, finding.subject) for finding in proof.findings if finding.invariant in ("I7", "I8")
+        }
+        assert found == {("I7", "02" * 16), ("I8", "cust:a")}
         await database.close()
 
     asyncio.run(run())

@@ -226,8 +226,9 @@ class Ledger:
 
     def _open_now(self) -> None:
         """Holds have waited long enough for their settlements."""
-        self.slices.is_due = True
-        self._filled(False)
+        if self.slices.queue:
+            self.slices.is_due = True
+            self._filled(False)
 
     def _send(self) -> None:
         self._armed = False

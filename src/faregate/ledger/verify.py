@@ -27,13 +27,14 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(reading: Transaction) -> Proof:
-    """Check I1 to I5 over all accounts, transfers, leases and reservations, and I10 over usage.
+    """Check I1 to I5, I7 and I8 over all accounts, transfers, leases and reservations, and I10 over usage.
 
     I1: over all accounts, credits less debits are nothing. I2: the running figures of an account are the sums of its
     transfers. I3: what a guarded account has given and leased is no more than what it holds. I4: what is leased is what
     active leases have left. I5: a reservation was charged what its transfers say, its cost is its charge and what was
-    written off, nothing was charged without one, and its usage row (where it is kept still) says the same. I10: the
-    roll-up of a day is the sum of its usage rows, where all of them are there still.
+    written off, nothing was charged without one, and its usage row (where it is kept still) says the same. I7, I8: of a
+    process that has ended no reservation is open and no lease active. I10: the roll-up of a day is the sum of its usage
+    rows, where all of them are there still.
     """
     queries = named_queries("ledger")
     findings: list[Finding] = []
@@ -58,6 +59,10 @@ def verify(reading: Transaction) -> Proof:
     for identity, charged, said_cost in reading.all(queries["charged_without_usage"], (kept_since(reading),)):
         said = "has no usage row" if said_cost is None else f"its usage row says {said_cost}"
         findings.append(Finding("I5", identity.hex(), f"charged {charged}, {said}"))
+    for identity, epoch in reading.all(queries["open_of_the_ended"]):
+        findings.append(Finding("I7", identity.hex(), f"open, though the process of epoch {epoch} has ended"))
+    for name, lease, left in reading.all(queries["leased_to_the_ended"]):
+        findings.append(Finding("I8", name, f"lease {lease} has {left} left, though its process has ended"))
     findings += [_rolled_up_otherwise(difference) for difference in differences(reading)]
     counts = reading.one(queries["ledger_counts"])
     assert counts is not None

@@ -283,6 +283,15 @@ WHERE t.kind = 'usage' AND NOT EXISTS (SELECT 1 FROM reservation AS r WHERE r.id
 SELECT r.id, r.charged, u.cost FROM reservation AS r LEFT JOIN usage_row AS u ON u.id = r.id
 WHERE r.charged > 0 AND r.deadline IS NULL AND r.id >= ? AND coalesce(u.cost, -1) <> r.charged;
 
+-- name: open_of_the_ended
+SELECT r.id, r.epoch_id FROM reservation AS r JOIN epoch AS e ON e.id = r.epoch_id
+WHERE r.state = 'open' AND e.ended_at IS NOT NULL;
+
+-- name: leased_to_the_ended
+SELECT a.name, l.id, l.granted - l.settled FROM lease AS l
+JOIN epoch AS e ON e.id = l.epoch_id JOIN account AS a ON a.id = l.account_id
+WHERE l.active = 1 AND e.ended_at IS NOT NULL;
+
 -- name: ledger_counts
 SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM lease WHERE active = 1),
     (SELECT count(*) FROM reservation WHERE state = 'open');
