@@ -35,6 +35,7 @@ from .flow.unattended import Unattended
 from .ledger.budgets import BudgetAccounts
 from .ledger.ledger import Ledger
 from .ledger.notices import RUN_FOLDER
+from .ledger.seals import Seals
 from .providers import secrets_of
 from .providers.active import active_providers
 from .providers.discovery import discover
@@ -95,6 +96,7 @@ class DataPlane:
                 asyncio.ensure_future(self._watch_directory()),
                 asyncio.ensure_future(self._watch_models()),
                 asyncio.ensure_future(self._idempotency_keys.keep_deleting_expired()),
+                asyncio.ensure_future(Seals(self._database, self._log.event).run()),
             ]
             days = self._settings.usage.retention_days
             if days:

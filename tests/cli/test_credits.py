@@ -1,8 +1,16 @@
 """`faregate credits` and `faregate ledger` as an operator meets them."""
 
+import asyncio
+import json
+import sqlite3
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from faregate.ledger.seals import SPARE_S, Seals
+from faregate.stores.sqlite import SqliteDatabase
 
 from .test_cli import Shell
 
@@ -65,8 +73,6 @@ def test_a_reason_must_be_given(shell: Shell) -> None:
 
 
 def test_books_out_of_order_exit_with_one(shell: Shell) -> None:
-    import sqlite3
-
     shell.ok("credits", "add", "acme", "1", "--reason", "x")
     [path] = shell.folder.rglob("*.db")
     with sqlite3.connect(path) as door:
@@ -76,3 +82,34 @@ def test_books_out_of_order_exit_with_one(shell: Shell) -> None:
     assert done.returncode == 1
     assert "I2 does not hold" in done.stdout
     assert "NOT in order" in done.stdout
+
+
+def test_the_last_sealed_day_is_shown_and_what_was_changed_since(shell: Shell) -> None:
+    shell.ok("credits", "add", "acme", "1", "--reason", "x")
+    assert "sealed" not in shell.ok("ledger", "verify")
+    assert json.loads(shell.ok("ledger", "verify", "--json"))["last_seal"] is None
+    [path] = shell.folder.rglob("*.db")
+    tomorrow = time.time() + 86_400
+
+    async def seal() -> int:
+        database = SqliteDatabase(path)
+        try:
+            return await Seals(database, print, clock=lambda: tomorrow + SPARE_S).seal_days()
+        finally:
+            await database.close()
+
+    assert asyncio.run(seal()) == 1
+    told = json.loads(shell.ok("ledger", "verify", "--json"))
+    day, digest = told["last_seal"]["day"], told["last_seal"]["digest"]
+    assert datetime.fromtimestamp(tomorrow - 86_400, UTC).date().isoformat() == day
+    assert (told["last_seal"]["transfers"], len(bytes.fromhex(digest)), told["findings"]) == (1, 32, [])
+    assert f"transfers are sealed up to {day}: {digest}\n" in shell.ok("ledger", "verify")
+    with sqlite3.connect(path) as door:
+        door.execute("DROP TRIGGER transfer_is_not_changed")
+        door.execute("UPDATE transfer SET reason = 'y'")
+    door.close()
+    done = shell.run("ledger", "verify")
+    assert done.returncode == 1
+    assert f"I11 does not hold for {day}: it has 1 transfers and had 1 when it was sealed, and they" in done.stdout
+    [finding] = json.loads(shell.run("ledger", "verify", "--json").stdout)["findings"]
+    assert (finding["invariant"], finding["subject"]) == ("I11", day)

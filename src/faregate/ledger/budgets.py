@@ -61,7 +61,9 @@ class BudgetAccounts:
         found = {name: self._known[name] for name in names if name in self._known}
         missing = [budget for name, budget in names.items() if name not in found]
         if missing:
-            opened = await self._database.run(lambda writing: [_open(writing, budget, now) for budget in missing])
+            opened = await self._database.run(
+                lambda writing: [_open(writing, budget, now, self._clock()) for budget in missing]
+            )
             found |= {account.name: account.id for account in opened}
             if len(self._known) > _KEPT_MAX:
                 self._known.clear()
@@ -69,15 +71,16 @@ class BudgetAccounts:
         return tuple(sorted(found.values()))
 
 
-def _open(writing: Transaction, budget: Budget, now: float) -> Account:
-    """The account of a budget's present period, with what the rule allows."""
+def _open(writing: Transaction, budget: Budget, now: float, opened_at: float) -> Account:
+    """The account of a budget's present period, with what the rule allows. `opened_at` is of this transaction, whose
+    turn may have come later (seals.py)."""
     name = account_name(budget, now)
     found = find_account(writing, name)
     if found is not None:
         return found
-    account = ensure_account(writing, name, "budget", at=now)
+    account = ensure_account(writing, name, "budget", at=opened_at)
     if budget.amount_nano:
-        _shift(writing, account, budget.amount_nano, now, None, "a new period")
+        _shift(writing, account, budget.amount_nano, opened_at, None, "a new period")
     return account
 
 
@@ -141,7 +144,7 @@ class Budgets:
             budgets = [self._find(writing, project.id, period) for project in projects]
             if budgets[0] is None or budgets[1] is None:
                 raise Conflict(f"both projects need a budget by {period}")
-            if _open(writing, budgets[0], now).available_nano < amount_nano or amount_nano <= 0:
+            if _open(writing, budgets[0], now, now).available_nano < amount_nano or amount_nano <= 0:
                 raise Conflict("that much is not free of the present period")
             for project, budget, change in zip(projects, budgets, (-amount_nano, amount_nano), strict=True):
                 assert budget is not None
@@ -181,7 +184,7 @@ class Budgets:
             writing.run(self._queries["delete_budget"], (identity, period))
         else:
             writing.run(self._queries["set_budget"], (identity, scope, period, amount_nano))
-            account = _open(writing, before or Budget(identity, period, amount_nano), now)
+            account = _open(writing, before or Budget(identity, period, amount_nano), now, now)
             change_nano = amount_nano - _given(writing, account)
             _shift(writing, account, change_nano, now, actor.name, "set")
         said = {"scope": scope, "period": period}

@@ -6,10 +6,11 @@ import msgspec
 from ..stores.database import Transaction, named_queries
 from ..stores.usage_days import Difference, differences, kept_since
 from .accounts import GUARDED, RUNNING
+from .seals import Seal, breaks, last_seal
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """An invariant that does not hold, and of what: an account's name, a reservation's id, a day's usage."""
+    """An invariant that does not hold, and of what: an account's name, a reservation's id, a day's usage, a day."""
 
     invariant: str
     subject: str
@@ -17,24 +18,27 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """What `verify` found: counts, the sums by kind of account (credits less debits, nano-USD), what does not hold."""
+    """What `verify` found: counts, the sums by kind of account (credits less debits, nano-USD), the last day that is
+    sealed, what does not hold."""
 
     accounts: int
     active_leases: int
     open_reservations: int
     sums_nano: dict[str, int]
+    last_seal: Seal | None
     findings: list[Finding]
 
 
 def verify(reading: Transaction) -> Proof:
-    """Check I1 to I5, I7 and I8 over all accounts, transfers, leases and reservations, and I10 over usage.
+    """Check I1 to I5, I7, I8 and I11 over all accounts, transfers, leases and reservations, and I10 over usage.
 
     I1: over all accounts, credits less debits are nothing. I2: the running figures of an account are the sums of its
     transfers. I3: what a guarded account has given and leased is no more than what it holds. I4: what is leased is what
     active leases have left. I5: a reservation was charged what its transfers say, its cost is its charge and what was
     written off, nothing was charged without one, and its usage row (where it is kept still) says the same. I7, I8: of a
     process that has ended no reservation is open and no lease active. I10: the roll-up of a day is the sum of its usage
-    rows, where all of them are there still.
+    rows, where all of them are there still. I11: the transfers of a day are those that it was sealed with, and from the
+    first sealed day to the last all are sealed.
     """
     queries = named_queries("ledger")
     findings: list[Finding] = []
@@ -64,6 +68,8 @@ def verify(reading: Transaction) -> Proof:
     for name, lease, left in reading.all(queries["leased_to_the_ended"]):
         findings.append(Finding("I8", name, f"lease {lease} has {left} left, though its process has ended"))
     findings += [_rolled_up_otherwise(difference) for difference in differences(reading)]
+    seal = last_seal(reading)
+    findings += [Finding("I11", found.day, found.message) for found in breaks(reading)]
     counts = reading.one(queries["ledger_counts"])
     assert counts is not None
     return Proof(
@@ -71,6 +77,7 @@ def verify(reading: Transaction) -> Proof:
         active_leases=counts[1],
         open_reservations=counts[2],
         sums_nano=sums,
+        last_seal=seal,
         findings=findings,
     )
 

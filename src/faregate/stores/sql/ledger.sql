@@ -295,3 +295,30 @@ WHERE l.active = 1 AND e.ended_at IS NOT NULL;
 -- name: ledger_counts
 SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM lease WHERE active = 1),
     (SELECT count(*) FROM reservation WHERE state = 'open');
+
+-- name: first_day
+SELECT max(0, min(CAST(created_at AS INTEGER) / 86400)) FROM transfer;
+
+-- name: transfers_of_day
+-- Texts as their bytes: who changed one may have left what is no text.
+SELECT CAST(created_at AS INTEGER) / 86400, id, leg, debit_account, credit_account, amount, CAST(kind AS BLOB),
+    reference, CAST(idempotency_key AS BLOB), CAST(author AS BLOB), CAST(reason AS BLOB), created_at
+FROM transfer WHERE CAST(created_at AS INTEGER) / 86400 = ?1 AND (id, leg) > (?2, ?3) ORDER BY id, leg LIMIT ?4;
+
+-- name: all_transfers
+-- As transfers_of_day, of every day: read by the key of the table alone, so that no index is believed.
+SELECT CAST(created_at AS INTEGER) / 86400, id, leg, debit_account, credit_account, amount, CAST(kind AS BLOB),
+    reference, CAST(idempotency_key AS BLOB), CAST(author AS BLOB), CAST(reason AS BLOB), created_at
+FROM transfer NOT INDEXED WHERE (id, leg) > (?1, ?2) ORDER BY id, leg LIMIT ?3;
+
+-- name: insert_seal
+INSERT INTO transfer_seal (day, transfers, digest) VALUES (?, ?, ?) ON CONFLICT (day) DO NOTHING;
+
+-- name: find_seal
+SELECT day, transfers, digest FROM transfer_seal WHERE day = ?;
+
+-- name: last_seal
+SELECT day, transfers, digest FROM transfer_seal ORDER BY day DESC LIMIT 1;
+
+-- name: all_seals
+SELECT day, transfers, digest FROM transfer_seal ORDER BY day;
