@@ -25,6 +25,7 @@ from ..core.call import UsageRecord
 from ..core.errors import NoFunds, Overloaded
 from ..stores.database import Database, StoreUnavailable, Transaction, Writer, named_queries
 from ..wire.strand import Signal
+from .checkpoints import Checkpoints
 from .commit import NEVER, commit
 from .epochs import Epoch
 from .holds import Hold
@@ -41,8 +42,6 @@ RETRY_INTERVAL_S = 0.05
 OPEN_DELAY_S = 0.02
 OPEN_PATIENCE_S = 1.0
 SETTLE_PATIENCE_S = 2.0
-CHECKPOINT_INTERVAL_S = 1.0
-CHECKPOINT_NANO = 500_000  # of cost that is not saved yet, for which a checkpoint does not wait
 
 _LOST = "The gateway lost its place in the ledger; try again."
 
@@ -59,14 +58,6 @@ class _Sent(msgspec.Struct):
     answers: list[Callable[[], None]]  # to who waits for it to be on the disk
     is_first: bool = True  # it was not sent before
     singly: bool = False  # a row of its calls was refused
-
-
-class _Meter(msgspec.Struct):
-    """A stream whose cost grows, and when it was last saved."""
-
-    cost_nano: Callable[[], int]
-    call: UsageRecord
-    saved_at: float
 
 
 class Ledger:
@@ -109,11 +100,11 @@ class Ledger:
         self._verifying: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(0, lambda: None)
         self._opening = self._loop.call_later(0, lambda: None)
-        self._meters: dict[Hold, _Meter] = {}
         self._receipts = Receipts()
         self._calls: dict[bytes, UsageRecord] = {}  # settled, for the next batch
         self._awaited: dict[Hold, tuple[Signal[None], float, bool]] = {}  # until when, whether it is waived then
         self.slices = Slices(self._loop.time, time.time, self._recall, self._filled)
+        self._checkpoints = Checkpoints(self.slices, self._loop.time)
 
     async def open(self) -> None:
         """Begin an epoch; what dead processes left is reaped first. StoreUnavailable."""
@@ -204,12 +195,12 @@ class Ledger:
     def watch(self, hold: Hold, cost_nano: Callable[[], int], call: UsageRecord) -> None:
         """Save what a stream has cost so far, now and then, until it is settled (R6)."""
         if hold.cost is None:
-            self._meters[hold] = _Meter(cost_nano, call, self._loop.time())
+            self._checkpoints.watch(hold, cost_nano, call)
 
     def settle(self, hold: Hold, cost_nano: int, call: UsageRecord) -> None:
         """The final cost of what was held for; the second time does nothing. The call's record is written with it, as
         it is at the end of this turn of the loop."""
-        self._meters.pop(hold, None)
+        self._checkpoints.forget(hold)
         if hold.cost is None and hold.legs and not hold.is_lost:
             call.is_charged = True
             self._calls[hold.reservation] = call
@@ -348,11 +339,7 @@ class Ledger:
     def _tick(self) -> None:
         now = self._loop.time()
         self._timer = self._loop.call_later(TICK_S, self._tick)
-        for hold, meter in self._meters.items():
-            cost_nano = meter.cost_nano()
-            if now - meter.saved_at >= CHECKPOINT_INTERVAL_S or cost_nano - hold.saved > CHECKPOINT_NANO:
-                meter.saved_at = now
-                self.slices.checkpoint(hold, cost_nano, meter.call)
+        self._checkpoints.save()
         self._send()
         self._end_patience(now)
         if now - self._reaped_at >= REAP_INTERVAL_S and self.healthy:
