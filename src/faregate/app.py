@@ -147,6 +147,7 @@ class DataPlane:
             (self._log.requests, self._metrics.observe, expectations.observe),
             flush_interval_s=settings.usage.flush_interval_s,
             pending_max=settings.usage.pending_max,
+            find_charged=self._ledger.find_call,
         )
         self._gate = Gate(
             client=self._client,

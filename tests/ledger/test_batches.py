@@ -1,8 +1,10 @@
 """When a process commits: a hold that may wait does so for its settlement, not for long, and no other waits for it."""
 
 import asyncio
+import fcntl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from faregate.core.call import UsageRecord
@@ -12,6 +14,7 @@ from faregate.ledger.holds import Hold
 from faregate.ledger.ledger import Ledger
 from faregate.ledger.verify import verify
 from faregate.stores.database import Row, Transaction
+from faregate.stores.journal import Journal
 from faregate.stores.sqlite import SqliteDatabase
 from faregate.wire.strand import in_strand
 
@@ -22,7 +25,7 @@ class Counter:
     """A ledger, a customer of it, and what is on the disk."""
 
     def __init__(self, database: SqliteDatabase, ledger: Ledger, payer: int) -> None:
-        self._database = database
+        self.database = database
         self._payer = payer
         self._new_id = RequestIds()
         self.ledger = ledger
@@ -36,7 +39,14 @@ class Counter:
         return hold, UsageRecord(id=identity, received_at=time.time(), key_id="key", model="model", status=200)
 
     async def all(self, query: str) -> list[Row]:
-        return await self._database.read(lambda reading: reading.all(query))
+        return await self.database.read(lambda reading: reading.all(query))
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Nothing is written meanwhile: another has the turn."""
+        with Path(f"{self.database.path}.turn").open("r+b") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            yield
 
     async def settled(self, hold: Hold) -> None:
         """Wait as an answer does before its end leaves."""
@@ -128,5 +138,32 @@ def test_what_may_wait_is_written_with_what_does_not_and_after_a_batch_on_its_wa
         for hold, known in ((patient, its_call), (stream, call), (late, late_call)):
             counter.ledger.settle(hold, 300, known)
             await counter.settled(hold)
+
+    play(tmp_path, story)
+
+
+def test_the_record_of_a_call_is_found_while_its_charge_is_on_its_way(tmp_path: Path) -> None:
+    """An answer that says an error waits for no settlement, and who has its id may ask at once."""
+
+    async def story(counter: Counter) -> None:
+        journal = Journal(counter.database, find_charged=counter.ledger.find_call)
+        sent, waiting = [await counter.hold(may_wait=False) for _ in range(2)]
+        with counter.stalled():
+            for hold, call in (sent, waiting):
+                call.project_id = "p"
+                counter.ledger.settle(hold, 300, call)
+                await asyncio.sleep(0)  # the batch with the first is on its way, the second is for the next
+                journal.append(call)
+            journal._flush()
+            assert journal.waiting == 0
+            for _, call in (sent, waiting):
+                assert await journal.find(call.id, "p") is call
+                assert await journal.find(call.id, "q") is None
+        for hold, call in (sent, waiting):
+            await counter.settled(hold)
+            assert counter.ledger.find_call(hold.reservation) is None
+            found = await journal.find(call.id, "p")
+            assert found is not None and (found.id, found.cost_nano) == (call.id, 300)
+        assert await journal.close()
 
     play(tmp_path, story)

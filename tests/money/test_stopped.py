@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -179,6 +180,25 @@ def test_f12_another_that_is_stopped_while_it_has_the_turn_holds_up_new_calls_al
     assert charged == [cost_of(PROMPT_TOKENS, 5), cost_of(PROMPT_TOKENS, 50)]
     assert buyer.chat({"output_tokens": 5}, max_tokens=100).status == 200
     assert buyer.spent == sum(charged) + cost_of(PROMPT_TOKENS, 5)
+
+
+def test_the_record_of_an_error_is_there_while_nothing_can_be_written(buyer: Customer) -> None:
+    """Nobody waits for the settlement of a call that failed; who has its id may ask at once, or a while later."""
+    rich = customer_of(buyer.gateway, "rich", "1000", "test-model")
+    for _ in range(2):  # the next call's hold is at hand
+        rich.chat({"output_tokens": 5}, max_tokens=100)
+    with turn_of(buyer.gateway) as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        failed = rich.chat({"malformed": "not_json"}, max_tokens=100)
+        assert (failed.status, failed.error["code"]) == (503, "upstream_unavailable")
+        until = time.monotonic() + 0.3  # the journal gives it out of its hands
+        while time.monotonic() < until:
+            answer = rich.get(f"/v1/requests/{failed.header('x-request-id')}")
+            assert answer.status == 200, answer
+            said = answer.json()
+            assert (said["status"], said["error_kind"], said["cost"]) == (503, "upstream_unavailable", "0")
+    assert rich.settled(failed.header("x-request-id")).charged == 0
+    assert rich.record(failed.header("x-request-id")) == said
 
 
 def test_f19_a_process_that_stands_still_under_load_spends_nothing_twice(

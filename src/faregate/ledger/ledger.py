@@ -206,6 +206,11 @@ class Ledger:
             self._calls[hold.reservation] = call
         self.slices.settle(hold, cost_nano)
 
+    def find_call(self, reservation: bytes) -> UsageRecord | None:
+        """The record of a settled call, until it is known to be on the disk."""
+        found = self._calls.get(reservation)
+        return found if found is not None or self._sent is None else self._sent.calls.get(reservation)
+
     # Batches
 
     def _filled(self, may_wait: bool) -> None:

@@ -1,5 +1,6 @@
 """The journal: a usage record per request, shown to the observers and, where nothing was charged, written, in groups
-off the loop. The row of a charged call is written with its charge (ledger/receipts.py).
+off the loop. The row of a charged call is written with its charge (ledger/receipts.py): the journal shows it, and asks
+the ledger (`find_charged`) for one that is not written yet.
 
 Theory of operation. `append` only adds to a list; the first record of a group sets one timer. When it fires,
 the group goes to the database's writing thread, which shows it to the observers (access log, metrics) and
@@ -49,6 +50,7 @@ class Journal:
         *,
         flush_interval_s: float = 0.05,
         pending_max: int = 1_000_000,
+        find_charged: Callable[[bytes], UsageRecord | None] = lambda _: None,
     ) -> None:
         self.healthy = True
         self.dropped = 0
@@ -57,6 +59,7 @@ class Journal:
         self._observers = tuple(observers)
         self._flush_interval_s = flush_interval_s
         self._pending_max = pending_max
+        self._find_charged = find_charged
         self._pending: list[UsageRecord] = []  # shown to nobody yet
         self._unwritten: list[UsageRecord] = []  # shown to the observers; the front is with the writing thread
         self._in_flight: asyncio.Future[None] | None = None
@@ -78,13 +81,14 @@ class Journal:
 
     async def find(self, request_id: str, project_id: str) -> UsageRecord | None:
         """The record of a project's request, written or not yet; None where it has no such request."""
-        for record in chain(reversed(self._pending), reversed(self._unwritten)):
-            if record.id == request_id:
-                return record if record.project_id == project_id else None
         try:
             key = id_bytes(request_id)
         except ValueError:
             return None
+        waiting = chain(reversed(self._pending), reversed(self._unwritten))
+        record = next((one for one in waiting if one.id == request_id), None) or self._find_charged(key)
+        if record is not None:
+            return record if record.project_id == project_id else None
         row = await self._database.read(lambda reading: reading.one(self._find, (key, project_id)))
         return record_of(row) if row is not None else None
 
