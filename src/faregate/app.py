@@ -277,7 +277,7 @@ class DataPlane:
             problems.append("the gateway is stopping")
         if not self._journal.healthy:
             problems.append("usage records cannot be written")
-        if not self._ledger.healthy:
+        if not self._ledger.healthy or self._ledger.is_failing:
             problems.append("the ledger cannot be written")
         if not self._gate.snapshot.models:
             problems.append("no models are served")

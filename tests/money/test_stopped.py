@@ -166,18 +166,26 @@ def test_f12_who_wakes_after_others_spent_his_money_takes_none_that_is_not_there
 
 
 def test_f12_another_that_is_stopped_while_it_has_the_turn_holds_up_new_calls_alone(buyer: Customer) -> None:
-    """They are told to come again; a stream goes on and ends. Once the turn is free all is written, and exactly."""
+    """They are told to come again, and load balancers to send none; a stream goes on and ends. Once the turn is free all
+    is written, and exactly."""
     warm = buyer.chat({"output_tokens": 5}, max_tokens=100)
     with buyer.stream({"output_tokens": 50, "tokens_per_s": 50}, max_tokens=1000) as connection:
         connection.body_until(b'"content":', 3)
         with turn_of(buyer.gateway) as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             refused = buyer.chat({"output_tokens": 5}, max_tokens=100)
+            eventually(lambda: buyer.get("/readyz").status == 503)
+            assert buyer.get("/readyz").json()["problems"] == ["the ledger cannot be written"]
+            again = buyer.chat({"output_tokens": 5}, max_tokens=100)  # at once, before a provider is asked
+            assert (again.status, again.error["message"].partition(";")[0]) == (503, "The ledger cannot be written")
             streamed = connection.rest()  # O2 is waived after two seconds
     assert (refused.status, refused.error["code"], refused.header("retry-after")) == (503, "overloaded", "1")
     assert streamed.body.endswith(DONE)
     charged = [buyer.settled(answer.header("x-request-id")).charged for answer in (warm, streamed)]
     assert charged == [cost_of(PROMPT_TOKENS, 5), cost_of(PROMPT_TOKENS, 50)]
+    assert buyer.get("/readyz").status == 200
+    [told] = [line for line in buyer.gateway.log_lines() if line["event"].startswith("ledger_")]
+    assert told["event"].startswith("ledger_held_up")
     assert buyer.chat({"output_tokens": 5}, max_tokens=100).status == 200
     assert buyer.spent == sum(charged) + cost_of(PROMPT_TOKENS, 5)
 

@@ -57,6 +57,7 @@ class _Sent(msgspec.Struct):
     built_at: float
     answers: list[Callable[[], None]]  # to who waits for it to be on the disk
     is_first: bool = True  # it was not sent before
+    is_reported: bool = False  # to be on its way for too long
     singly: bool = False  # a row of its calls was refused
 
 
@@ -93,7 +94,6 @@ class Ledger:
         self._sent: _Sent | None = None
         self._armed = False
         self._is_over = False
-        self._failing_since = 0.0
         self._reaped_at = self._loop.time()
         self._verified_at = self._loop.time()
         self._reaping: asyncio.Task[None] | None = None
@@ -309,15 +309,15 @@ class Ledger:
     def _refused(self, error: StoreUnavailable) -> None:
         """The disk takes nothing just now: the same batch again, in a moment."""
         if self.healthy:
-            self._failing_since = self._loop.time()
             self._report("error", f"ledger_refused: {error}")
         self.healthy = False
         self._loop.call_later(RETRY_INTERVAL_S, self._submit)
 
     @property
     def is_failing(self) -> bool:
-        """Whether the disk has refused for so long that no new call should be begun."""
-        return not self.healthy and self._loop.time() - self._failing_since > OPEN_PATIENCE_S
+        """Whether a batch is on its way for so long that no new call should be begun: it could wait no longer for its
+        hold. The disk refuses or stalls, or another process was stopped while it had the turn to write."""
+        return self._sent is not None and self._loop.time() - self._sent.built_at > OPEN_PATIENCE_S
 
     # Recalls
 
@@ -347,6 +347,9 @@ class Ledger:
         self._checkpoints.save()
         self._send()
         self._end_patience(now)
+        if self.is_failing and self.healthy and self._sent is not None and not self._sent.is_reported:
+            self._sent.is_reported = True
+            self._report("error", "ledger_held_up: the disk stalls, or another process has the turn to write")
         if now - self._reaped_at >= REAP_INTERVAL_S and self.healthy:
             self._start_reaping()
         if now - self._verified_at >= VERIFY_INTERVAL_S and self.healthy:
