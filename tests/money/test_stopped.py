@@ -166,8 +166,8 @@ def test_f12_who_wakes_after_others_spent_his_money_takes_none_that_is_not_there
 
 
 def test_f12_another_that_is_stopped_while_it_has_the_turn_holds_up_new_calls_alone(buyer: Customer) -> None:
-    """They are told to come again, and load balancers to send none; a stream goes on and ends. Once the turn is free all
-    is written, and exactly."""
+    """They are told to come again, and load balancers to send none; a stream goes on and ends. Once the turn is free
+    all is written, and exactly."""
     warm = buyer.chat({"output_tokens": 5}, max_tokens=100)
     with buyer.stream({"output_tokens": 50, "tokens_per_s": 50}, max_tokens=1000) as connection:
         connection.body_until(b'"content":', 3)
