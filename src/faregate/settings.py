@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from .core.call import OnDisconnect
+from .core.catalog import Capabilities
 from .core.identity import Network
 from .core.secret import Secret
 from .settings_prices import PriceEntrySettings, PricesSettings, RatesSettings, flaw_of
@@ -138,6 +139,9 @@ class LogSettings(_Table, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini_generate"]
+
+
 class ProviderSettings(_Table, frozen=True):
     """[providers.NAME]: an upstream. `key_env` names the variable with the key; header values are secret.
     `price` is what its models cost that have no price of their own."""
@@ -145,6 +149,7 @@ class ProviderSettings(_Table, frozen=True):
     base_url: str | None = None
     key: Secret | None = None
     key_env: Name | None = None
+    dialect: DialectName | None = None
     wire: Literal["exact", "compatible"] = "compatible"
     models: tuple[Name, ...] = ()
     discover: bool = False
@@ -170,6 +175,7 @@ class ModelSettings(_Table, frozen=True):
     successor: Name | None = None
     price: RatesSettings | None = None
     prices: tuple[PriceEntrySettings, ...] = ()
+    capabilities: Capabilities | None = None
 
 
 class RouteSettings(_Table, frozen=True):

@@ -5,6 +5,7 @@ import enum
 import msgspec
 
 from .chat import ChatRequest
+from .conversation import Conversation
 from .identity import Caller
 from .money import Tariff
 from .usage import NO_USAGE, Usage
@@ -61,7 +62,9 @@ class Call(msgspec.Struct, kw_only=True):
 
     `deadline_at` is on the loop's clock, seconds. `record` is filled on the way and kept at the end. `tariff` is what
     it costs, fixed at its admission. Its client has left where it `is_deserted`, and runs on for its usage alone, or
-    `is_waived`, and costs nothing unless its answer is whole.
+    `is_waived`, and costs nothing unless its answer is whole. Where its dialect is not the provider's, `conversation` is
+    what it says, and `dropped` and `adjusted` name the parameters that the provider was not told, or told otherwise; it
+    `is_strict` where nothing may be dropped.
     """
 
     id: str
@@ -74,3 +77,7 @@ class Call(msgspec.Struct, kw_only=True):
     tariff: Tariff | None = None
     is_deserted: bool = False
     is_waived: bool = False
+    is_strict: bool = False
+    conversation: Conversation | None = None
+    dropped: tuple[str, ...] = ()
+    adjusted: tuple[str, ...] = ()

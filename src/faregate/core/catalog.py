@@ -7,6 +7,7 @@ There is no nearest match, ever.
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +15,33 @@ from .money import Price
 
 _NAME_CHARACTERS_MAX = 256
 _NAME = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._:/@+~ -]*\Z")
+_DATED = re.compile(r"-(?:\d{4}-?\d{2}-?\d{2}|\d{4})\Z")
 _DOT_BETWEEN_DIGITS = re.compile(r"(?<=\d)\.(?=\d)")
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model takes, as far as a request to it must be written with regard to it; None: not known.
+
+    `sampling`: temperature and its like, other than their defaults. `structured_outputs`: its providers hold its answer
+    to a JSON Schema. `thinking`: how it is told to think, by a budget of tokens, by an effort as it sees fit
+    (`adaptive`) or by a level. `reasoning`: it thinks before it speaks, and wants OpenAI's rules for such models.
+    `thought_signatures`: it refuses its own tool calls without the proofs that came with them. `reasoning_replay`: the
+    member in which it wants its own thoughts back with a tool call. `prefill`: it goes on with an answer that the
+    client has begun. `images`, `audio`, `documents`: it takes them as input. `output_member`: what OpenAI's dialect
+    calls the bound on its output.
+    """
+
+    sampling: bool | None = None
+    structured_outputs: bool | None = None
+    thinking: Literal["budget", "adaptive", "level"] | None = None
+    reasoning: bool | None = None
+    thought_signatures: bool | None = None
+    reasoning_replay: Literal["reasoning_content"] | None = None
+    prefill: bool | None = None
+    images: bool | None = None
+    audio: bool | None = None
+    documents: bool | None = None
+    output_member: Literal["max_tokens", "max_completion_tokens"] | None = None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +63,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_date: str | None = None
     successor: str | None = None
     price: Price | None = None
+    capabilities: Capabilities = Capabilities()
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,3 +111,13 @@ def normal_name(name: str, vendor_prefixes: Iterable[str]) -> str:
     vendor, slash, rest = name.partition("/")
     bare = rest if slash and vendor in vendor_prefixes else name
     return _DOT_BETWEEN_DIGITS.sub("-", bare)
+
+
+def is_form_of(written: str, asked: str) -> bool:
+    """Whether `written` is `asked` or a dated form of it (contract.md 3.1)."""
+    return written == asked or (written.startswith(asked) and _DATED.fullmatch(written, len(asked)) is not None)
+
+
+def model_shown(written: object, asked: str) -> str:
+    """A model's name for a client that asked for `asked`: the upstream's where that is a form of it, else `asked`."""
+    return written if isinstance(written, str) and is_form_of(written, asked) else asked

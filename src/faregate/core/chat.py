@@ -3,6 +3,8 @@ dialect is crossed."""
 
 import msgspec
 
+OUTPUT_TOKENS_MAX = 16_384  # where nobody has said how much a model may put out
+
 
 class ChatRequest(msgspec.Struct, kw_only=True):
     """The routing fields of a request, and every member of its body as it came.
@@ -11,7 +13,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     gateway allows where that is less than the client asked for.
 
     `members` holds the body's top-level members verbatim, known and unknown, in the client's order: what is sent
-    upstream is built from it, so that what was checked is what is sent.
+    upstream is built from it, so that what was checked is what is sent. `is_array` asks for a stream as one JSON array. `forwarded` is header lines that a
+    provider of the same dialect is to see.
     """
 
     model: str
@@ -26,6 +29,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     messages: int = 0
     images: int = 0
     output_tokens_cap: int | None = None
+    is_array: bool = False
+    forwarded: bytes = b""
 
     def forget_members(self) -> None:
         """Let go of the body: no further attempt will need it."""

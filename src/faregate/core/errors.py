@@ -3,6 +3,7 @@
     CallError                     a call ends without its answer
     ├── CallerError               the client can mend it (4xx)
     │   ├── MalformedRequest      a body or parameter that is not what it must be
+    │   │   └── Inexpressible     a good one that the model's provider cannot be told
     │   ├── InvalidKey            no key, or none of ours
     │   ├── NotPermitted          a good key that may not do this
     │   ├── NoFunds               credit or budget does not cover the highest possible cost
@@ -55,6 +56,14 @@ class CallerError(CallError):
 
 class MalformedRequest(CallerError):
     """The request is not what it must be; `param` is the path of the parameter at fault."""
+
+
+class Inexpressible(MalformedRequest):
+    """What the dialect of the model's provider cannot say, and what must not be left out in silence. `param` is a field
+    of a Conversation, or a path of its `extra`, until the client's dialect has put its own name there."""
+
+    def __init__(self, message: str, *, param: str, kind: str | None = None) -> None:
+        super().__init__(message, param=param, kind=kind)
 
 
 class InvalidKey(CallerError):

@@ -1,20 +1,64 @@
-"""Wire <-> core, both ways, pure. A dialect never names a provider, does no I/O and knows no gateway."""
+"""Wire <-> core, both ways, pure. A dialect never names a provider, does no I/O and knows no gateway.
 
+Where client and upstream speak the same dialect a request is *forwarded*: its bytes go through, and only what the
+gateway decides is changed. Where they do not, it is *translated*: `understand` gives a Conversation, the other
+dialect's `render_request` makes a body of it, `parse_result` or a StreamParser reads the answer, and `render_result` or
+a StreamRenderer writes it for the client. No pair of dialects has code of its own.
+"""
+
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
 
+from ..core.catalog import Capabilities
 from ..core.chat import ChatRequest
+from ..core.conversation import Conversation
+from ..core.events import Completion, Event, UpstreamWords
 from ..core.usage import Usage
 
+__all__ = [
+    "Addressee",
+    "Asked",
+    "Dialect",
+    "Observed",
+    "Rendered",
+    "Result",
+    "StreamParser",
+    "StreamRenderer",
+    "StreamTransform",
+    "UpstreamWords",
+]
 
-class UpstreamWords(NamedTuple):
-    """What a provider's error body says. Unredacted: whoever shows it redacts it first."""
 
-    message: str
-    type: str | None = None
-    code: str | None = None
-    param: str | None = None
+class Asked(NamedTuple):
+    """What a request says outside its body: the rest of its path (`argument`, decoded), its query, and its header
+    fields, names in lower case."""
+
+    argument: str = ""
+    query: Mapping[str, str] = {}
+    headers: Mapping[bytes, bytes] = {}
+
+
+class Addressee(msgspec.Struct, frozen=True, kw_only=True):
+    """The model that a rendered request goes to: its name there, its bound on output, what it takes. `is_official` says
+    that it is the dialect's own vendor who serves it, not one who is compatible; `stream_usage` that it can be asked
+    to report usage in a stream."""
+
+    model: str
+    output_tokens_max: int | None = None
+    capabilities: Capabilities = Capabilities()
+    is_official: bool = False
+    stream_usage: bool = True
+
+
+class Rendered(NamedTuple):
+    """A body for an upstream, and what it does not say of what the client did: `dropped` and `adjusted` name fields of
+    a Conversation (adjusted ones as "name=value"), or paths of its `extra`."""
+
+    body: bytes
+    dropped: tuple[str, ...] = ()
+    adjusted: tuple[str, ...] = ()
 
 
 class Result(msgspec.Struct):
@@ -31,7 +75,8 @@ class Observed(msgspec.Struct, kw_only=True):
     """What a stream has shown so far; the transform writes it, the meter and the relay read it.
 
     `deltas` counts events with content, the gateway's own measure where the provider reports no usage. `done` says
-    that the provider's own end mark was seen; `error` holds the words of an error event.
+    that the provider's own end mark was seen, `ending` is then what ends the client's stream: nothing may be missing
+    but that, and it may wait. `error` holds the words of an error event.
     """
 
     has_content: bool = False
@@ -41,6 +86,7 @@ class Observed(msgspec.Struct, kw_only=True):
     usage: Usage | None = None
     model: str | None = None
     error: UpstreamWords | None = None
+    ending: bytes = b""
 
 
 class StreamTransform(Protocol):
@@ -49,49 +95,131 @@ class StreamTransform(Protocol):
     observed: Observed
 
     def feed(self, data: bytes) -> bytes:
-        """The client's bytes that `data` completes; may be empty."""
+        """The client's bytes that `data` completes, but for `observed.ending`; may be empty."""
         ...
 
     def close(self) -> bytes:
-        """The upstream's body has ended: what is still to be said, end mark included where the stream is complete.
+        """The upstream's body has ended: what is still to be said, but for `observed.ending`, where the stream is
+        complete.
 
         Where it is not (`observed.finished` is false) nothing is said, and the relay ends the stream as a failure.
         """
         ...
 
 
+class StreamParser(Protocol):
+    """An upstream's stream as events. What it gives does not depend on how the bytes were split."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes. BadMessage for what is no stream of the dialect, or over a cap."""
+        ...
+
+    def close(self) -> list[Event]:
+        """The body has ended. Ended is the last event where the answer is complete, and was not given yet."""
+        ...
+
+
+class StreamRenderer(Protocol):
+    """Events as a client's stream."""
+
+    def render(self, event: Event) -> bytes:
+        """The bytes that say `event`; empty where it is held back. Not for Ended and Failed."""
+        ...
+
+    def finish(self) -> tuple[bytes, bytes]:
+        """The answer has Ended: what was held back, and what ends the stream."""
+        ...
+
+
 class Dialect(Protocol):
-    """What each dialect offers. Errors: MalformedRequest from parse_request; BadMessage from parse_result."""
+    """What each dialect offers.
+
+    `name` is what it is called; `request_id_field` the header in which its clients look for the id beside the house's
+    own; `keep_alive` what can be said in a stream to keep it alive, empty where nothing can; `parameters` what the
+    fields of a Conversation are called in a client's body, where it is not the same.
+    """
 
     @property
-    def name(self) -> str:
-        """What the dialect is called."""
+    def name(self) -> str: ...
+
+    @property
+    def request_id_field(self) -> str | None: ...
+
+    @property
+    def keep_alive(self) -> bytes: ...
+
+    @property
+    def parameters(self) -> Mapping[str, str]: ...
+
+    # The client's side.
+
+    def parse_request(self, body: bytes, asked: Asked = ..., /) -> ChatRequest:
+        """A client's body: what the gateway decides on. MalformedRequest names the parameter at fault."""
         ...
 
-    def parse_request(self, body: bytes, /) -> ChatRequest:
-        """A client's body as a request."""
+    def understand(self, request: ChatRequest, /) -> Conversation:
+        """All that a request says. MalformedRequest names the parameter at fault."""
         ...
 
-    def render_request(self, asked: ChatRequest, upstream_model: str, /, *, stream_usage: bool = True) -> bytes:
-        """The body for an upstream of this dialect; `stream_usage` has it report usage in a stream."""
+    def render_result(self, completion: Completion, request: ChatRequest, /) -> bytes:
+        """A whole answer for the client. The model's name is the one that was asked for, unless the provider's is a
+        dated form of it."""
         ...
 
-    def parse_result(self, body: bytes, asked: ChatRequest, /, *, exact: bool) -> Result:
-        """An upstream's whole answer."""
+    def renderer(self, request: ChatRequest, /) -> StreamRenderer:
+        """The client's stream."""
         ...
 
-    def stream(self, asked: ChatRequest, /, *, exact: bool) -> StreamTransform:
-        """The transform of a stream; `exact` relays the bytes, otherwise events are parsed, repaired, rendered."""
+    def stream_head(self, request: ChatRequest, /) -> bytes:
+        """The header lines of a stream, content-type first."""
+        ...
+
+    def render_error(self, status: int, members: dict[str, object], /) -> bytes:
+        """An error body for the client, of the house's members."""
+        ...
+
+    def render_stream_error(self, status: int, members: dict[str, object], request: ChatRequest | None, /) -> bytes:
+        """The end of a stream that fails, as bytes of its wire."""
+        ...
+
+    # The upstream's side.
+
+    def path(self, request: ChatRequest, upstream_model: str, /) -> str:
+        """Where a request goes, under the provider's base path; with a query where it needs one."""
+        ...
+
+    def request_lines(self, forwarded: bytes, /) -> bytes:
+        """The header lines that every request needs beside credential and framing; `forwarded` are those of a client
+        of the same dialect, empty for others."""
+        ...
+
+    def render_request(self, conversation: Conversation, addressee: Addressee, /) -> Rendered:
+        """The body for an upstream. Inexpressible for what it cannot be told and must not be left out."""
+        ...
+
+    def parse_result(self, body: bytes, /) -> Completion:
+        """An upstream's whole answer. BadMessage for what is none."""
+        ...
+
+    def parser(self) -> StreamParser:
+        """The upstream's stream."""
         ...
 
     def parse_error(self, body: bytes, /) -> UpstreamWords | None:
         """The words of an upstream's error body, None where it is none of this dialect."""
         ...
 
-    def render_error(self, members: dict[str, object], /) -> bytes:
-        """An error body for the client."""
+    # Both: nothing is translated.
+
+    def forward_request(self, request: ChatRequest, upstream_model: str, /, *, stream_usage: bool = True) -> bytes:
+        """The client's body for an upstream of this dialect: the model renamed, the output capped where it must be,
+        usage asked for."""
         ...
 
-    def render_stream_error(self, members: dict[str, object], /) -> bytes:
-        """The end of a stream that fails, as bytes of its wire."""
+    def forward_result(self, body: bytes, request: ChatRequest, /, *, exact: bool) -> Result:
+        """An upstream's whole answer, for a client of this dialect. BadMessage for what is none."""
+        ...
+
+    def forward_stream(self, request: ChatRequest, /, *, exact: bool) -> StreamTransform:
+        """The transform of a stream; `exact` relays the bytes, otherwise events are parsed, repaired, rendered."""
         ...

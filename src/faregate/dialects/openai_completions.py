@@ -3,8 +3,9 @@
 import msgspec
 
 from ..core.chat import ChatRequest
-from . import Result, StreamTransform
-from .openai_chat import errors, request, result
+from ..wire.sse import comment
+from . import Asked, Result, StreamTransform, bodies
+from .openai_chat import EVENT_STREAM, PARAMETERS, errors, request, result
 from .openai_chat.exact import Exact
 
 
@@ -15,10 +16,10 @@ class _Completion(request.Common, kw_only=True):
 _decoder = msgspec.json.Decoder(_Completion)
 
 
-def parse_request(body: bytes) -> ChatRequest:
+def parse_request(body: bytes, _: Asked = Asked()) -> ChatRequest:
     """A body of POST /v1/completions. MalformedRequest names the parameter at fault."""
-    members = request.decode_members(body)
-    completion = request.decode(_decoder, body)
+    members = bodies.decode_members(body)
+    completion = bodies.decode(_decoder, body)
     asked = request.request_of(completion, members, body, len(memoryview(members["prompt"])), 1)
     prompt = completion.prompt
     if isinstance(prompt, list) and not all(isinstance(each, int) for each in prompt):
@@ -30,17 +31,32 @@ class OpenAICompletions:
     """POST /v1/completions, both ways (dialects.Dialect)."""
 
     name = "openai_completions"
+    request_id_field = None
+    keep_alive = comment(b"keep-alive")
+    parameters = PARAMETERS
 
     parse_request = staticmethod(parse_request)
-    render_request = staticmethod(request.render_request)
+    forward_request = staticmethod(request.forward_request)
     parse_error = staticmethod(errors.parse_error)
     render_error = staticmethod(errors.render_error)
     render_stream_error = staticmethod(errors.render_stream_error)
 
-    def parse_result(self, body: bytes, asked: ChatRequest, *, exact: bool) -> Result:
+    def forward_result(self, body: bytes, asked: ChatRequest, *, exact: bool) -> Result:
         """See Dialect. There is nothing to repair: the wire is older than those who would get it wrong."""
-        return result.parse_result(body, asked, exact=True)
+        return result.forward_result(body, asked, exact=True)
 
-    def stream(self, asked: ChatRequest, *, exact: bool) -> StreamTransform:
+    def forward_stream(self, asked: ChatRequest, *, exact: bool) -> StreamTransform:
         """See Dialect."""
         return Exact(asked)
+
+    def stream_head(self, _: ChatRequest) -> bytes:
+        """See Dialect."""
+        return EVENT_STREAM
+
+    def request_lines(self, _: bytes) -> bytes:
+        """See Dialect."""
+        return b""
+
+    def path(self, _: ChatRequest, __: str) -> str:
+        """See Dialect."""
+        return "/completions"

@@ -22,11 +22,13 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     if not gate.ledger.slices.reserve(hold):
         hold = await funds.obtain(gate, call, model, hold)  # 402 before any provider hears of it
     if call.request.output_tokens_cap is not None:
-        reply.adjusted(call.request.output_tokens_cap)
+        reply.capped(call.request.output_tokens_cap)
     answer = None
     try:
-        answer = await relay.open(gate, targets, call)  # may fail over; not after this line
+        answer = await relay.open(gate, model, targets, call)  # may fail over; not after this line
         call.request.forget_members()
+        if call.dropped or call.adjusted:
+            reply.changed(call.dropped, call.adjusted)
         if call.request.stream:
             await gate.ledger.opened(hold)  # before that, nothing that the model said may leave
             gate.ledger.watch(hold, Delivered(answer.cost_nano, reply.progress).cost_nano, call.record)

@@ -10,14 +10,13 @@ from collections.abc import Callable
 
 from ..core.call import Call
 from ..core.catalog import Model
-from ..core.chat import ChatRequest
+from ..core.chat import OUTPUT_TOKENS_MAX, ChatRequest
 from ..core.errors import GatewayError, NoFunds, Overloaded
 from ..core.ids import id_bytes
 from ..core.money import Price, Tariff
 from ..ledger.holds import Hold
 from .gate import Gate
 
-OUTPUT_TOKENS_MAX = 16_384  # held for, where nobody has said how much a model may put out
 _BYTES_PER_TOKEN_MIN = 2
 _TOKENS_PER_MESSAGE = 16
 _TOKENS_PER_IMAGE = 5_000

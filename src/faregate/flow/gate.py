@@ -33,7 +33,7 @@ class FlowLimits:
 @dataclass(slots=True, kw_only=True)
 class Gate:
     """Built once by app.py. `snapshot` is replaced whole when what is served changes. `heads` keeps the heads of
-    requests to providers, lengths left out, by provider, operation and whether the answer is a stream."""
+    requests to providers, lengths left out, by all that they depend on."""
 
     client: Client
     deadlines: Deadlines
@@ -47,4 +47,4 @@ class Gate:
     expectations: Expectations
     unattended: Unattended
     limits: FlowLimits = field(default_factory=FlowLimits)
-    heads: dict[tuple[str, str, bool], bytes] = field(default_factory=dict)
+    heads: dict[tuple[str, str, str, bool, bytes], bytes] = field(default_factory=dict)

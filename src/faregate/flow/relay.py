@@ -14,7 +14,8 @@ from typing import Protocol
 import msgspec
 
 from ..core.call import Call
-from ..core.catalog import Target
+from ..core.catalog import Model, Target
+from ..core.chat import OUTPUT_TOKENS_MAX
 from ..core.errors import (
     CallError,
     ClientGone,
@@ -25,7 +26,7 @@ from ..core.errors import (
     UpstreamUnavailable,
 )
 from ..core.usage import NO_USAGE, Usage
-from ..dialects import Dialect, StreamTransform
+from ..dialects import Addressee, Dialect, StreamTransform
 from ..providers import Provider
 from ..wire.client import Exchange, Timeouts
 from ..wire.deadlines import NEVER
@@ -34,14 +35,14 @@ from ..wire.messages import BadMessage, TimedOut, WireError
 from ..wire.strand import Signal
 from . import meter
 from .gate import Gate
+from .translation import Speech, speech_of
 
 _ERROR_BODY_BYTES_MAX = 256 * 1024
 _ERROR_CHARACTERS_MAX = 4000
 _HELD_BYTES_MAX = 1024 * 1024
 _RETRY_AFTER_S_MAX = 3600.0
-_END_MARK = b"[DONE]"
+_HEADS_MAX = 10_000
 _OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408})
-PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 
 
 class Reply(Protocol):
@@ -59,8 +60,12 @@ class Reply(Protocol):
         """How many bytes of the answer were given, and how many of them at least have left this process."""
         ...
 
-    def adjusted(self, output_tokens: int) -> None:
+    def capped(self, output_tokens: int) -> None:
         """Say that the answer may take so many tokens at most, which is not what the client asked for."""
+        ...
+
+    def changed(self, dropped: tuple[str, ...], adjusted: tuple[str, ...]) -> None:
+        """Say which parameters the provider was not told, or told otherwise."""
         ...
 
 
@@ -175,11 +180,8 @@ class StreamAnswer:
         is charged, or a crash between the two would charge for what nobody was given."""
         if not self.ended.is_set:
             self._response.let_go()
-            mark = out.rfind(b"data:", 0, max(0, out.rfind(_END_MARK)))
-            if mark > 0:
-                self._put(out[:mark])
-                out = out[mark:]
-            self.ended.set(out)
+            self._put(out)
+            self.ended.set(self._observed.ending)
             self.opened.set(None)
 
     def _break(self, error: CallError) -> None:
@@ -208,11 +210,10 @@ class StreamAnswer:
         return 0 if tariff is None else tariff.charge_nano(self._usage())
 
 
-async def open(gate: Gate, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:
+async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:
     """The answer of the first target that gives one. Raises the last target's CallError where none does."""
     failures: list[UpstreamError] = []
     record = call.record
-    dialect = gate.dialects[call.dialect]
     for target in targets[: gate.limits.attempts_max]:
         if call.is_deserted:
             raise ClientGone  # what failed costs nothing, and nobody waits for more
@@ -222,17 +223,18 @@ async def open(gate: Gate, targets: tuple[Target, ...], call: Call) -> WholeAnsw
         record.region = target.region
         record.replica = target.replica
         provider = gate.providers[target.provider]
+        speech = speech_of(gate.dialects, provider, call)
         try:
-            response = await _send(gate, provider, target, dialect, call)
+            response = await _send(gate, provider, model, target, speech, call)
             record.upstream_request_id = _request_id(response)
             if response.status != 200:
-                raise await _refusal(gate, dialect, response)
+                raise await _refusal(gate, speech.upstream, response)
             if call.request.stream:
-                return await _stream(provider, dialect, call, response)
+                return await _stream(speech, call, response)
             raw = response.take(gate.limits.answer_bytes_max)
             if raw is None:
                 raw = await response.read(gate.limits.answer_bytes_max)
-            return _whole(provider, dialect, call, raw)
+            return _whole(speech, call, raw)
         except WireError as error:
             failure = call_error(error)
             if not isinstance(failure, UpstreamError):
@@ -251,10 +253,18 @@ def _verdict(failures: list[UpstreamError]) -> UpstreamError:
     return min(failures, key=lambda failure: failure.retry_after_s or 0.0)
 
 
-def _send(gate: Gate, provider: Provider, target: Target, dialect: Dialect, call: Call) -> Exchange:
+def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: Speech, call: Call) -> Exchange:
     """Send the call to a target; awaited, the Exchange gives the answer's head."""
     request = call.request
-    body = dialect.render_request(request, target.upstream_model, stream_usage=provider.stream_usage)
+    body = speech.request(
+        Addressee(
+            model=target.upstream_model,
+            output_tokens_max=model.max_output_tokens or OUTPUT_TOKENS_MAX,
+            capabilities=model.capabilities,
+            is_official=provider.exact,
+            stream_usage=provider.stream_usage,
+        )
+    )
     limits = gate.limits
     timeouts = Timeouts(
         limits.connect_timeout_s,
@@ -262,37 +272,42 @@ def _send(gate: Gate, provider: Provider, target: Target, dialect: Dialect, call
         limits.idle_timeout_s,
         call.deadline_at,
     )
-    head = b"%bcontent-length: %d\r\n\r\n" % (_head(gate, provider, call), len(body))
+    head = b"%bcontent-length: %d\r\n\r\n" % (_head(gate, provider, target, speech, call), len(body))
     return gate.client.send(provider.origin, head, body, timeouts)
 
 
-def _head(gate: Gate, provider: Provider, call: Call) -> bytes:
-    """The request's head but for its length: the same for every call of an operation (S13), so it is kept."""
-    key = (provider.name, call.operation, call.request.stream)
+def _head(gate: Gate, provider: Provider, target: Target, speech: Speech, call: Call) -> bytes:
+    """The request's head but for its length: the same for every call of its kind (S13), so it is kept."""
+    upstream = speech.upstream
+    forwarded = call.request.forwarded if upstream.name == call.dialect else b""
+    key = (provider.name, upstream.name, target.upstream_model, call.request.stream, forwarded)
     head = gate.heads.get(key)
     if head is None:
-        path = provider.path + PATHS[call.operation]
+        path = provider.path + upstream.path(call.request, target.upstream_model)
         accept = b"text/event-stream" if call.request.stream else b"application/json"
-        head = gate.heads[key] = b"POST %b HTTP/1.1\r\n%baccept: %b\r\ncontent-type: application/json\r\n" % (
+        if len(gate.heads) >= _HEADS_MAX:
+            gate.heads.clear()
+        head = gate.heads[key] = b"POST %b HTTP/1.1\r\n%b%baccept: %b\r\ncontent-type: application/json\r\n" % (
             path.encode(),
             provider.fields,
+            upstream.request_lines(forwarded),
             accept,
         )
     return head
 
 
-def _whole(provider: Provider, dialect: Dialect, call: Call, raw: bytes) -> WholeAnswer:
-    result = dialect.parse_result(raw, call.request, exact=provider.exact)
+def _whole(speech: Speech, call: Call, raw: bytes) -> WholeAnswer:
+    result = speech.whole(raw)
     call.record.usage = meter.usage_of_result(call.request, result.usage, len(raw))
     return WholeAnswer(result.body)
 
 
-async def _stream(provider: Provider, dialect: Dialect, call: Call, response: IncomingResponse) -> StreamAnswer:
+async def _stream(speech: Speech, call: Call, response: IncomingResponse) -> StreamAnswer:
     if not (response.field(b"content-type") or b"").lower().startswith(b"text/event-stream"):
         response.abort()
         raise UpstreamUnavailable("The provider answered a stream with something else.")
     response.forget_head()
-    answer = StreamAnswer(call, dialect.stream(call.request, exact=provider.exact), response)
+    answer = StreamAnswer(call, speech.stream(), response)
     response.pour(answer)
     try:
         await answer.opened

@@ -10,11 +10,15 @@ from ..core.secret import Secret
 from ..wire.client import Origin
 from ..wire.messages import header_lines
 
+OPENAI = ("openai_chat", "openai_completions")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A provider as data. `key_variable` in the environment switches it on and is its credential; `url_variable`
-    names an address in the environment instead (a local server). `exact` says that its wire is OpenAI's to the byte;
+    names an address in the environment instead (a local server). `dialects` are what it speaks, the first one to those
+    who speak none of them; its credential goes in `credential_field`. `exact` says that its wire is its dialect's to
+    the byte;
     `discovers` that its model list is asked for, because no catalogue can know it; `price` is what its models cost that
     have no price elsewhere; `on_disconnect` what becomes of calls whose client leaves."""
 
@@ -22,6 +26,8 @@ class Row:
     base_url: str
     key_variable: str | None = None
     url_variable: str | None = None
+    dialects: tuple[str, ...] = OPENAI
+    credential_field: str = "authorization"
     exact: bool = False
     stream_usage: bool = True
     discovers: bool = False
@@ -37,6 +43,8 @@ class Provider:
     origin: Origin
     path: str
     credential: Secret | None = None
+    dialects: tuple[str, ...] = OPENAI
+    credential_field: str = "authorization"
     exact: bool = False
     stream_usage: bool = True
     discovers: bool = False
@@ -52,7 +60,8 @@ class Provider:
         """`fields` are the header lines of every request to it, framing excepted."""
         pairs = [("host", self.origin.authority), ("user-agent", "faregate"), ("accept-encoding", "identity")]
         if self.credential is not None:
-            pairs.append(("authorization", f"Bearer {self.credential.reveal()}"))
+            bearer = "Bearer " if self.credential_field == "authorization" else ""
+            pairs.append((self.credential_field, bearer + self.credential.reveal()))
         pairs += [(name.lower(), value.reveal()) for name, value in self.headers.items()]
         object.__setattr__(self, "fields", header_lines(pairs))
 
@@ -89,6 +98,8 @@ def provider_of(row: Row, environment: Mapping[str, str]) -> Provider | None:
         origin=origin,
         path=path,
         credential=credential,
+        dialects=row.dialects,
+        credential_field=row.credential_field,
         exact=row.exact,
         stream_usage=row.stream_usage,
         discovers=row.discovers,

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from ..core.call import OnDisconnect
 from ..settings import ProviderSettings, Settings
 from ..settings_prices import stated_price
-from . import Provider, Row, compatible, openai, origin_of, provider_of
+from . import OPENAI, Provider, Row, anthropic, compatible, google, openai, origin_of, provider_of
 
-ROWS = {row.name: row for row in (openai.ROW, *compatible.ROWS)}
+ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, google.ROW, *compatible.ROWS)}
+_CREDENTIAL_FIELDS = {row.dialects[0]: row.credential_field for row in (anthropic.ROW, google.ROW)}
 
 
 class ProviderError(Exception):
@@ -43,6 +44,9 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
     if credential is None and row is not None and row.key_variable is not None and given.base_url is None:
         raise ProviderError(f"providers.{name}: no key: set key, key_env or {row.key_variable}")
     is_plain = _is_plain(row, given)
+    dialects = row.dialects if row is not None else OPENAI
+    if given.dialect is not None:
+        dialects = OPENAI if given.dialect == OPENAI[0] else (given.dialect,)
     price = row.price if row is not None and is_plain else None
     on_disconnect = row.on_disconnect if row is not None and is_plain else OnDisconnect.CANCEL
     if given.price is not None:
@@ -52,6 +56,8 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
         origin=origin,
         path=path,
         credential=credential,
+        dialects=dialects,
+        credential_field=_CREDENTIAL_FIELDS.get(dialects[0], "authorization"),
         exact=given.wire == "exact" or (is_plain and row is not None and row.exact),
         stream_usage=given.stream_usage and (row is None or row.stream_usage),
         discovers=given.discover or (row is not None and row.discovers and not given.models),

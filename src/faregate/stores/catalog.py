@@ -247,6 +247,13 @@ class _Builder:
     def _overridden(self, name: str, override: ModelSettings) -> Model:
         model = self._models.get(name) or Model(id=name, vendor=self._vendor(name))
         given = {name: getattr(override, name) for name in override.__struct_fields__ if name not in _OF_THE_PRICE}
+        if override.capabilities is not None:
+            stated = {
+                name: value
+                for name, value in msgspec.structs.asdict(override.capabilities).items()
+                if value is not None
+            }
+            given["capabilities"] = msgspec.structs.replace(model.capabilities, **stated)
         return msgspec.structs.replace(model, **{name: value for name, value in given.items() if value is not None})
 
     def _priced(self, model: Model, book: PriceBook) -> Model:

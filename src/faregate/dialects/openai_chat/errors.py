@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ...core.chat import ChatRequest
 from .. import UpstreamWords
 
 
@@ -30,14 +31,14 @@ def parse_error(body: bytes) -> UpstreamWords | None:
         return None
 
 
-def render_error(members: dict[str, object]) -> bytes:
+def render_error(_: int, members: dict[str, object]) -> bytes:
     """`{"error": members}`."""
     return msgspec.json.encode({"error": members})
 
 
-def render_stream_error(members: dict[str, object]) -> bytes:
+def render_stream_error(status: int, members: dict[str, object], _: ChatRequest | None = None) -> bytes:
     """A failed stream's end: one error frame, then the end mark; no finish reason (contract.md 5.1)."""
-    return b"data: " + render_error(members) + b"\n\ndata: [DONE]\n\n"
+    return b"data: " + render_error(status, members) + b"\n\ndata: [DONE]\n\n"
 
 
 def _text(value: object) -> str | None:

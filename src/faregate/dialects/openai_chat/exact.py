@@ -14,9 +14,11 @@ from typing import Any
 
 import msgspec
 
+from ...core.catalog import is_form_of
 from ...core.chat import ChatRequest
-from ...wire.sse import Frame, FrameParser
+from ...wire.sse import DONE, Frame, FrameParser
 from .. import Observed, UpstreamWords
+from ..splice import cut_member, member_bytes, replace_member
 from .errors import words_of
 from .halves import may_hold_halves, shelter_halves
 from .usage import read_usage
@@ -24,8 +26,6 @@ from .usage import read_usage
 _USAGE_NULL = b',"usage":null'
 _NO_CHOICES = b'"choices":[]'
 _BETWEEN_EVENTS = b'}\n\ndata: {"'
-_DATED = re.compile(r"-(?:\d{4}-?\d{2}-?\d{2}|\d{4})\Z")
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
 
 
 _ABSENT = msgspec.Raw()
@@ -108,7 +108,7 @@ class Exact:
             said_end = self._reported or _says_finish(self._last)
             observed.finished = observed.has_content and said_end
             if observed.finished:
-                rest += b"data: [DONE]\n\n"
+                observed.ending = DONE
         return rest
 
     def _frame(self, frame: Frame) -> bytes:
@@ -120,7 +120,8 @@ class Exact:
             return frame.raw
         if data == b"[DONE]":
             observed.done = observed.finished = True
-            return frame.raw
+            observed.ending = frame.raw
+            return b""
         try:
             chunk = _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -138,7 +139,7 @@ class Exact:
         if observed.model is None and chunk.model is not None:
             observed.model = chunk.model
             if not is_form_of(chunk.model, self._model_asked):
-                self._model_written = _member_bytes(data, b"model")
+                self._model_written = member_bytes(data, b"model")
         choices = chunk.choices or []
         if _is_set(chunk.usage):
             usage = read_usage(chunk.usage)
@@ -160,11 +161,6 @@ class Exact:
         if original in frame.raw:
             return frame.raw.replace(original, data)
         return b"data: %b\n\n" % data.replace(b"\n", b"\ndata: ")  # of several lines: written anew
-
-
-def is_form_of(written: str, asked: str) -> bool:
-    """Whether `written` is `asked` or a dated form of it (contract.md 3.1)."""
-    return written == asked or (written.startswith(asked) and _DATED.fullmatch(written, len(asked)) is not None)
 
 
 def has_content(choices: list[Any]) -> bool:
@@ -204,57 +200,3 @@ def _is_whole(data: bytes | None) -> bool:
 
 def _says_finish(data: bytes) -> bool:
     return re.search(rb'"finish_reason"\s*:\s*"', data) is not None
-
-
-def _member_span(data: bytes, name: bytes) -> tuple[int, int, int] | None:
-    """Where the top-level member `name` of a JSON object stands: start of its name, start and end of its value."""
-    depth = 0
-    quoted = b'"%b"' % name
-    found: tuple[int, int] | None = None
-    expecting_name = False
-    for token in _TOKEN.finditer(data):
-        text = token.group()
-        mark = text[:1]
-        if mark == b'"':
-            if depth == 1 and expecting_name:
-                expecting_name = False
-                if text == quoted and found is None:
-                    found = (token.start(), data.index(b":", token.end()) + 1)
-        elif mark in b"{[":
-            depth += 1
-            expecting_name = depth == 1
-        elif mark in b"}],":
-            if depth == 1:
-                if found is not None:
-                    return (*found, token.start())
-                expecting_name = True
-            if mark != b",":
-                depth -= 1
-    return None
-
-
-def _member_bytes(data: bytes, name: bytes) -> bytes:
-    span = _member_span(data, name)
-    return b"" if span is None else data[span[0] : span[2]].rstrip()
-
-
-def cut_member(data: bytes, name: bytes) -> bytes:
-    """A JSON object's bytes without its top-level member `name`, the rest untouched."""
-    span = _member_span(data, name)
-    if span is None:
-        return data
-    start, _, end = span
-    before = data[:start].rstrip()
-    if before.endswith(b","):
-        return before[:-1] + data[end:]
-    after = data[end:]
-    return data[:start] + (after[1:].lstrip() if after.startswith(b",") else after)
-
-
-def replace_member(data: bytes, name: bytes, value: bytes) -> bytes:
-    """A JSON object's bytes with the value of its top-level member `name` replaced."""
-    span = _member_span(data, name)
-    if span is None:
-        return data
-    _, start, end = span
-    return data[:start] + value + data[end:]

@@ -8,6 +8,7 @@ every choice has finished; a finish that content followed does not count for tha
 
 import msgspec
 
+from ...core.catalog import model_shown
 from ...core.chat import ChatRequest
 from ...wire.messages import BadMessage
 from ...wire.sse import DONE, FrameParser, data_frame
@@ -22,7 +23,6 @@ from .repair_rules import (
     id_of,
     is_failure,
     made_answer_id,
-    model_shown,
     outranks,
     usage_shown,
     write_reason,
@@ -289,7 +289,7 @@ class Repair:
             chunk: Members = {**(self._usage_chunk or {}), **self._head, "choices": []}
             chunk["usage"] = usage_shown(self._usage)
             out.append(self._frame(chunk))
-        out.append(DONE)
+        self.observed.ending = DONE
 
 
 def _is_whole(data: bytes) -> bool:

@@ -5,8 +5,6 @@ import secrets
 import time
 from typing import Any
 
-from .exact import is_form_of
-
 Members = dict[str, Any]
 
 # Later than this, a creation time is in milliseconds.
@@ -50,11 +48,6 @@ def created_of(raw: object) -> int:
     if isinstance(raw, int | float) and not isinstance(raw, bool) and raw > 0:
         return int(raw // 1000 if raw > _CREATED_S_MAX else raw)
     return int(time.time())
-
-
-def model_shown(written: object, asked: str) -> str:
-    """The model's name for the client: the upstream's where that is a form of `asked`, else `asked`."""
-    return written if isinstance(written, str) and is_form_of(written, asked) else asked
 
 
 def given_reason(raw: object) -> object:

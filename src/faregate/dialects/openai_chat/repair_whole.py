@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ...core.catalog import model_shown
 from ...core.chat import ChatRequest
 from ...wire.messages import BadMessage
 from .repair_rules import (
@@ -13,7 +14,6 @@ from .repair_rules import (
     is_failure,
     is_known,
     made_answer_id,
-    model_shown,
     usage_shown,
     write_reason,
 )

@@ -4,29 +4,21 @@ What is checked is what OpenAI's own API checks before a model is asked, and wha
 S12). Everything else is the provider's to judge, unknown members included.
 """
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
+from .. import Asked
+from ..bodies import Members, decode, decode_members, members_decoder, weigh
 
 MESSAGES_MAX = 10_000
 TOOLS_MAX = 1_024
 CHOICES_MAX = 128
-MEMBERS_MAX = 1_000
 
-_LONE_SURROGATE = re.compile(
-    rb"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2})"
-)
-_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _OUTPUT_MEMBERS = ("max_completion_tokens", "max_tokens")
-_DATA_URI = re.compile(rb'"data:[^"]*+"')
 _STRING, _LIST, _NULL, _OBJECT = b'"'[0], b"["[0], b"n"[0], b"{"[0]
-
-Members = dict[str, msgspec.Raw]
-
 
 _Number = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
@@ -72,37 +64,11 @@ class _Chat(Common, kw_only=True):
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
 
 
-_members_decoder = msgspec.json.Decoder(Members)
 _chat_decoder = msgspec.json.Decoder(_Chat)
 _typed_list_decoder = msgspec.json.Decoder(list[_Typed])
-_AT = re.compile(r" - at `\$\.?(.*)`$")
-_MISSING = re.compile(r"Object missing required field `(.*)`")
 
 
-def decode_members(body: bytes) -> Members:
-    """The top-level members of a JSON object. MalformedRequest for anything else (F66, F67)."""
-    if not body.isascii():
-        try:
-            body.decode("utf-8")
-        except UnicodeDecodeError:
-            raise MalformedRequest("The body is not valid UTF-8.") from None
-    # The first of these looks for a byte, which is far cheaper than to look for two.
-    if b"\\" in body and b"\\u" in body and _has_lone_surrogate(body):
-        raise MalformedRequest("The body holds half of a surrogate pair.")
-    try:
-        members = _members_decoder.decode(body)
-    except msgspec.ValidationError:
-        raise MalformedRequest("The body must be a JSON object.") from None
-    except msgspec.DecodeError as error:
-        raise MalformedRequest(f"The body is not valid JSON: {error}.") from None
-    except RecursionError:
-        raise MalformedRequest("The body is nested too deeply.") from None
-    if len(members) > MEMBERS_MAX:
-        raise MalformedRequest(f"The body may have at most {MEMBERS_MAX} members.")
-    return members
-
-
-def parse_request(body: bytes) -> ChatRequest:
+def parse_request(body: bytes, _: Asked = Asked()) -> ChatRequest:
     """A body of POST /v1/chat/completions. MalformedRequest names the parameter at fault."""
     members = decode_members(body)
     chat = decode(_chat_decoder, body)
@@ -122,7 +88,7 @@ def parse_request(body: bytes) -> ChatRequest:
 def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int, messages: int) -> ChatRequest:
     """What is decided on, of a body whose members have been checked."""
     options = common.stream_options
-    text_bytes, images = _weigh(body)
+    text_bytes, images = weigh(body)
     return ChatRequest(
         model=common.model,
         members=members,
@@ -138,44 +104,6 @@ def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int,
     )
 
 
-def _weigh(body: bytes) -> tuple[int, int]:
-    """The bytes of a body that are no data URI, and how many images and files it has: what their bytes are is not
-    what they cost."""
-    text_bytes, images = len(body), 0
-    if b'"data:' in body:
-        for uri in _DATA_URI.finditer(body):
-            text_bytes -= len(uri[0])
-            images += 1
-    if b'"image_url"' in body:
-        images = max(images, body.count(b'"image_url"'))
-    return text_bytes, images
-
-
-def decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes | msgspec.Raw, within: str = "") -> Any:
-    """`raw` decoded. MalformedRequest with the path of what does not fit, which begins with `within`."""
-    try:
-        return decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        reason = str(error)
-        found = _AT.search(reason)
-        param = within + (found[1] if found else "")
-        reason = _AT.sub("", reason)
-        missing = _MISSING.fullmatch(reason)
-        if missing is not None:
-            param = f"{param}.{missing[1]}".lstrip(".")
-            raise MalformedRequest(f"Missing required parameter: '{param}'.", param=param) from None
-        raise MalformedRequest(f"Invalid value for '{param}': {reason}.", param=param) from None
-    except (msgspec.DecodeError, RecursionError):
-        raise MalformedRequest(f"Invalid value for '{within}'.", param=within or None) from None
-
-
-def _has_lone_surrogate(body: bytes) -> bool:
-    """Whether a \\u escape names half of a pair, which no UTF-8 can carry on (RFC 8259 section 8.2)."""
-    if b"\\ud" not in body and b"\\uD" not in body:
-        return False
-    return _LONE_SURROGATE.search(_PAIR.sub(b"", body.replace(b"\\\\", b""))) is not None
-
-
 def _cap_output(members: Members, tokens: int) -> None:
     """Lower what the client allows the answer to take, or say it where it said nothing."""
     cap = msgspec.Raw(b"%d" % tokens)
@@ -184,7 +112,7 @@ def _cap_output(members: Members, tokens: int) -> None:
         members[name] = cap
 
 
-def render_request(request: ChatRequest, upstream_model: str, *, stream_usage: bool = True) -> bytes:
+def forward_request(request: ChatRequest, upstream_model: str, *, stream_usage: bool = True) -> bytes:
     """The body for an upstream: the client's members with the model renamed and, in a stream, usage asked for.
 
     Built anew even where nothing changes: of a member that came twice exactly the one that was checked is sent.
@@ -198,7 +126,7 @@ def render_request(request: ChatRequest, upstream_model: str, *, stream_usage: b
         given = members.get("stream_options")
         options: Members = {}
         if given is not None and memoryview(given)[0] == _OBJECT:
-            options = _members_decoder.decode(given)
+            options = members_decoder.decode(given)
         options["include_usage"] = msgspec.Raw(b"true")
         members["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
     return msgspec.json.encode(members)

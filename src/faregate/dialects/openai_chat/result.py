@@ -2,11 +2,12 @@
 
 import msgspec
 
+from ...core.catalog import is_form_of
 from ...core.chat import ChatRequest
 from ...core.usage import Usage
 from ...wire.messages import BadMessage
 from .. import Result
-from .exact import is_form_of, replace_member
+from ..splice import replace_member
 from .repair import repair_result
 from .usage import PlainUsage, usage_of, usage_of_plain
 
@@ -33,7 +34,7 @@ _answer_decoder = msgspec.json.Decoder(_Answer)
 _odd_answer_decoder = msgspec.json.Decoder(_OddAnswer)
 
 
-def parse_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
+def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
     """The client's body for an upstream's whole answer. BadMessage for what is none (HTML, empty, an error)."""
     if not exact:
         repaired = repair_result(body, request)

@@ -1,0 +1,83 @@
+"""What the bodies of all dialects have in common: a JSON object whose members are checked, and kept as they came."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from ..core.errors import MalformedRequest
+
+MEMBERS_MAX = 1_000
+
+Members = dict[str, msgspec.Raw]
+
+_LONE_SURROGATE = re.compile(
+    rb"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2})"
+)
+_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_DATA_URI = re.compile(rb'"data:[^"]*+"')
+_AT = re.compile(r" - at `\$\.?(.*)`$")
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+
+members_decoder = msgspec.json.Decoder(Members)
+
+
+def decode_members(body: bytes) -> Members:
+    """The top-level members of a JSON object. MalformedRequest for anything else (F66, F67)."""
+    if not body.isascii():
+        try:
+            body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise MalformedRequest("The body is not valid UTF-8.") from None
+    # The first of these looks for a byte, which is far cheaper than to look for two.
+    if b"\\" in body and b"\\u" in body and _has_lone_surrogate(body):
+        raise MalformedRequest("The body holds half of a surrogate pair.")
+    try:
+        members = members_decoder.decode(body)
+    except msgspec.ValidationError:
+        raise MalformedRequest("The body must be a JSON object.") from None
+    except msgspec.DecodeError as error:
+        raise MalformedRequest(f"The body is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise MalformedRequest("The body is nested too deeply.") from None
+    if len(members) > MEMBERS_MAX:
+        raise MalformedRequest(f"The body may have at most {MEMBERS_MAX} members.")
+    return members
+
+
+def decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes | msgspec.Raw, within: str = "") -> Any:
+    """`raw` decoded. MalformedRequest with the path of what does not fit, which begins with `within`."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        reason = str(error)
+        found = _AT.search(reason)
+        param = within + (found[1] if found else "")
+        reason = _AT.sub("", reason)
+        missing = _MISSING.fullmatch(reason)
+        if missing is not None:
+            param = f"{param}.{missing[1]}".lstrip(".")
+            raise MalformedRequest(f"Missing required parameter: '{param}'.", param=param) from None
+        raise MalformedRequest(f"Invalid value for '{param}': {reason}.", param=param) from None
+    except (msgspec.DecodeError, RecursionError):
+        raise MalformedRequest(f"Invalid value for '{within}'.", param=within or None) from None
+
+
+def weigh(body: bytes) -> tuple[int, int]:
+    """The bytes of a body that are no data URI, and how many images and files it has: what their bytes are is not
+    what they cost."""
+    text_bytes, images = len(body), 0
+    if b'"data:' in body:
+        for uri in _DATA_URI.finditer(body):
+            text_bytes -= len(uri[0])
+            images += 1
+    if b'"image_url"' in body:
+        images = max(images, body.count(b'"image_url"'))
+    return text_bytes, images
+
+
+def _has_lone_surrogate(body: bytes) -> bool:
+    """Whether a \\u escape names half of a pair, which no UTF-8 can carry on (RFC 8259 section 8.2)."""
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return False
+    return _LONE_SURROGATE.search(_PAIR.sub(b"", body.replace(b"\\\\", b""))) is not None

@@ -1,0 +1,59 @@
+"""Pictures, sounds and documents as the dialects carry them: data URIs, and what bytes really are."""
+
+import base64
+import binascii
+import re
+from typing import NamedTuple
+
+from ..core.conversation import MediaKind
+
+_URI = re.compile(r"data:([A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+)?(?:;[A-Za-z0-9_=.+-]+)*?;base64,", re.IGNORECASE)
+_HEAD_CHARACTERS = 64  # of base64, enough for every mark below
+_MARKS = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+    (b"ID3", "audio/mpeg"),
+    (b"\xff\xfb", "audio/mpeg"),
+    (b"OggS", "audio/ogg"),
+    (b"fLaC", "audio/flac"),
+)
+_RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
+
+
+class DataUri(NamedTuple):
+    """A data URI's parts: its media type in lower case, "" where it has none, and its base64."""
+
+    media_type: str
+    data: str
+
+
+def read_data_uri(uri: str) -> DataUri | None:
+    """The parts of a base64 data URI; None for what is none."""
+    found = _URI.match(uri)
+    return None if found is None else DataUri((found[1] or "").lower(), uri[found.end() :])
+
+
+def data_uri(media_type: str, data: str) -> str:
+    """A base64 data URI."""
+    return f"data:{media_type or 'application/octet-stream'};base64,{data}"
+
+
+def sniffed(data: str) -> str:
+    """The media type that the first bytes of some base64 show; "" where they show none. ValueError where it is no
+    base64."""
+    try:
+        head = base64.b64decode(data[:_HEAD_CHARACTERS] + "=" * (-len(data[:_HEAD_CHARACTERS]) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("no base64") from None
+    if head[:4] == b"RIFF":
+        return _RIFF.get(head[8:12], "")
+    return next((media_type for mark, media_type in _MARKS if head.startswith(mark)), "")
+
+
+def kind_of(media_type: str) -> MediaKind:
+    """What a media type is a type of; all that is neither seen nor heard is a document."""
+    first = media_type.partition("/")[0]
+    return first if first in ("image", "audio", "video") else "document"  # type: ignore[return-value]

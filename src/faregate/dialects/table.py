@@ -1,0 +1,9 @@
+"""The dialects, by name."""
+
+from collections.abc import Mapping
+
+from . import Dialect
+from .openai_chat import OpenAIChat
+from .openai_completions import OpenAICompletions
+
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (OpenAIChat(), OpenAICompletions())}

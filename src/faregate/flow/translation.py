@@ -1,0 +1,192 @@
+"""Between the client's dialect and the provider's: forwarded where they are the same, translated where they are not."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from ..core.call import Call
+from ..core.conversation import Conversation
+from ..core.errors import Inexpressible, MalformedRequest
+from ..core.events import (
+    ArgumentsDelta,
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    MediaGiven,
+    ReasoningDelta,
+    Redacted,
+    RefusalDelta,
+    Started,
+    TextDelta,
+    ToolCallStarted,
+    UsageReported,
+)
+from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform
+from ..providers import Provider
+from ..wire.messages import BadMessage
+
+_CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallStarted, ArgumentsDelta, MediaGiven, Redacted, Finished)
+_UNCOUNTED = (ToolCallStarted, Finished)
+
+
+class Translation:
+    """A stream translated (dialects.StreamTransform). `watch` hears of each event before it is rendered."""
+
+    __slots__ = ("_parser", "_renderer", "_watch", "observed")
+
+    def __init__(
+        self, parser: StreamParser, renderer: StreamRenderer, watch: Callable[[Event], None] | None = None
+    ) -> None:
+        self.observed = Observed()
+        self._parser = parser
+        self._renderer = renderer
+        self._watch = watch
+
+    def feed(self, data: bytes) -> bytes:
+        """See StreamTransform."""
+        if self.observed.done or self.observed.error is not None:
+            return b""
+        return self._take(self._parser.feed(data))
+
+    def close(self) -> bytes:
+        """See StreamTransform."""
+        if self.observed.done or self.observed.error is not None:
+            return b""
+        out = self._take(self._parser.close())
+        return out if self.observed.finished else b""
+
+    def _take(self, events: list[Event]) -> bytes:
+        observed = self.observed
+        out = []
+        for event in events:
+            if self._watch is not None:
+                self._watch(event)
+            if isinstance(event, Ended):
+                rest, observed.ending = self._renderer.finish()
+                observed.done = observed.finished = True
+                out.append(rest)
+                break
+            if isinstance(event, Failed):
+                observed.error = event.words
+                break
+            if isinstance(event, UsageReported):
+                observed.usage = event.usage
+            elif isinstance(event, Started):
+                observed.model = event.model or None
+            elif isinstance(event, _CONTENT):
+                observed.has_content = True
+                if not isinstance(event, _UNCOUNTED):
+                    observed.deltas += 1
+            out.append(self._renderer.render(event))
+        return b"".join(out)
+
+
+class Speech(Protocol):
+    """How a call is put to one provider, and how its answer comes back. See Dialect for the errors."""
+
+    @property
+    def upstream(self) -> Dialect:
+        """What the provider speaks."""
+        ...
+
+    def request(self, addressee: Addressee) -> bytes:
+        """The body for the provider."""
+        ...
+
+    def whole(self, raw: bytes) -> Result:
+        """The provider's whole answer, for the client."""
+        ...
+
+    def stream(self) -> StreamTransform:
+        """The provider's stream, for the client."""
+        ...
+
+
+class Forwarded:
+    """Client and provider speak the same dialect."""
+
+    __slots__ = ("_call", "_dialect", "_exact", "upstream")
+
+    def __init__(self, dialect: Dialect, call: Call, *, exact: bool) -> None:
+        self.upstream = self._dialect = dialect
+        self._call = call
+        self._exact = exact
+
+    def request(self, addressee: Addressee) -> bytes:
+        """See Speech."""
+        return self._dialect.forward_request(self._call.request, addressee.model, stream_usage=addressee.stream_usage)
+
+    def whole(self, raw: bytes) -> Result:
+        """See Speech."""
+        return self._dialect.forward_result(raw, self._call.request, exact=self._exact)
+
+    def stream(self) -> StreamTransform:
+        """See Speech."""
+        return self._dialect.forward_stream(self._call.request, exact=self._exact)
+
+
+class Translated:
+    """Client and provider speak different ones."""
+
+    __slots__ = ("_call", "_client", "upstream")
+
+    def __init__(self, client: Dialect, upstream: Dialect, call: Call) -> None:
+        self._client = client
+        self.upstream = upstream
+        self._call = call
+
+    def request(self, addressee: Addressee) -> bytes:
+        """See Speech. MalformedRequest where something may not be left out."""
+        call = self._call
+        conversation = self._understood()
+        try:
+            rendered = self.upstream.render_request(conversation, addressee)
+        except Inexpressible as error:
+            error.param = self._client_name(error.param or "")
+            raise
+        dropped = tuple(dict.fromkeys(self._client_name(name) for name in rendered.dropped))
+        if dropped and call.is_strict:
+            raise MalformedRequest(
+                f"The provider of this model cannot be told '{dropped[0]}', and nothing may be dropped.",
+                param=dropped[0],
+            )
+        call.dropped = dropped
+        call.adjusted = tuple(self._client_assignment(said) for said in rendered.adjusted)
+        return rendered.body
+
+    def whole(self, raw: bytes) -> Result:
+        """See Speech."""
+        completion = self.upstream.parse_result(raw)
+        if not completion.choices:
+            raise BadMessage("the answer holds no choices")
+        body = self._client.render_result(completion, self._call.request)
+        return Result(body, completion.usage, completion.model or None, True)
+
+    def stream(self) -> StreamTransform:
+        """See Speech."""
+        return Translation(self.upstream.parser(), self._client.renderer(self._call.request))
+
+    def _understood(self) -> Conversation:
+        call = self._call
+        if call.conversation is None:
+            call.conversation = self._client.understand(call.request)
+            if call.request.output_tokens_cap is not None:
+                call.conversation.output_tokens_max = call.request.output_tokens_cap
+        return call.conversation
+
+    def _client_name(self, name: str) -> str:
+        return self._client.parameters.get(name, name)
+
+    def _client_assignment(self, said: str) -> str:
+        name, _, value = said.partition("=")
+        return f"{self._client_name(name)}={value}"
+
+
+def speech_of(dialects: Mapping[str, Dialect], provider: Provider, call: Call) -> Forwarded | Translated:
+    """How a call is put to a provider. MalformedRequest where nothing that the provider speaks can say it."""
+    client = dialects[call.dialect]
+    if call.dialect in provider.dialects:
+        return Forwarded(client, call, exact=provider.exact)
+    if call.operation != "chat":
+        raise MalformedRequest(f"The provider of this model has no {call.operation}.", param="model")
+    return Translated(client, dialects[provider.dialects[0]], call)
