@@ -20,8 +20,7 @@ from . import demo
 from .core.catalog import Snapshot
 from .core.identity import Caller
 from .core.money import parse_amount
-from .dialects.openai_chat import OpenAIChat
-from .dialects.openai_completions import OpenAICompletions
+from .dialects.table import DIALECTS
 from .edge.cors import Cors
 from .edge.door import Door, DoorLimits
 from .edge.house import load_house
@@ -154,7 +153,7 @@ class DataPlane:
             deadlines=self._deadlines,
             snapshot=self._snapshot(),
             providers=providers,
-            dialects={dialect.name: dialect for dialect in (OpenAIChat(), OpenAICompletions())},
+            dialects=DIALECTS,
             redact=Redactor(tuple(secrets_of(providers))),
             ledger=self._ledger,
             budgets=BudgetAccounts(self._database),

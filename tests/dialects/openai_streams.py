@@ -49,7 +49,7 @@ def run(raw: bytes, cuts: list[int] | None = None, *, usage: bool = False, n: in
         try:
             for start, end in itertools.pairwise(marks):
                 out += transform.feed(raw[start:end])
-            out += transform.close()
+            out += transform.close() + transform.observed.ending
         except BadMessage:
             return Outcome(out, transform.observed, True)
     return Outcome(out, transform.observed, False)

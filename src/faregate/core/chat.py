@@ -13,8 +13,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     gateway allows where that is less than the client asked for.
 
     `members` holds the body's top-level members verbatim, known and unknown, in the client's order: what is sent
-    upstream is built from it, so that what was checked is what is sent. `is_array` asks for a stream as one JSON array. `forwarded` is header lines that a
-    provider of the same dialect is to see.
+    upstream is built from it, so that what was checked is what is sent. `is_array` asks for a stream as one JSON
+    array. `forwarded` is header lines that a provider of the same dialect is to see.
     """
 
     model: str

@@ -40,6 +40,9 @@ class Asked(NamedTuple):
     headers: Mapping[bytes, bytes] = {}
 
 
+NOWHERE = Asked()
+
+
 class Addressee(msgspec.Struct, frozen=True, kw_only=True):
     """The model that a rendered request goes to: its name there, its bound on output, what it takes. `is_official` says
     that it is the dialect's own vendor who serves it, not one who is compatible; `stream_usage` that it can be asked

@@ -4,7 +4,7 @@ import msgspec
 
 from ..core.chat import ChatRequest
 from ..wire.sse import comment
-from . import Asked, Result, StreamTransform, bodies
+from . import NOWHERE, Asked, Result, StreamTransform, bodies
 from .openai_chat import EVENT_STREAM, PARAMETERS, errors, request, result
 from .openai_chat.exact import Exact
 
@@ -16,7 +16,7 @@ class _Completion(request.Common, kw_only=True):
 _decoder = msgspec.json.Decoder(_Completion)
 
 
-def parse_request(body: bytes, _: Asked = Asked()) -> ChatRequest:
+def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
     """A body of POST /v1/completions. MalformedRequest names the parameter at fault."""
     members = bodies.decode_members(body)
     completion = bodies.decode(_decoder, body)

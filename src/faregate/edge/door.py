@@ -110,7 +110,7 @@ class Door:
             self.house,
             response,
             record,
-            self._fallback,
+            self._fallback if facts.route is None else self.gate.dialects[facts.route.dialect],
             self.gate.deadlines,
             self.limits.keep_alive_comment_s,
             facts.wants_trailers,
@@ -131,7 +131,7 @@ class Door:
                     body = request.take_body(self.limits.json_body_bytes_max)
                     if body is None:
                         body = await self._receive(request, reply)
-                    call = self._call(route, caller, body, reply, record)
+                    call = self._call(route, facts, caller, body, reply, record)
                     del body  # a stream may run for long after its request is of no use
                     if self._may_run_on:
                         response.runs_on = partial(runs_on, self.gate, call)
@@ -164,7 +164,6 @@ class Door:
             if caller is None:
                 caller = await self._prove(facts)
             route = self._admit(facts, caller, request, record)
-            reply.dialect = self.gate.dialects[route.dialect]
             key = key_of(presented)
             self.in_flight[record.id] = (caller, response)
             body = request.take_body(self.limits.json_body_bytes_max)
@@ -180,13 +179,13 @@ class Door:
                 run = begun = self.runs.begin(caller.project_id, key, fingerprint, own)
                 self.in_flight[own.id] = (caller, run)  # a revoked key ends the run, not its first client
                 run.strand = Strand(
-                    self._run(run, route, caller, body, own), lambda crash: self._crashed(own.id, crash)
+                    self._run(run, route, facts, caller, body, own), lambda crash: self._crashed(own.id, crash)
                 )
                 del body
                 await reply.follow(run)
             else:
                 if caller.allowed_models and caller.key_id != run.record.key_id:
-                    self._may_use(caller, self.gate.dialects[route.dialect].parse_request(body).model)
+                    self._may_use(caller, self.gate.dialects[route.dialect].parse_request(body, facts.asked).model)
                 del body
                 await reply.follow(run, self.house.replayed_line)
         except Exception as error:
@@ -197,13 +196,16 @@ class Door:
                 reply.close()
                 self.keep(record)
 
-    async def _run(self, run: Run, route: Route, caller: Caller, body: bytes, record: UsageRecord) -> None:
+    async def _run(
+        self, run: Run, route: Route, facts: HeadFacts, caller: Caller, body: bytes, record: UsageRecord
+    ) -> None:
         """The run of a call under an idempotency key, whoever may be there to see its answer."""
         gate = self.gate
         comment_s = self.limits.keep_alive_comment_s
-        reply = Reply(self.house, run, record, self._fallback, gate.deadlines, comment_s, _wants_trailers=True)
+        dialect = gate.dialects[route.dialect]
+        reply = Reply(self.house, run, record, dialect, gate.deadlines, comment_s, _wants_trailers=True)
         try:
-            call = self._call(route, caller, body, reply, record)
+            call = self._call(route, facts, caller, body, reply, record)
             del body
             kept = await self.runs.claim(run)
             if kept is None:
@@ -281,23 +283,22 @@ class Door:
             raise kind(message)
         return await self.callers.prove(facts.credential, facts.digest)
 
-    def _call(self, route: Route, caller: Caller, body: bytes, reply: Reply, record: UsageRecord) -> Call:
+    def _call(
+        self, route: Route, facts: HeadFacts, caller: Caller, body: bytes, reply: Reply, record: UsageRecord
+    ) -> Call:
         """The call that a body asks for. MalformedRequest."""
         record.bytes_in = len(body)
-        gate = self.gate
-        reply.dialect = dialect = gate.dialects[route.dialect]
-        asked = dialect.parse_request(body)
-        if asked.stream:
-            record.stream = True
-            reply.expect_stream()
+        request = reply.dialect.parse_request(body, facts.asked)
+        reply.expect(request)
         return Call(
             id=record.id,
             caller=caller,
             operation=route.operation,
             dialect=route.dialect,
-            request=asked,
-            deadline_at=gate.deadlines.now + self.limits.longest_request_s,
+            request=request,
+            deadline_at=self.gate.deadlines.now + self.limits.longest_request_s,
             record=record,
+            is_strict=facts.is_strict,
         )
 
     async def _answer_ourselves(
@@ -351,7 +352,7 @@ class Door:
         _, members, lines = self.house.error(MalformedRequest(message, kind=kind), record.id)
         self.keep(record)
         head = b"content-type: application/json\r\n" + lines + self.house.head(record, 0)
-        return head, self._fallback.render_error(members)
+        return head, self._fallback.render_error(status, members)
 
     def _crashed(self, request_id: str, crash: BaseException) -> None:
         frames = traceback.extract_tb(crash.__traceback__)

@@ -2,7 +2,8 @@
 of the operator's; never a branch in code. What a file does not say is as in the default house."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,9 @@ from ..wire.messages import header_lines
 
 DEFAULT_FILE = Path(__file__).parent / "houses" / "faregate.toml"
 _FORMATS_MAX = 10_000
+_WORDS_MAX = 50
+_WORD_CHARACTERS_MAX = 100
+_UNPRINTABLE = re.compile(r"[^!-+\--~]")  # nor commas: they part the words
 _TABLES = ("headers", "errors")
 
 HeaderName = Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}\Z")]
@@ -37,6 +41,7 @@ class HeaderNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model_used: HeaderName
     credits_used: HeaderName
     adjusted: HeaderName
+    dropped: HeaderName
     fallback_depth: HeaderName
     replayed: HeaderName
 
@@ -89,9 +94,11 @@ class House:
         """The header line, or trailer, that says what an answer cost."""
         return f"{self.facts.headers.credits_used}: {format_amount(cost_nano)}\r\n".encode("ascii")
 
-    def adjusted_line(self, output_tokens: int) -> bytes:
-        """The header line that says how the request was changed."""
-        return f"{self.facts.headers.adjusted}: max_tokens={output_tokens}\r\n".encode("ascii")
+    def changed_lines(self, dropped: Sequence[str], adjusted: Sequence[str]) -> bytes:
+        """The header lines that say what the provider was not told of a request, or told otherwise."""
+        headers = self.facts.headers
+        said = ((headers.dropped, dropped), (headers.adjusted, adjusted))
+        return b"".join(_list_line(name, words) for name, words in said if words)
 
     @property
     def replayed_line(self) -> bytes:
@@ -121,6 +128,12 @@ class House:
             seconds = max(1, math.ceil(error.retry_after_s or 1.0))
             lines = b"retry-after: %d\r\n" % seconds
         return status, {name: values[name] for name in self.facts.members}, lines
+
+
+def _list_line(name: str, words: Sequence[str]) -> bytes:
+    """A header line with a list. Names come from the client's body: what may not stand in a header does not."""
+    shown = [_UNPRINTABLE.sub("?", word)[:_WORD_CHARACTERS_MAX] for word in words[:_WORDS_MAX]]
+    return f"{name}: {', '.join(shown)}\r\n".encode("ascii")
 
 
 def load_house(file: Path | None = None) -> House:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ..core.errors import CallerError, InvalidKey, MalformedRequest
+from ..dialects import NOWHERE, Asked
 from ..wire.heads import RequestHead
 from .routes import PROBES, Route, Routes
 
@@ -22,7 +23,8 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     `credential` is the key presented, `digest` its keyed hash; `problem` is what is wrong with how it came. `origin` is
     that of a browser, `client_request_id` the client's own id where it is fit to be kept (security.md S15). `is_call`
     says that a provider is to be asked, with a body that can be read; `idempotency_key` is what such a call came under,
-    not looked at yet.
+    not looked at yet; `asked` is what its dialect reads outside the body, and it `is_strict` where nothing of it may be
+    dropped (contract.md 5.7).
     """
 
     method: str
@@ -38,6 +40,8 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     project_id: str | None
     is_call: bool
     idempotency_key: bytes | None
+    asked: Asked
+    is_strict: bool
 
 
 def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes]) -> HeadFacts:
@@ -46,7 +50,7 @@ def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes
     credential, problem = _credential(head)
     client_id = headers.get(b"x-request-id") or headers.get(b"x-client-request-id")
     is_plain = headers.get(b"content-encoding", b"").lower() in (b"", b"identity")
-    route = routes.match(head.path)
+    route = in_dialect_of(routes.match(head.path), headers)
     is_call = route is not None and route.is_call and head.method == b"POST" and is_plain
     return HeadFacts(
         method=head.method.decode("ascii"),
@@ -62,7 +66,29 @@ def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes
         wants_trailers=b"trailers" in headers.get(b"te", b"").lower(),
         is_call=is_call,
         idempotency_key=headers.get(b"idempotency-key") if is_call else None,
+        asked=_asked(route, head) if is_call else NOWHERE,
+        is_strict=headers.get(b"x-faregate-strict", b"").lower() in (b"true", b"1"),
     )
+
+
+def in_dialect_of(route: Route | None, headers: Mapping[bytes, bytes]) -> Route | None:
+    """The route, in the dialect of whoever asks where its path is the same in several (contract.md 1.10)."""
+    if route is None or not route.is_shared:
+        return route
+    if b"x-goog-api-key" in headers:
+        return route._replace(dialect="gemini_generate")
+    if b"anthropic-version" in headers:
+        return route._replace(dialect="anthropic_messages")
+    return route
+
+
+def _asked(route: Route | None, head: RequestHead) -> Asked:
+    """What a call says outside its body."""
+    try:
+        query = query_of(head) if head.query else {}
+    except ValueError:
+        query = {}  # too many parameters: refused with the credential
+    return Asked("" if route is None else route.argument, query, head.headers)
 
 
 def _project_id(headers: Mapping[bytes, bytes]) -> str | None:

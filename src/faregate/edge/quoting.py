@@ -6,6 +6,7 @@ from ..core.call import Call, UsageRecord
 from ..core.errors import MalformedRequest
 from ..core.identity import Caller
 from ..core.money import format_amount
+from ..dialects import Asked
 from ..flow.gate import Gate
 from ..flow.quote import Quote, quote
 from ..wire.deadlines import NEVER
@@ -32,7 +33,7 @@ async def answer(gate: Gate, house: House, routes: Routes, caller: Caller, proje
     if route is None or not route.is_call:
         raise MalformedRequest("'path' is not that of a call to a model.", param="path")
     try:
-        request = gate.dialects[route.dialect].parse_request(bytes(asked.body))
+        request = gate.dialects[route.dialect].parse_request(bytes(asked.body), Asked(route.argument))
     except MalformedRequest as error:
         error.param = f"body.{error.param}" if error.param else "body"
         raise

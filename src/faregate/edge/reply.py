@@ -5,20 +5,16 @@ import time
 import msgspec
 
 from ..core.call import UsageRecord
+from ..core.chat import ChatRequest
 from ..core.errors import CallError, ClientGone
 from ..core.ports import Response
 from ..dialects import Dialect
 from ..flow.keyed_run import Run
 from ..flow.relay import StreamAnswer, WholeAnswer
 from ..wire.deadlines import NEVER, Deadlines
-from ..wire.sse import comment
 from .house import House
 
 _JSON = b"content-type: application/json\r\n"
-_EVENT_STREAM = (
-    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
-)
-_KEEP_ALIVE = comment(b"keep-alive")
 
 
 class Reply(msgspec.Struct, eq=False):
@@ -32,6 +28,7 @@ class Reply(msgspec.Struct, eq=False):
     _deadlines: Deadlines
     _comment_s: float
     _wants_trailers: bool
+    request: ChatRequest | None = None  # once it is read
     _started_at: float = msgspec.field(default_factory=time.perf_counter)
     _extra: bytes = b""
     _bytes_seen: int = 0
@@ -52,9 +49,14 @@ class Reply(msgspec.Struct, eq=False):
         """Whether the client has left before the end."""
         return self._response.finished
 
-    def adjusted(self, output_tokens: int) -> None:
+    def capped(self, output_tokens: int) -> None:
         """Say that the gateway has lowered what the answer may take."""
-        self.add_headers(self._house.adjusted_line(output_tokens))
+        name = self.dialect.parameters.get("output_tokens_max", "output_tokens_max")
+        self.changed((), (f"{name}={output_tokens}",))
+
+    def changed(self, dropped: tuple[str, ...], adjusted: tuple[str, ...]) -> None:
+        """Say which parameters the provider was not told, or told otherwise."""
+        self.add_headers(self._house.changed_lines(dropped, adjusted))
 
     def restart_clock(self) -> None:
         """The request's last byte is here: latency counts from now."""
@@ -65,7 +67,7 @@ class Reply(msgspec.Struct, eq=False):
         record = self._record
         record.status = status
         record.first_byte_ms = record.total_ms = elapsed_ms = self._elapsed_ms()
-        self._response.send(status, lines + self._house.head(record, elapsed_ms) + self._extra, body)
+        self._response.send(status, lines + self._head(elapsed_ms), body)
 
     async def relay(self, answer: WholeAnswer | StreamAnswer) -> bytes:
         """The answer of a call, as it comes; returns the end of it, which `finish` gives. Its record then says how it
@@ -114,8 +116,12 @@ class Reply(msgspec.Struct, eq=False):
             run.leave(follower)
         run.describe(self._record)
 
-    def expect_stream(self) -> None:
-        """The answer will be a stream: watch for silence from now on."""
+    def expect(self, request: ChatRequest) -> None:
+        """The request is read. Where its answer will be a stream, watch for silence from now on."""
+        self.request = request
+        if not request.stream:
+            return
+        self._record.stream = True
         self._quiet_since = self._deadlines.now
         self.due_at = self._quiet_since + self._comment_s
         self._deadlines.watch(self)
@@ -123,8 +129,15 @@ class Reply(msgspec.Struct, eq=False):
     def _start_stream(self) -> None:
         if not self._response.status and not self._response.finished:
             self._record.first_byte_ms = self._elapsed_ms()
-            head = _EVENT_STREAM + self._house.head(self._record, self._record.first_byte_ms) + self._extra
-            self._response.start(200, head)
+            kind = self.dialect.stream_head(self.request) if self.request is not None else b""
+            self._response.start(200, kind + self._head(self._record.first_byte_ms))
+
+    def _head(self, latency_ms: float) -> bytes:
+        """The header lines of every answer."""
+        record = self._record
+        lines = self._house.head(record, latency_ms) + self._extra
+        field = self.dialect.request_id_field
+        return lines if field is None else b"%b: %b\r\n%b" % (field.encode(), record.id.encode(), lines)
 
     def due(self) -> None:
         """Look whether the stream has been silent for too long; a chunk costs nothing, so it leaves no other trace."""
@@ -133,7 +146,7 @@ class Reply(msgspec.Struct, eq=False):
             self._quiet_since = now
         elif now >= self._quiet_since + self._comment_s:
             self._start_stream()
-            self._response.write(_KEEP_ALIVE)
+            self._response.write(self.dialect.keep_alive)
             self._quiet_since = now
         self._bytes_seen = self._response.bytes_out
         self.due_at = now + self._comment_s / 3
@@ -145,11 +158,11 @@ class Reply(msgspec.Struct, eq=False):
         record.error_kind = error.kind
         status, members, lines = self._house.error(error, record.id)
         if not response.status:
-            self.send(status, self.dialect.render_error(members), _JSON + lines)
+            self.send(status, self.dialect.render_error(status, members), _JSON + lines)
         elif not response.finished:
             record.status = status
             response.source = None
-            response.finish(self.dialect.render_stream_error(members))
+            response.finish(self.dialect.render_stream_error(status, members, self.request))
 
     def close(self) -> None:
         """The answer is over, however it ended."""

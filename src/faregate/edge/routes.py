@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 class Route(NamedTuple):
     """What a path means. `argument` is the decoded rest of a path that names one thing; `is_call` tells whether a
-    provider is asked."""
+    provider is asked, `is_shared` that the same path is of several dialects, told apart by the header."""
 
     operation: str
     dialect: str
     methods: tuple[str, ...]
     argument: str = ""
     is_call: bool = False
+    is_shared: bool = False
 
 
 _POST = ("POST", "OPTIONS")
@@ -21,13 +22,19 @@ _GET = ("GET", "HEAD", "OPTIONS")
 _EXACT = {
     b"/chat/completions": Route("chat", "openai_chat", _POST, is_call=True),
     b"/completions": Route("completions", "openai_completions", _POST, is_call=True),
+    b"/messages": Route("chat", "anthropic_messages", _POST, is_call=True),
     b"/quote": Route("quote", "openai_chat", _POST),
-    b"/models": Route("models", "openai_chat", _GET),
+    b"/models": Route("models", "openai_chat", _GET, is_shared=True),
 }
 _UNDER = (
-    (b"/models/", Route("model", "openai_chat", _GET)),
+    (b"/models/", Route("model", "openai_chat", _GET, is_shared=True)),
     (b"/requests/", Route("request", "openai_chat", _GET)),
 )
+_VERBS = {  # what Gemini's clients append to a model's name, after its last colon
+    b"generateContent": Route("chat", "gemini_generate", _POST, is_call=True),
+    b"streamGenerateContent": Route("chat", "gemini_generate", _POST, is_call=True),
+}
+_MODELS = b"/models/"
 PROBES = {
     b"/healthz": Route("healthz", "openai_chat", _GET),
     b"/readyz": Route("readyz", "openai_chat", _GET),
@@ -36,7 +43,7 @@ PROBES = {
 
 
 class Routes:
-    """The routes under a house's prefixes."""
+    """The routes under a house's prefixes. Gemini's clients add "beta" to one that ends in a version."""
 
     def __init__(self, prefixes: tuple[str, ...]) -> None:
         self._whole = {prefix.encode() + path: route for prefix in prefixes for path, route in _EXACT.items()} | PROBES
@@ -49,16 +56,45 @@ class Routes:
     def _by_parts(self, path: bytes) -> Route | None:
         decoded = urllib.parse.unquote_to_bytes(path)
         for prefix in self._prefixes:
+            if decoded.startswith(prefix + b"beta/"):
+                rest = decoded[len(prefix) + 4 :]
+                return _in_beta(rest.rstrip(b"/") or rest)
             if not decoded.startswith(prefix + b"/"):
                 continue
             rest = decoded[len(prefix) :]
             if rest.startswith(b"/v1/"):  # a client that adds /v1 to a base URL which has it (contract.md 5.8)
                 rest = rest[3:]
+            elif rest.startswith(b"/v1beta/"):
+                return _in_beta(rest[7:])
             rest = rest.rstrip(b"/") or rest
             if rest in _EXACT:
                 return _EXACT[rest]
-            for start, route in _UNDER:
-                argument = rest[len(start) :]
-                if rest.startswith(start) and argument:
-                    return route._replace(argument=argument.decode("utf-8", "replace"))
+            return _verb(rest) or _named(rest)
         return None
+
+
+def _in_beta(rest: bytes) -> Route | None:
+    """A path under /v1beta, which is Gemini's alone."""
+    if rest == b"/models":
+        return _EXACT[rest]._replace(dialect="gemini_generate", is_shared=False)
+    if not rest.startswith(_MODELS):
+        return None
+    route = _verb(rest) or _named(rest)
+    return None if route is None else route._replace(dialect="gemini_generate", is_shared=False)
+
+
+def _verb(rest: bytes) -> Route | None:
+    """Something that is to be done with a model."""
+    route = _VERBS.get(rest.rpartition(b":")[2])
+    if route is None or not rest.startswith(_MODELS):
+        return None
+    return route._replace(argument=rest[len(_MODELS) :].decode("utf-8", "replace"))
+
+
+def _named(rest: bytes) -> Route | None:
+    """One thing by its name."""
+    for start, route in _UNDER:
+        argument = rest[len(start) :]
+        if rest.startswith(start) and argument:
+            return route._replace(argument=argument.decode("utf-8", "replace"))
+    return None

@@ -10,7 +10,7 @@ import msgspec
 
 from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
-from .. import Asked
+from .. import NOWHERE, Asked
 from ..bodies import Members, decode, decode_members, members_decoder, weigh
 
 MESSAGES_MAX = 10_000
@@ -68,7 +68,7 @@ _chat_decoder = msgspec.json.Decoder(_Chat)
 _typed_list_decoder = msgspec.json.Decoder(list[_Typed])
 
 
-def parse_request(body: bytes, _: Asked = Asked()) -> ChatRequest:
+def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
     """A body of POST /v1/chat/completions. MalformedRequest names the parameter at fault."""
     members = decode_members(body)
     chat = decode(_chat_decoder, body)
