@@ -22,6 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from catalog_capabilities import capabilities_of, unused
 from catalog_genai import GenaiModel, SourceError, read_genai
 from catalog_names import (
     DATE_SUFFIX,
@@ -297,6 +298,9 @@ def build(
     book = PriceBook(genai, rows, rules, aliases)
     for model in models.values():
         model["prices"] = book.of(model)
+        model["capabilities"] = capabilities_of(model, rules["capabilities"])
+    if genai and (stale := unused(list(models.values()), rules["capabilities"])):
+        raise CatalogError(f"overrides [[capabilities]] name no model with {', '.join(stale)}")
     return models, aliases, book
 
 

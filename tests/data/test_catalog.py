@@ -8,7 +8,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from faregate.core.catalog import Capabilities
 
 FILE = Path(__file__).parents[2] / "src" / "faregate" / "data" / "catalog.json"
 CATALOG = json.loads(FILE.read_text())
@@ -27,6 +30,7 @@ MEMBERS = {
     "shutdown_date",
     "successor",
     "served_by",
+    "capabilities",
     "prices",
 }
 KINDS = {
@@ -158,6 +162,8 @@ def test_every_entry_is_whole(model):
         assert limit is None or (isinstance(limit, int) and limit > 0)
     if model["kind"] in ("chat", "completion", "embedding"):
         assert model["context_window"]
+    msgspec.convert(model["capabilities"], Capabilities)
+    assert not model["capabilities"] or model["kind"] == "chat"
     if model["context_window"] and model["max_output_tokens"]:
         assert model["max_output_tokens"] <= model["context_window"]
 

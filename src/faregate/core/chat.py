@@ -29,6 +29,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     messages: int = 0
     images: int = 0
     output_tokens_cap: int | None = None
+    has_images: bool = False
+    has_audio: bool = False
     is_array: bool = False
     forwarded: bytes = b""
 

@@ -97,7 +97,18 @@ def allow(call: Call, snapshot: Snapshot) -> Model:
         raise NotFound(f"The model '{name}' does not exist.{hint}", kind="model_not_found", param="model")
     if caller.allowed_models and not may_use(caller, model_id, snapshot):
         raise NotPermitted(f"This key may not use the model '{name}'.", param="model")
-    return snapshot.models[model_id]
+    model = snapshot.models[model_id]
+    if call.request.has_images or call.request.has_audio:
+        takes(model, images=call.request.has_images, audio=call.request.has_audio)
+    return model
+
+
+def takes(model: Model, *, images: bool, audio: bool) -> None:
+    """Whether a model can see and hear what it is given. MalformedRequest where it is known that it cannot."""
+    if images and model.capabilities.images is False:
+        raise MalformedRequest(f"The model '{model.id}' does not take images.", kind="vision_not_supported_by_model")
+    if audio and model.capabilities.audio is False:
+        raise MalformedRequest(f"The model '{model.id}' does not take audio.", kind="audio_not_supported_by_model")
 
 
 def may_use(caller: Caller, model_id: str, snapshot: Snapshot) -> bool:

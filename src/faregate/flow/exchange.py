@@ -1,7 +1,7 @@
 """The whole gateway in one function."""
 
 from ..core.call import Call
-from . import admission, funds, relay, routing
+from . import admission, funds, relay, routing, translation
 from .gate import Gate
 from .meter import Delivered
 from .relay import Reply
@@ -17,6 +17,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     model = admission.allow(call, snapshot)
     call.record.model = model.id
     targets = routing.choose(model, snapshot)
+    translation.prepare(gate, call, model, targets)
     budgets = await gate.budgets.of(call) if call.caller.budgets else ()
     hold = funds.hold_for(gate, call, model, budgets)  # the most that it can cost
     if not gate.ledger.slices.reserve(hold):

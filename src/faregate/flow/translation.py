@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ..core.call import Call
-from ..core.conversation import Conversation
+from ..core.catalog import Model, Target
+from ..core.conversation import Media
 from ..core.errors import Inexpressible, MalformedRequest
 from ..core.events import (
     ArgumentsDelta,
@@ -24,6 +25,8 @@ from ..core.events import (
 from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform
 from ..providers import Provider
 from ..wire.messages import BadMessage
+from .admission import takes
+from .gate import Gate
 
 _CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallStarted, ArgumentsDelta, MediaGiven, Redacted, Finished)
 _UNCOUNTED = (ToolCallStarted, Finished)
@@ -138,7 +141,10 @@ class Translated:
     def request(self, addressee: Addressee) -> bytes:
         """See Speech. MalformedRequest where something may not be left out."""
         call = self._call
-        conversation = self._understood()
+        conversation = call.conversation
+        assert conversation is not None  # by `prepare`
+        if call.request.output_tokens_cap is not None:
+            conversation.output_tokens_max = call.request.output_tokens_cap
         try:
             rendered = self.upstream.render_request(conversation, addressee)
         except Inexpressible as error:
@@ -166,14 +172,6 @@ class Translated:
         """See Speech."""
         return Translation(self.upstream.parser(), self._client.renderer(self._call.request))
 
-    def _understood(self) -> Conversation:
-        call = self._call
-        if call.conversation is None:
-            call.conversation = self._client.understand(call.request)
-            if call.request.output_tokens_cap is not None:
-                call.conversation.output_tokens_max = call.request.output_tokens_cap
-        return call.conversation
-
     def _client_name(self, name: str) -> str:
         return self._client.parameters.get(name, name)
 
@@ -182,11 +180,20 @@ class Translated:
         return f"{self._client_name(name)}={value}"
 
 
+def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -> None:
+    """Understand a call that may have to be translated, before anything is held for it. MalformedRequest."""
+    if all(call.dialect in gate.providers[target.provider].dialects for target in targets):
+        return
+    if call.operation != "chat":
+        raise MalformedRequest(f"The provider of this model has no {call.operation}.", param="model")
+    call.conversation = conversation = gate.dialects[call.dialect].understand(call.request)
+    kinds = {part.kind for message in conversation.messages for part in message.parts if isinstance(part, Media)}
+    takes(model, images="image" in kinds, audio="audio" in kinds)
+
+
 def speech_of(dialects: Mapping[str, Dialect], provider: Provider, call: Call) -> Forwarded | Translated:
-    """How a call is put to a provider. MalformedRequest where nothing that the provider speaks can say it."""
+    """How a call is put to a provider."""
     client = dialects[call.dialect]
     if call.dialect in provider.dialects:
         return Forwarded(client, call, exact=provider.exact)
-    if call.operation != "chat":
-        raise MalformedRequest(f"The provider of this model has no {call.operation}.", param="model")
     return Translated(client, dialects[provider.dialects[0]], call)

@@ -4,6 +4,7 @@ What is checked is what OpenAI's own API checks before a model is asked, and wha
 S12). Everything else is the provider's to judge, unknown members included.
 """
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,6 +19,8 @@ TOOLS_MAX = 1_024
 CHOICES_MAX = 128
 
 _OUTPUT_MEMBERS = ("max_completion_tokens", "max_tokens")
+_IMAGE_PART = re.compile(rb'"type"\s*:\s*"image_url"').search
+_AUDIO_PART = re.compile(rb'"type"\s*:\s*"input_audio"').search
 _STRING, _LIST, _NULL, _OBJECT = b'"'[0], b"["[0], b"n"[0], b"{"[0]
 
 _Number = Annotated[float, msgspec.Meta(ge=-2, le=2)]
@@ -101,6 +104,8 @@ def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int,
         text_bytes=text_bytes,
         messages=messages,
         images=images,
+        has_images=b'"image_url"' in body and _IMAGE_PART(body) is not None,
+        has_audio=b'"input_audio"' in body and _AUDIO_PART(body) is not None,
     )
 
 
