@@ -321,9 +321,9 @@ class Door:
     async def _look_up(self, route: Route, caller: Caller, project_id: str) -> bytes:
         snapshot = self.gate.snapshot
         if route.operation == "models":
-            return self._listing.models(caller, snapshot)
+            return self._listing.models(caller, snapshot, route.dialect)
         if route.operation == "model":
-            return self._listing.model(route.argument, caller, snapshot)
+            return self._listing.model(route.argument, caller, snapshot, route.dialect)
         found = await self.find_record(route.argument, project_id)
         if found is None:
             raise NotFound("There is no such request of this project.", param="id")

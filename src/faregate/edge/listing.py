@@ -13,6 +13,7 @@ from ..core.identity import Caller
 from ..core.money import Price, Rates, format_amount, format_rate
 from ..core.usage import COUNTERS
 from ..flow.admission import may_use
+from .foreign_listings import LISTINGS
 
 _ALWAYS_SHOWN = ("input", "cache_read", "cache_write", "output", "reasoning")
 _RARE = tuple(name for name in COUNTERS if name not in _ALWAYS_SHOWN)
@@ -29,16 +30,21 @@ class Listing:
         self._until: float | None = None  # unix seconds; None: for ever
         self._entries: dict[str, msgspec.Raw] = {}
 
-    def models(self, caller: Caller, snapshot: Snapshot) -> bytes:
-        """The list that this key may call, by id."""
+    def models(self, caller: Caller, snapshot: Snapshot, dialect: str = "openai_chat") -> bytes:
+        """The list that this key may call, by id, in the form of a dialect; all of it on one page."""
+        if dialect in LISTINGS:
+            models = [model for name, model in sorted(snapshot.models.items()) if may_use(caller, name, snapshot)]
+            return msgspec.json.encode(LISTINGS[dialect].all(models))
         entries = [entry for name, entry in self._of(snapshot).items() if may_use(caller, name, snapshot)]
         return msgspec.json.encode({"object": "list", "data": entries})
 
-    def model(self, name: str, caller: Caller, snapshot: Snapshot) -> bytes:
+    def model(self, name: str, caller: Caller, snapshot: Snapshot, dialect: str = "openai_chat") -> bytes:
         """One model, by any of its names. NotFound where there is none that this key may call."""
         model_id = snapshot.resolve(name)
         if model_id is None or not may_use(caller, model_id, snapshot):
             raise NotFound(f"The model '{name}' does not exist.", kind="model_not_found", param="model")
+        if dialect in LISTINGS:
+            return msgspec.json.encode(LISTINGS[dialect].one(snapshot.models[model_id], name))
         entry = msgspec.json.decode(self._of(snapshot)[model_id])
         entry["id"] = name
         return msgspec.json.encode(entry)
