@@ -13,6 +13,7 @@ from ..telemetry.redactor import Redactor
 from ..wire.client import Client
 from ..wire.deadlines import Deadlines
 from .expectations import Expectations
+from .thoughts import KeptThoughts
 from .unattended import Unattended
 
 if TYPE_CHECKING:
@@ -46,5 +47,6 @@ class Gate:
     tariffs: "Tariffs"
     expectations: Expectations
     unattended: Unattended
+    thoughts: KeptThoughts = field(default_factory=KeptThoughts)
     limits: FlowLimits = field(default_factory=FlowLimits)
     heads: dict[tuple[str, str, str, bool, bytes], bytes] = field(default_factory=dict)

@@ -223,7 +223,7 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
         record.region = target.region
         record.replica = target.replica
         provider = gate.providers[target.provider]
-        speech = speech_of(gate.dialects, provider, call)
+        speech = speech_of(gate, provider, call)
         try:
             response = await _send(gate, provider, model, target, speech, call)
             record.upstream_request_id = _request_id(response)

@@ -1,6 +1,6 @@
 """Between the client's dialect and the provider's: forwarded where they are the same, translated where they are not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from ..core.call import Call
@@ -27,6 +27,7 @@ from ..providers import Provider
 from ..wire.messages import BadMessage
 from .admission import takes
 from .gate import Gate
+from .thoughts import Thoughts, parts_of
 
 _CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallStarted, ArgumentsDelta, MediaGiven, Redacted, Finished)
 _UNCOUNTED = (ToolCallStarted, Finished)
@@ -131,9 +132,10 @@ class Forwarded:
 class Translated:
     """Client and provider speak different ones."""
 
-    __slots__ = ("_call", "_client", "upstream")
+    __slots__ = ("_call", "_client", "_gate", "upstream")
 
-    def __init__(self, client: Dialect, upstream: Dialect, call: Call) -> None:
+    def __init__(self, gate: Gate, client: Dialect, upstream: Dialect, call: Call) -> None:
+        self._gate = gate
         self._client = client
         self.upstream = upstream
         self._call = call
@@ -165,12 +167,20 @@ class Translated:
         completion = self.upstream.parse_result(raw)
         if not completion.choices:
             raise BadMessage("the answer holds no choices")
+        self._gate.thoughts.keep(self._call.record.project_id, parts_of(completion))
         body = self._client.render_result(completion, self._call.request)
         return Result(body, completion.usage, completion.model or None, True)
 
     def stream(self) -> StreamTransform:
         """See Speech."""
-        return Translation(self.upstream.parser(), self._client.renderer(self._call.request))
+        thoughts = Thoughts()
+
+        def watch(event: Event) -> None:
+            thoughts.watch(event)
+            if isinstance(event, Ended):
+                self._gate.thoughts.keep(self._call.record.project_id, thoughts.parts)
+
+        return Translation(self.upstream.parser(), self._client.renderer(self._call.request), watch)
 
     def _client_name(self, name: str) -> str:
         return self._client.parameters.get(name, name)
@@ -187,13 +197,14 @@ def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -
     if call.operation != "chat":
         raise MalformedRequest(f"The provider of this model has no {call.operation}.", param="model")
     call.conversation = conversation = gate.dialects[call.dialect].understand(call.request)
+    gate.thoughts.recall(call.record.project_id, conversation)
     kinds = {part.kind for message in conversation.messages for part in message.parts if isinstance(part, Media)}
     takes(model, images="image" in kinds, audio="audio" in kinds)
 
 
-def speech_of(dialects: Mapping[str, Dialect], provider: Provider, call: Call) -> Forwarded | Translated:
+def speech_of(gate: Gate, provider: Provider, call: Call) -> Forwarded | Translated:
     """How a call is put to a provider."""
-    client = dialects[call.dialect]
+    client = gate.dialects[call.dialect]
     if call.dialect in provider.dialects:
         return Forwarded(client, call, exact=provider.exact)
-    return Translated(client, dialects[provider.dialects[0]], call)
+    return Translated(gate, client, gate.dialects[provider.dialects[0]], call)

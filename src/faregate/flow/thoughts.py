@@ -1,0 +1,127 @@
+"""What models thought before they called a tool, kept for a short time for clients that have no place for it.
+
+A provider that signs its model's thoughts wants them back with the call that they led to. Most clients of other
+dialects give back the call alone; then what was kept under the call's id is put where it stood. It is kept in memory,
+for a project's own calls, bounded in time and in size, the oldest first to go.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from ..core.conversation import Conversation, Message, Part, Thinking, ToolCall
+from ..core.events import Completion, Event, ReasoningDelta, Redacted, Signed, ToolCallStarted
+
+KEPT_FOR_S = 3_600.0
+KEPT_BYTES_MAX = 64 * 1024 * 1024
+_ENTRY_BYTES = 500  # what an entry weighs besides its texts
+
+
+class _Kept(msgspec.Struct, kw_only=True):
+    expires_at: float
+    thinking: tuple[Thinking, ...]
+    signature: str
+    signed_by: str
+    size_bytes: int
+
+
+class KeptThoughts:
+    """The thoughts of this process's projects. `clock` gives monotonic seconds."""
+
+    def __init__(self, bytes_max: int = KEPT_BYTES_MAX, clock: Callable[[], float] = time.monotonic) -> None:
+        self.size_bytes = 0
+        self._bytes_max = bytes_max
+        self._clock = clock
+        self._kept: dict[tuple[str, str], _Kept] = {}
+
+    def keep(self, project_id: str, parts: Sequence[Part]) -> None:
+        """Keep what was thought before the calls among the parts of an answer."""
+        thinking = tuple(part for part in parts if isinstance(part, Thinking) and (part.signature or part.redacted))
+        for part in parts:
+            if isinstance(part, ToolCall) and (thinking or part.signature):
+                self._put((project_id, part.id), thinking, part.signature, part.signed_by)
+                thinking = ()  # they stand before the first call
+
+    def recall(self, project_id: str, conversation: Conversation) -> None:
+        """Put back into a conversation what its calls have lost."""
+        if self._kept:
+            messages = conversation.messages
+            conversation.messages = tuple(self._recalled(project_id, message) for message in messages)
+
+    def _put(self, key: tuple[str, str], thinking: tuple[Thinking, ...], signature: str, signed_by: str) -> None:
+        texts = sum(len(part.text) + len(part.signature) + len(part.redacted) for part in thinking)
+        size = _ENTRY_BYTES + texts + len(signature)
+        self._drop(key)
+        now = self._clock()
+        self._kept[key] = _Kept(
+            expires_at=now + KEPT_FOR_S, thinking=thinking, signature=signature, signed_by=signed_by, size_bytes=size
+        )
+        self.size_bytes += size
+        while self._kept:
+            oldest = next(iter(self._kept))
+            if self.size_bytes <= self._bytes_max and self._kept[oldest].expires_at > now:
+                break
+            self._drop(oldest)
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self.size_bytes -= kept.size_bytes
+
+    def _recalled(self, project_id: str, message: Message) -> Message:
+        if message.role != "assistant" or not any(isinstance(part, ToolCall) for part in message.parts):
+            return message
+        has_own = any(isinstance(part, Thinking) and (part.signature or part.redacted) for part in message.parts)
+        parts = tuple(self._with_thoughts(project_id, message.parts, has_own=has_own))
+        return message if parts == message.parts else Message(message.role, parts, message.name)
+
+    def _with_thoughts(self, project_id: str, parts: tuple[Part, ...], *, has_own: bool) -> Iterator[Part]:
+        for part in parts:
+            kept = self._kept.get((project_id, part.id)) if isinstance(part, ToolCall) else None
+            if not isinstance(part, ToolCall) or kept is None or kept.expires_at <= self._clock():
+                yield part
+                continue
+            if not has_own:
+                yield from kept.thinking
+            if part.signature or not kept.signature:
+                yield part
+            else:
+                yield msgspec.structs.replace(part, signature=kept.signature, signed_by=kept.signed_by)
+
+
+class Thoughts:
+    """What the first choice of a stream thought and called, as far as it came."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._calls: dict[int, int] = {}  # number of a call -> its place among the parts
+        self.parts: list[Part] = []
+
+    def watch(self, event: Event) -> None:
+        """Take an event of the stream."""
+        if getattr(event, "choice", 0):
+            return
+        if isinstance(event, ReasoningDelta):
+            self._text += event.text
+        elif isinstance(event, Redacted):
+            self.parts.append(Thinking(redacted=event.data, signed_by=event.signed_by))
+        elif isinstance(event, ToolCallStarted):
+            self._calls[event.call] = len(self.parts)
+            self.parts.append(ToolCall(id=event.id, name=event.name))
+        elif isinstance(event, Signed):
+            self._signed(event)
+
+    def _signed(self, event: Signed) -> None:
+        place = None if event.call is None else self._calls.get(event.call)
+        if place is not None:
+            signed = {"signature": event.signature, "signed_by": event.signed_by}
+            self.parts[place] = msgspec.structs.replace(self.parts[place], **signed)
+        elif event.call is None and not event.is_text:
+            self.parts.append(Thinking(text=self._text, signature=event.signature, signed_by=event.signed_by))
+            self._text = ""
+
+
+def parts_of(completion: Completion) -> Sequence[Part]:
+    """The parts of a whole answer's first choice."""
+    return completion.choices[0].parts if completion.choices else ()

@@ -1,0 +1,90 @@
+"""Thoughts that led to a tool call come back with it, for a while, to the project that they are of."""
+
+import msgspec
+
+from faregate.core.conversation import Conversation, Message, Part, Text, Thinking, ToolCall
+from faregate.core.events import ReasoningDelta, Redacted, Signed, ToolCallStarted
+from faregate.flow.thoughts import KEPT_FOR_S, KeptThoughts, Thoughts
+
+SIGNED = Thinking(text="so", signature="s1", signed_by="anthropic_messages")
+HIDDEN = Thinking(redacted="r1", signed_by="anthropic_messages")
+FIRST, SECOND = ToolCall(id="c1", name="f"), ToolCall(id="c2", name="f", signature="g2", signed_by="gemini_generate")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def turn(*parts: Part) -> Conversation:
+    return Conversation(messages=(Message("user", (Text("go"),)), Message("assistant", parts)))
+
+
+def recalled(kept: KeptThoughts, *parts: Part, project: str = "p") -> tuple[Part, ...]:
+    conversation = turn(*parts)
+    kept.recall(project, conversation)
+    return conversation.messages[1].parts
+
+
+def test_what_was_lost_is_put_where_it_stood() -> None:
+    kept = KeptThoughts()
+    kept.keep("p", [SIGNED, HIDDEN, Text("I look"), FIRST, SECOND])
+    bare = msgspec.structs.replace(SECOND, signature="", signed_by="")
+    assert recalled(kept, Text("I look"), FIRST, bare) == (Text("I look"), SIGNED, HIDDEN, FIRST, SECOND)
+
+
+def test_what_the_client_gives_back_itself_stands() -> None:
+    kept = KeptThoughts()
+    kept.keep("p", [SIGNED, FIRST, SECOND])
+    own = Thinking(text="mine", signature="s9", signed_by="anthropic_messages")
+    changed = msgspec.structs.replace(SECOND, signature="g9")
+    assert recalled(kept, own, FIRST, changed) == (own, FIRST, changed)
+
+
+def test_nothing_of_another_project_or_time_comes_back() -> None:
+    clock = Clock()
+    kept = KeptThoughts(clock=clock)
+    kept.keep("p", [SIGNED, FIRST])
+    assert recalled(kept, FIRST, project="q") == (FIRST,)
+    clock.now = KEPT_FOR_S - 1
+    assert recalled(kept, FIRST) == (SIGNED, FIRST)
+    clock.now = KEPT_FOR_S
+    assert recalled(kept, FIRST) == (FIRST,)
+
+
+def test_what_proves_nothing_is_not_kept() -> None:
+    kept = KeptThoughts()
+    kept.keep("p", [Thinking(text="unsigned"), FIRST])
+    kept.keep("p", [SIGNED])
+    assert kept.size_bytes == 0
+
+
+def test_the_oldest_go_first() -> None:
+    kept = KeptThoughts(bytes_max=2_000)
+    for number in range(10):
+        kept.keep("p", [SIGNED, ToolCall(id=f"c{number}", name="f")])
+    assert kept.size_bytes <= 2_000
+    assert recalled(kept, ToolCall(id="c0", name="f")) == (ToolCall(id="c0", name="f"),)
+    assert recalled(kept, ToolCall(id="c9", name="f"))[0] == SIGNED
+    kept.keep("p", [SIGNED, ToolCall(id="c9", name="f")])  # once more under the same id
+    assert kept.size_bytes <= 2_000
+
+
+def test_a_stream_is_gathered() -> None:
+    thoughts = Thoughts()
+    by = "anthropic_messages"
+    for event in (
+        ReasoningDelta("s"),
+        ReasoningDelta("o"),
+        Signed(signature="s1", signed_by=by),
+        ReasoningDelta("not mine", choice=1),
+        Redacted(data="r1", signed_by=by),
+        ToolCallStarted(call=0, id="c1", name="f"),
+        ToolCallStarted(call=1, id="c2", name="f"),
+        Signed(signature="g2", signed_by="gemini_generate", call=1),
+        Signed(signature="t", signed_by="gemini_generate", is_text=True),
+    ):
+        thoughts.watch(event)
+    assert thoughts.parts == [SIGNED, HIDDEN, FIRST, SECOND]
