@@ -20,6 +20,7 @@ from ..core.usage import Usage
 __all__ = [
     "Addressee",
     "Asked",
+    "Counting",
     "Dialect",
     "Observed",
     "Rendered",
@@ -134,12 +135,33 @@ class StreamRenderer(Protocol):
         ...
 
 
+class Counting(Protocol):
+    """How a dialect asks for the tokens of a prompt."""
+
+    def path(self, upstream_model: str, /) -> str:
+        """Where it is asked, under the provider's base path."""
+        ...
+
+    def render_request(self, request: ChatRequest, upstream_model: str, /) -> bytes:
+        """The client's question for an upstream of this dialect."""
+        ...
+
+    def parse_result(self, body: bytes, /) -> int:
+        """The tokens that an upstream counted. msgspec.MsgspecError where it did not."""
+        ...
+
+    def render_result(self, tokens: int, /) -> bytes:
+        """The answer for the client."""
+        ...
+
+
 class Dialect(Protocol):
     """What each dialect offers.
 
     `name` is what it is called; `request_id_field` the header in which its clients look for the id beside the house's
     own; `keep_alive` what can be said in a stream to keep it alive, empty where nothing can; `parameters` what the
-    fields of a Conversation are called in a client's body, where it is not the same.
+    fields of a Conversation are called in a client's body, where it is not the same; `counting` how it asks for the
+    tokens of a prompt, where it can.
     """
 
     @property
@@ -153,6 +175,9 @@ class Dialect(Protocol):
 
     @property
     def parameters(self) -> Mapping[str, str]: ...
+
+    @property
+    def counting(self) -> Counting | None: ...
 
     # The client's side.
 

@@ -34,6 +34,7 @@ class OpenAICompletions:
     request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
+    counting = None
 
     parse_request = staticmethod(parse_request)
     forward_request = staticmethod(request.forward_request)

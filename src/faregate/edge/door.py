@@ -32,6 +32,7 @@ from ..core.ports import Response
 from ..dialects import Dialect
 from ..flow import admission, exchange
 from ..flow.admission import Callers
+from ..flow.counting import count_tokens
 from ..flow.gate import Gate
 from ..flow.idempotency import Runs, fingerprint_of, key_of
 from ..flow.keyed_run import Run
@@ -311,12 +312,21 @@ class Door:
             raise MalformedRequest(
                 "Encoded request bodies are not accepted; send the body plain.", kind="unsupported_media_type"
             )
+        elif route.operation == "count_tokens":
+            body = await request.body(self.limits.json_body_bytes_max)
+            reply.send(200, await self._count(route, facts, caller, body, reply))
         elif route.operation == "quote":
             body = await request.body(self.limits.json_body_bytes_max)
             project_id = facts.project_id or caller.project_id
             reply.send(200, await quoting.answer(self.gate, self.house, self._routes, caller, project_id, body))
         else:
             reply.send(200, await self._look_up(route, caller, facts.project_id or caller.project_id))
+
+    async def _count(self, route: Route, facts: HeadFacts, caller: Caller, body: bytes, reply: Reply) -> bytes:
+        call = self._call(route, facts, caller, body, reply, reply.record)
+        counting = reply.dialect.counting
+        assert counting is not None  # or there were no such route
+        return counting.render_result(await count_tokens(self.gate, call, counting))
 
     async def _look_up(self, route: Route, caller: Caller, project_id: str) -> bytes:
         snapshot = self.gate.snapshot

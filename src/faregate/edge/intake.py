@@ -66,7 +66,7 @@ def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes
         wants_trailers=b"trailers" in headers.get(b"te", b"").lower(),
         is_call=is_call,
         idempotency_key=headers.get(b"idempotency-key") if is_call else None,
-        asked=_asked(route, head) if is_call else NOWHERE,
+        asked=_asked(route, head) if route is not None and "POST" in route.methods else NOWHERE,
         is_strict=headers.get(b"x-faregate-strict", b"").lower() in (b"true", b"1"),
     )
 

@@ -23,7 +23,7 @@ class Reply(msgspec.Struct, eq=False):
 
     _house: House
     _response: Response
-    _record: UsageRecord
+    record: UsageRecord
     dialect: Dialect
     _deadlines: Deadlines
     _comment_s: float
@@ -64,7 +64,7 @@ class Reply(msgspec.Struct, eq=False):
 
     def send(self, status: int, body: bytes, lines: bytes = _JSON) -> None:
         """A whole answer."""
-        record = self._record
+        record = self.record
         record.status = status
         record.first_byte_ms = record.total_ms = elapsed_ms = self._elapsed_ms()
         self._response.send(status, lines + self._head(elapsed_ms), body)
@@ -73,7 +73,7 @@ class Reply(msgspec.Struct, eq=False):
         """The answer of a call, as it comes; returns the end of it, which `finish` gives. Its record then says how it
         will have ended: it is written with the charge, before the end leaves. ClientGone where it was read for nobody.
         """
-        record, response = self._record, self._response
+        record, response = self.record, self._response
         if isinstance(answer, WholeAnswer):
             self._needs_client()
             record.status = 200
@@ -94,7 +94,7 @@ class Reply(msgspec.Struct, eq=False):
     def finish(self, end: bytes) -> None:
         """The end of an answer, now that it is known what it cost. ClientGone."""
         self._needs_client()
-        record = self._record
+        record = self.record
         credits_line = self._house.credits_line(record.cost_nano)
         if record.stream:
             self._response.finish(end, credits_line if self._wants_trailers else b"")
@@ -114,27 +114,27 @@ class Reply(msgspec.Struct, eq=False):
             await follower.ended
         finally:
             run.leave(follower)
-        run.describe(self._record)
+        run.describe(self.record)
 
     def expect(self, request: ChatRequest) -> None:
         """The request is read. Where its answer will be a stream, watch for silence from now on."""
         self.request = request
         if not request.stream:
             return
-        self._record.stream = True
+        self.record.stream = True
         self._quiet_since = self._deadlines.now
         self.due_at = self._quiet_since + self._comment_s
         self._deadlines.watch(self)
 
     def _start_stream(self) -> None:
         if not self._response.status and not self._response.finished:
-            self._record.first_byte_ms = self._elapsed_ms()
+            self.record.first_byte_ms = self._elapsed_ms()
             kind = self.dialect.stream_head(self.request) if self.request is not None else b""
-            self._response.start(200, kind + self._head(self._record.first_byte_ms))
+            self._response.start(200, kind + self._head(self.record.first_byte_ms))
 
     def _head(self, latency_ms: float) -> bytes:
         """The header lines of every answer."""
-        record = self._record
+        record = self.record
         lines = self._house.head(record, latency_ms) + self._extra
         field = self.dialect.request_id_field
         return lines if field is None else b"%b: %b\r\n%b" % (field.encode(), record.id.encode(), lines)
@@ -153,7 +153,7 @@ class Reply(msgspec.Struct, eq=False):
 
     def fail(self, error: CallError) -> None:
         """The answer is an error: whole where nothing has left yet, else in-band, so that the stream ends as failed."""
-        record = self._record
+        record = self.record
         response = self._response
         record.error_kind = error.kind
         status, members, lines = self._house.error(error, record.id)
@@ -168,9 +168,9 @@ class Reply(msgspec.Struct, eq=False):
         """The answer is over, however it ended."""
         if self.due_at != NEVER:
             self._deadlines.forget(self)
-        if not self._record.total_ms:
-            self._record.total_ms = self._elapsed_ms()
-        self._record.bytes_out = self._response.bytes_out
+        if not self.record.total_ms:
+            self.record.total_ms = self._elapsed_ms()
+        self.record.bytes_out = self._response.bytes_out
 
     def _elapsed_ms(self) -> float:
         return int((time.perf_counter() - self._started_at) * 1e6) / 1000

@@ -23,6 +23,7 @@ _EXACT = {
     b"/chat/completions": Route("chat", "openai_chat", _POST, is_call=True),
     b"/completions": Route("completions", "openai_completions", _POST, is_call=True),
     b"/messages": Route("chat", "anthropic_messages", _POST, is_call=True),
+    b"/messages/count_tokens": Route("count_tokens", "anthropic_messages", _POST),
     b"/quote": Route("quote", "openai_chat", _POST),
     b"/models": Route("models", "openai_chat", _GET, is_shared=True),
 }
@@ -33,6 +34,7 @@ _UNDER = (
 _VERBS = {  # what Gemini's clients append to a model's name, after its last colon
     b"generateContent": Route("chat", "gemini_generate", _POST, is_call=True),
     b"streamGenerateContent": Route("chat", "gemini_generate", _POST, is_call=True),
+    b"countTokens": Route("count_tokens", "gemini_generate", _POST),
 }
 _MODELS = b"/models/"
 PROBES = {

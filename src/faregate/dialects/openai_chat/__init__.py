@@ -25,6 +25,7 @@ class OpenAIChat:
     request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
+    counting = None
 
     parse_request = staticmethod(request.parse_request)
     render_error = staticmethod(errors.render_error)
