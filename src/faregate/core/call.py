@@ -8,6 +8,7 @@ from .chat import ChatRequest
 from .conversation import Conversation
 from .identity import Caller
 from .money import Tariff
+from .schema import Schema
 from .usage import NO_USAGE, Usage
 
 
@@ -64,7 +65,9 @@ class Call(msgspec.Struct, kw_only=True):
     it costs, fixed at its admission. Its client has left where it `is_deserted`, and runs on for its usage alone, or
     `is_waived`, and costs nothing unless its answer is whole. Where its dialect is not the provider's, `conversation`
     is what it says, and `dropped` and `adjusted` name the parameters that the provider was not told, or told
-    otherwise; it `is_strict` where nothing may be dropped.
+    otherwise; it `is_strict` where nothing may be dropped. Where the gateway sees to it that the answer keeps to a
+    schema, that is `schema`; a stream is then held back until it does, if it `is_held`. Once an answer did not, and the
+    model is asked again, that answer's usage and cost are `earlier` and `earlier_nano`.
     """
 
     id: str
@@ -81,3 +84,7 @@ class Call(msgspec.Struct, kw_only=True):
     conversation: Conversation | None = None
     dropped: tuple[str, ...] = ()
     adjusted: tuple[str, ...] = ()
+    schema: Schema | None = None
+    is_held: bool = False
+    earlier: Usage | None = None
+    earlier_nano: int = 0

@@ -10,7 +10,8 @@
     │   ├── NotFound              no such resource, model or route
     │   ├── TooLarge              a body, head or list over its cap
     │   ├── KeyTaken              an idempotency key whose answer cannot be given, and which is not run again
-    │   └── UpstreamRefused       the provider's own 4xx, passed on with its words
+    │   ├── UpstreamRefused       the provider's own 4xx, passed on with its words
+    │   └── SchemaMissed          answers that are not what the client's schema allows
     ├── UpstreamError             the provider's fault (503)
     │   ├── UpstreamUnavailable   down, refusing us, or sending garbage
     │   └── UpstreamLimited       rate limits us
@@ -122,6 +123,12 @@ class UpstreamRefused(CallerError):
         self.status = status
         self.error_type = error_type
         self.code = code
+
+
+class SchemaMissed(CallerError):
+    """The model's answer is not what the client's JSON Schema allows, and was not when it was asked again."""
+
+    kind = "schema_validation_failed"
 
 
 class UpstreamError(CallError):

@@ -300,6 +300,7 @@ class Door:
             deadline_at=self.gate.deadlines.now + self.limits.longest_request_s,
             record=record,
             is_strict=facts.is_strict,
+            is_held=facts.is_held,
         )
 
     async def _answer_ourselves(

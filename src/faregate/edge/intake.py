@@ -24,7 +24,7 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     that of a browser, `client_request_id` the client's own id where it is fit to be kept (security.md S15). `is_call`
     says that a provider is to be asked, with a body that can be read; `idempotency_key` is what such a call came under,
     not looked at yet; `asked` is what its dialect reads outside the body, and it `is_strict` where nothing of it may be
-    dropped (contract.md 5.7).
+    dropped (contract.md 5.7). A stream `is_held` until it is known to keep to its schema, if it has one.
     """
 
     method: str
@@ -42,6 +42,7 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: bytes | None
     asked: Asked
     is_strict: bool
+    is_held: bool
 
 
 def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes]) -> HeadFacts:
@@ -68,6 +69,7 @@ def read_head(head: RequestHead, routes: Routes, digest: Callable[[bytes], bytes
         idempotency_key=headers.get(b"idempotency-key") if is_call else None,
         asked=_asked(route, head) if route is not None and "POST" in route.methods else NOWHERE,
         is_strict=headers.get(b"x-faregate-strict", b"").lower() in (b"true", b"1"),
+        is_held=headers.get(b"x-faregate-structured", b"").lower() == b"strict",
     )
 
 

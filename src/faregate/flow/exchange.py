@@ -1,7 +1,7 @@
 """The whole gateway in one function."""
 
 from ..core.call import Call
-from . import admission, funds, relay, routing, translation
+from . import admission, funds, routing, structured, translation
 from .gate import Gate
 from .meter import Delivered
 from .relay import Reply
@@ -18,6 +18,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     call.record.model = model.id
     targets = routing.choose(model, snapshot)
     translation.prepare(gate, call, model, targets)
+    structured.prepare(gate, call, model)
     budgets = await gate.budgets.of(call) if call.caller.budgets else ()
     hold = funds.hold_for(gate, call, model, budgets)  # the most that it can cost
     if not gate.ledger.slices.reserve(hold):
@@ -26,7 +27,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
         reply.capped(call.request.output_tokens_cap)
     answer = None
     try:
-        answer = await relay.open(gate, model, targets, call)  # may fail over; not after this line
+        answer = await structured.open(gate, model, targets, call)  # may fail over; not after this line
         call.request.forget_members()
         if call.dropped or call.adjusted:
             reply.changed(call.dropped, call.adjusted)
@@ -34,6 +35,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
             await gate.ledger.opened(hold)  # before that, nothing that the model said may leave
             gate.ledger.watch(hold, Delivered(answer.cost_nano, reply.progress).cost_nano, call.record)
         end = await reply.relay(answer)  # all but its end; bytes pass by callback: upstream, transform, socket
+        answer.check()
     finally:
         if answer is not None:
             answer.close()  # an upstream that still sends is cut; what was used goes into the record

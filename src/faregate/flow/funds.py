@@ -14,6 +14,7 @@ from ..core.chat import OUTPUT_TOKENS_MAX, ChatRequest
 from ..core.errors import GatewayError, NoFunds, Overloaded
 from ..core.ids import id_bytes
 from ..core.money import Price, Tariff
+from ..core.usage import NO_USAGE
 from ..ledger.holds import Hold
 from .gate import Gate
 
@@ -21,6 +22,7 @@ _BYTES_PER_TOKEN_MIN = 2
 _TOKENS_PER_MESSAGE = 16
 _TOKENS_PER_IMAGE = 5_000
 _LOWERED_TOKENS_MIN = 4_096
+AGAIN_TOKENS_MAX = 2_000  # of what is said to a model that is asked again (structured.py)
 
 
 class Tariffs:
@@ -73,7 +75,7 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
     if asked is not None and model.max_output_tokens and asked > cap:
         request.output_tokens_cap = cap
     output_tokens = request.choices * (cap if asked is None or asked > cap else asked)
-    amount = tariff.ceiling_nano(input_tokens_max(request), output_tokens)
+    amount = _most_nano(call, tariff, input_tokens_max(request), output_tokens)
     if not caller.payer and amount:
         raise NoFunds
     record.hold_nano = amount
@@ -88,6 +90,14 @@ def input_tokens_max(request: ChatRequest) -> int:
         + _TOKENS_PER_MESSAGE * request.messages
         + _TOKENS_PER_IMAGE * request.images
     )
+
+
+def _most_nano(call: Call, tariff: Tariff, input_tokens: int, output_tokens: int) -> int:
+    """The most that a call can cost; where the model may be asked again, the first answer is part of that prompt."""
+    amount = tariff.ceiling_nano(input_tokens, output_tokens)
+    if call.schema is not None:
+        amount += tariff.ceiling_nano(input_tokens + output_tokens + AGAIN_TOKENS_MAX, output_tokens)
+    return amount
 
 
 async def obtain(gate: Gate, call: Call, model: Model, hold: Hold) -> Hold:
@@ -114,11 +124,14 @@ def lowered(call: Call, model: Model, hold: Hold, free_nano: int) -> Hold | None
         return None
     input_tokens = input_tokens_max(request)
     cap = model.max_output_tokens or OUTPUT_TOKENS_MAX
-    tokens = min(cap, tariff.output_tokens_for(free_nano // 2, input_tokens) // request.choices)
+    share_nano = free_nano // 2 if call.schema is None else free_nano // 4
+    tokens = min(cap, tariff.output_tokens_for(share_nano, input_tokens) // request.choices)
     if tokens < min(_LOWERED_TOKENS_MIN, cap):
         return None
     request.output_tokens_cap = tokens
-    amount = tariff.ceiling_nano(input_tokens, tokens * request.choices)
+    amount = _most_nano(call, tariff, input_tokens, tokens * request.choices)
+    if amount > free_nano:
+        return None
     call.record.hold_nano = amount
     return Hold(hold.reservation, hold.payer, hold.budgets, amount, may_wait=hold.may_wait)
 
@@ -126,8 +139,13 @@ def lowered(call: Call, model: Model, hold: Hold, free_nano: int) -> Hold | None
 def settle(gate: Gate, call: Call, hold: Hold) -> None:
     """Charge a call what it used, however it ended. The second time does nothing. Its record says what that will come
     to, for answers whose settlement nobody waits for: beyond the hold, as much as is free."""
-    cost_nano = chargeable = 0 if call.tariff is None else call.tariff.charge_nano(call.record.usage)
+    record = call.record
+    cost_nano = 0 if call.tariff is None else call.tariff.charge_nano(record.usage)
+    if call.earlier is not None and not (call.is_waived and record.usage is NO_USAGE):
+        cost_nano += call.earlier_nano
+        record.usage = call.earlier if record.usage is NO_USAGE else call.earlier.add(record.usage)
+    chargeable = cost_nano
     if cost_nano > hold.amount:
         chargeable = min(cost_nano, hold.amount + gate.ledger.slices.available(hold.groups))
-    call.record.cost_nano = chargeable
-    gate.ledger.settle(hold, cost_nano, call.record)
+    record.cost_nano = chargeable
+    gate.ledger.settle(hold, cost_nano, record)

@@ -19,14 +19,13 @@ from ..core.chat import OUTPUT_TOKENS_MAX
 from ..core.errors import (
     CallError,
     ClientGone,
-    DeadlineExceeded,
+    SchemaMissed,
     UpstreamError,
     UpstreamLimited,
-    UpstreamRefused,
     UpstreamUnavailable,
 )
 from ..core.usage import NO_USAGE, Usage
-from ..dialects import Addressee, Dialect, StreamTransform
+from ..dialects import Addressee, StreamTransform
 from ..providers import Provider
 from ..wire.client import Exchange, Timeouts
 from ..wire.deadlines import NEVER
@@ -35,14 +34,12 @@ from ..wire.messages import BadMessage, TimedOut, WireError
 from ..wire.strand import Signal
 from . import meter
 from .gate import Gate
+from .overhearing import Overheard, fault_of
+from .refusals import call_error, refusal
 from .translation import Speech, speech_of
 
-_ERROR_BODY_BYTES_MAX = 256 * 1024
-_ERROR_CHARACTERS_MAX = 4000
 _HELD_BYTES_MAX = 1024 * 1024
-_RETRY_AFTER_S_MAX = 3600.0
 _HEADS_MAX = 10_000
-_OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408})
 
 
 class Reply(Protocol):
@@ -73,9 +70,17 @@ class WholeAnswer(msgspec.Struct):
     """An answer that is complete."""
 
     body: bytes
+    usage: Usage
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def used(self) -> Usage:
+        """What it used, whether anybody was given it or not."""
+        return self.usage
+
+    def check(self) -> None:
+        """It was judged before."""
 
     def cost_nano(self) -> int:
         """Nothing is given before the end."""
@@ -86,15 +91,29 @@ class StreamAnswer:
     """A stream under way: the upstream's Sink. `opened` is set at the commit point, `ended` at the end, both fail with
     a CallError. What is ready before `attach()` is held."""
 
-    __slots__ = ("_call", "_held", "_held_bytes", "_observed", "_response", "_transform", "_write", "ended", "opened")
+    __slots__ = (
+        "_call",
+        "_held",
+        "_held_bytes",
+        "_held_bytes_max",
+        "_observed",
+        "_response",
+        "_transform",
+        "_write",
+        "ended",
+        "opened",
+    )
 
-    def __init__(self, call: Call, transform: StreamTransform, response: IncomingResponse) -> None:
+    def __init__(
+        self, call: Call, transform: StreamTransform | Overheard, response: IncomingResponse, held_bytes_max: int
+    ) -> None:
         self._call = call
         self._transform = transform
         self._observed = transform.observed
         self._response = response
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._held_bytes_max = held_bytes_max
         self._write: Callable[[bytes], None] | None = None
         self.opened: Signal[None] = Signal()
         self.ended: Signal[bytes] = Signal()
@@ -132,13 +151,13 @@ class StreamAnswer:
             self._write(out)
         else:
             self._put(out)
-            is_much = self._held_bytes > _HELD_BYTES_MAX
-            if observed.has_content:
+            is_much = self._held_bytes > self._held_bytes_max
+            if observed.has_content and not (is_much and self._call.is_held):
                 self.opened.set(None)
                 if is_much and self._write is None:  # nothing leaves before its hold is on the disk
                     self._response.pause_reading()
             elif is_much:
-                self._break(UpstreamUnavailable("The provider sent much and said nothing."))
+                self._break(UpstreamUnavailable("The provider sent more than can be held back."))
 
     def _put(self, out: bytes) -> None:
         """On to the client, or held until there is one to write to."""
@@ -202,12 +221,32 @@ class StreamAnswer:
         """What was used for what the client was given; nothing was, where nothing left, or the part is free."""
         if self._write is None or (self._call.is_waived and not self._observed.finished):
             return NO_USAGE
+        return self.used()
+
+    def used(self) -> Usage:
+        """What it used, whether anybody was given it or not."""
         return meter.usage_of_stream(self._call.request, self._observed)
+
+    def texts(self) -> list[str]:
+        """What was said in an answer that has ended, where it is listened to."""
+        return self._transform.texts() if isinstance(self._transform, Overheard) else []
+
+    def check(self) -> None:
+        """SchemaMissed where an answer that has ended is not what its schema allows."""
+        if self._call.schema is not None:
+            _, fault = fault_of(self._call.schema, self.texts())
+            if fault:
+                raise missed(fault)
 
     def cost_nano(self) -> int:
         """What the client has been given so far costs that much."""
-        tariff = self._call.tariff
-        return 0 if tariff is None else tariff.charge_nano(self._usage())
+        call = self._call
+        return 0 if call.tariff is None else call.tariff.charge_nano(self._usage()) + call.earlier_nano
+
+
+def missed(fault: str) -> SchemaMissed:
+    """The error of an answer that is not what its schema allows."""
+    return SchemaMissed(f"The model's answer does not keep to the schema: {fault}.")
 
 
 async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:
@@ -228,9 +267,9 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
             response = await _send(gate, provider, model, target, speech, call)
             record.upstream_request_id = _request_id(response)
             if response.status != 200:
-                raise await _refusal(gate, speech.upstream, response)
+                raise await refusal(gate, speech.upstream, response)
             if call.request.stream:
-                return await _stream(speech, call, response)
+                return await _stream(gate, speech, call, response)
             raw = response.take(gate.limits.answer_bytes_max)
             if raw is None:
                 raw = await response.read(gate.limits.answer_bytes_max)
@@ -298,16 +337,21 @@ def _head(gate: Gate, provider: Provider, target: Target, speech: Speech, call: 
 
 def _whole(speech: Speech, call: Call, raw: bytes) -> WholeAnswer:
     result = speech.whole(raw)
-    call.record.usage = meter.usage_of_result(call.request, result.usage, len(raw))
-    return WholeAnswer(result.body)
+    call.record.usage = usage = meter.usage_of_result(call.request, result.usage, len(raw))
+    return WholeAnswer(result.body, usage)
 
 
-async def _stream(speech: Speech, call: Call, response: IncomingResponse) -> StreamAnswer:
+async def _stream(gate: Gate, speech: Speech, call: Call, response: IncomingResponse) -> StreamAnswer:
     if not (response.field(b"content-type") or b"").lower().startswith(b"text/event-stream"):
         response.abort()
         raise UpstreamUnavailable("The provider answered a stream with something else.")
     response.forget_head()
-    answer = StreamAnswer(call, speech.stream(), response)
+    transform = speech.stream()
+    held_bytes_max = _HELD_BYTES_MAX
+    if call.schema is not None:
+        transform = Overheard(transform, gate.dialects[call.dialect].parser())
+        held_bytes_max = gate.limits.answer_bytes_max
+    answer = StreamAnswer(call, transform, response, held_bytes_max)
     response.pour(answer)
     try:
         await answer.opened
@@ -315,51 +359,6 @@ async def _stream(speech: Speech, call: Call, response: IncomingResponse) -> Str
         answer.close()
         raise
     return answer
-
-
-async def _refusal(gate: Gate, dialect: Dialect, response: IncomingResponse) -> CallError:
-    """What an upstream's answer other than 200 means for the client (conformance.md 2.6)."""
-    status = response.status
-    body = await response.read(_ERROR_BODY_BYTES_MAX)
-    retry_after_s = _retry_after_s(response)
-    if status == 429:
-        return UpstreamLimited("The provider limits us.", retry_after_s=retry_after_s, status=status)
-    if 400 <= status < 500 and status not in _OUR_FAULT_STATUSES:
-        words = dialect.parse_error(body)
-        if words is not None:
-            return UpstreamRefused(
-                _shown(gate, words.message) or "",
-                status=status,
-                error_type=_shown(gate, words.type),
-                code=_shown(gate, words.code),
-                param=_shown(gate, words.param),
-            )
-    return UpstreamUnavailable("The provider is not available.", retry_after_s=retry_after_s, status=status)
-
-
-def _shown(gate: Gate, text: str | None) -> str | None:
-    """A provider's words as the client may see them."""
-    if text is None:
-        return None
-    text = gate.redact(text)  # before it is cut: half a secret would not be known as one
-    return text if len(text) <= _ERROR_CHARACTERS_MAX else text[:_ERROR_CHARACTERS_MAX] + "..."
-
-
-def call_error(error: Exception) -> CallError:
-    """What a failure of the wire to an upstream means for the client."""
-    if isinstance(error, TimedOut) and error.phase == "total":
-        return DeadlineExceeded("The request took longer than it may.", retry_after_s=1.0)
-    if isinstance(error, CallError):
-        return error
-    return UpstreamUnavailable("The provider is not available.")
-
-
-def _retry_after_s(response: IncomingResponse) -> float:
-    try:
-        wanted = float(response.field(b"retry-after") or b"1")
-    except ValueError:
-        return 1.0
-    return min(wanted, _RETRY_AFTER_S_MAX) if wanted > 0 else 1.0
 
 
 def _request_id(response: IncomingResponse) -> str | None:

@@ -23,6 +23,7 @@ from ..core.events import (
     UsageReported,
 )
 from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform
+from ..dialects.bodies import with_members
 from ..providers import Provider
 from ..wire.messages import BadMessage
 from .admission import takes
@@ -149,6 +150,8 @@ class Translated:
             conversation.output_tokens_max = call.request.output_tokens_cap
         try:
             rendered = self.upstream.render_request(conversation, addressee)
+            if self.upstream is self._client:
+                return with_members(rendered.body, call.request.members, of=conversation.extra)
         except Inexpressible as error:
             error.param = self._client_name(error.param or "")
             raise
@@ -205,6 +208,8 @@ def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -
 def speech_of(gate: Gate, provider: Provider, call: Call) -> Forwarded | Translated:
     """How a call is put to a provider."""
     client = gate.dialects[call.dialect]
-    if call.dialect in provider.dialects:
+    if call.dialect not in provider.dialects:
+        return Translated(gate, client, gate.dialects[provider.dialects[0]], call)
+    if call.earlier is None:
         return Forwarded(client, call, exact=provider.exact)
-    return Translated(gate, client, gate.dialects[provider.dialects[0]], call)
+    return Translated(gate, client, client, call)  # what the model is asked again, the client has not said

@@ -1,0 +1,57 @@
+"""What an upstream's refusal, or a failure on the way to it, means for the client (conformance.md 2.6)."""
+
+from ..core.errors import CallError, DeadlineExceeded, UpstreamLimited, UpstreamRefused, UpstreamUnavailable
+from ..dialects import Dialect
+from ..wire.incoming import IncomingResponse
+from ..wire.messages import TimedOut
+from .gate import Gate
+
+_ERROR_BODY_BYTES_MAX = 256 * 1024
+_ERROR_CHARACTERS_MAX = 4000
+_RETRY_AFTER_S_MAX = 3600.0
+_OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408})
+
+
+async def refusal(gate: Gate, dialect: Dialect, response: IncomingResponse) -> CallError:
+    """What an upstream's answer other than 200 means for the client (conformance.md 2.6)."""
+    status = response.status
+    body = await response.read(_ERROR_BODY_BYTES_MAX)
+    retry_after_s = _retry_after_s(response)
+    if status == 429:
+        return UpstreamLimited("The provider limits us.", retry_after_s=retry_after_s, status=status)
+    if 400 <= status < 500 and status not in _OUR_FAULT_STATUSES:
+        words = dialect.parse_error(body)
+        if words is not None:
+            return UpstreamRefused(
+                _shown(gate, words.message) or "",
+                status=status,
+                error_type=_shown(gate, words.type),
+                code=_shown(gate, words.code),
+                param=_shown(gate, words.param),
+            )
+    return UpstreamUnavailable("The provider is not available.", retry_after_s=retry_after_s, status=status)
+
+
+def _shown(gate: Gate, text: str | None) -> str | None:
+    """A provider's words as the client may see them."""
+    if text is None:
+        return None
+    text = gate.redact(text)  # before it is cut: half a secret would not be known as one
+    return text if len(text) <= _ERROR_CHARACTERS_MAX else text[:_ERROR_CHARACTERS_MAX] + "..."
+
+
+def call_error(error: Exception) -> CallError:
+    """What a failure of the wire to an upstream means for the client."""
+    if isinstance(error, TimedOut) and error.phase == "total":
+        return DeadlineExceeded("The request took longer than it may.", retry_after_s=1.0)
+    if isinstance(error, CallError):
+        return error
+    return UpstreamUnavailable("The provider is not available.")
+
+
+def _retry_after_s(response: IncomingResponse) -> float:
+    try:
+        wanted = float(response.field(b"retry-after") or b"1")
+    except ValueError:
+        return 1.0
+    return min(wanted, _RETRY_AFTER_S_MAX) if wanted > 0 else 1.0

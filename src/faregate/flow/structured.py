@@ -1,0 +1,88 @@
+"""Answers that keep to the client's JSON Schema, where the provider does not see to it (contract.md 5.4).
+
+Theory of operation. The answer is judged in the client's own dialect, just as it would be given. A whole one that fails
+is not given: the model is shown it and what is wrong with it, and asked once more; both answers are paid for, and the
+hold covers both. If the second fails too that is the client's error, with the validator's words. A stream is passed on
+and judged at its end, which then is an error; or, where the client asks for it, held back and treated as a whole one.
+"""
+
+import msgspec
+
+from ..core.call import Call
+from ..core.catalog import Model, Target
+from ..core.conversation import Conversation, Message, Text
+from ..core.errors import UpstreamError
+from ..core.schema import schema_of
+from ..core.usage import NO_USAGE
+from . import relay
+from .gate import Gate
+from .overhearing import fault_of, texts_of
+from .relay import StreamAnswer, WholeAnswer
+
+_SHOWN_BYTES_MAX = 2_000
+
+
+def prepare(gate: Gate, call: Call, model: Model) -> None:
+    """What the answer of a call must be, where its client says so. Before anything is held: MalformedRequest for a
+    schema that is none."""
+    if call.operation != "chat" or model.capabilities.structured_outputs:
+        return
+    dialect = gate.dialects[call.dialect]
+    param = dialect.parameters.get("output_format", "output_format")
+    if param.partition(".")[0] not in call.request.members:
+        return
+    conversation = call.conversation or dialect.understand(call.request)
+    wanted = conversation.output_format
+    if wanted is not None and wanted.schema is not None:
+        call.schema = schema_of(bytes(wanted.schema), param)
+        call.conversation = conversation
+
+
+async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:
+    """The answer of a call, for which the model may be asked twice. SchemaMissed; as relay.open."""
+    answer = await relay.open(gate, model, targets, call)
+    if call.schema is None or (call.request.stream and not call.is_held):
+        return answer
+    text, fault = await _judge(gate, call, answer)
+    if not fault:
+        return answer
+    _ask_again(call, answer, text, fault)
+    try:
+        answer = await relay.open(gate, model, targets, call)
+    except UpstreamError:
+        raise relay.missed(fault) from None
+    _, fault = await _judge(gate, call, answer)
+    if fault:
+        call.record.usage = answer.used()
+        answer.close()
+        raise relay.missed(fault)
+    return answer
+
+
+async def _judge(gate: Gate, call: Call, answer: WholeAnswer | StreamAnswer) -> tuple[str, str]:
+    """What is wrong with an answer that nobody has been given."""
+    assert call.schema is not None
+    if isinstance(answer, WholeAnswer):
+        return fault_of(call.schema, texts_of(gate.dialects[call.dialect].parse_result(answer.body)))
+    try:
+        await answer.ended
+    except BaseException:
+        answer.close()
+        raise
+    return fault_of(call.schema, answer.texts())
+
+
+def _ask_again(call: Call, answer: WholeAnswer | StreamAnswer, text: str, fault: str) -> None:
+    """The next attempt shows the model its answer, and what is wrong with it."""
+    assert call.conversation is not None
+    call.earlier = answer.used()
+    call.earlier_nano = 0 if call.tariff is None else call.tariff.charge_nano(call.earlier)
+    call.record.usage = NO_USAGE
+    call.conversation = _with_correction(call.conversation, text, fault)
+
+
+def _with_correction(conversation: Conversation, text: str, fault: str) -> Conversation:
+    words = f"This is not what was asked for: {fault[:_SHOWN_BYTES_MAX]}. Answer again, with nothing but the JSON."
+    messages = (Message("assistant", (Text(text),)),) if text.strip() else ()
+    correction = Message("user", (Text(words),))
+    return msgspec.structs.replace(conversation, messages=(*conversation.messages, *messages, correction))
