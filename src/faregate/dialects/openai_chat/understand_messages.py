@@ -223,9 +223,7 @@ class _Reader:
         parts = tuple(part for part in content if isinstance(part, Text | Media))
         if len(parts) < len(content):
             raise wrong(f"{path}.content", "a tool's result has texts and media alone")
-        return ToolResult(
-            call_id=call_id, parts=parts, name=message.name or "", cache=cache_of(message.cache_control)
-        )
+        return ToolResult(call_id=call_id, parts=parts, name=message.name or "", cache=cache_of(message.cache_control))
 
 
 def _thoughts(message: _Message) -> list[Thinking]:
