@@ -231,8 +231,9 @@ class Parser:
             signature = signature_of(entry)
             if signature and number not in choice.signed_calls:
                 choice.signed_calls.add(number)
-                signed = {"signature": signature, "signed_by": "gemini_generate"}
-                events.append(Signed(**signed, call=number, choice=choice.index))
+                events.append(
+                    Signed(signature=signature, signed_by="gemini_generate", call=number, choice=choice.index)
+                )
             text = self._joined((choice.index, number), body.get("arguments") or body.get("input") or "")
             if text:
                 events.append(ArgumentsDelta(call=number, text=text, choice=choice.index))

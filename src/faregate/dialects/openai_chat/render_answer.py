@@ -139,10 +139,11 @@ def _annotations(texts: list[Text]) -> list[Written]:
     offset = 0
     for text in texts:
         for citation in text.citations:
+            cited = citation
             if citation.start >= 0:
                 moved = {"start": citation.start + offset, "end": max(citation.end, citation.start) + offset}
-                citation = msgspec.structs.replace(citation, **moved)
-            written.append(annotation_shown(citation, offset, offset + len(text.text)))
+                cited = msgspec.structs.replace(citation, **moved)
+            written.append(annotation_shown(cited, offset, offset + len(text.text)))
         offset += len(text.text)
     return written
 

@@ -41,7 +41,7 @@ class MessagesWriter:
             written += self._user_run(run)
             run = []
             written += self._assistant(message) if message.role == "assistant" else self._instruction(message)
-        return written + self._user_run(run)
+        return [*written, *self._user_run(run)]
 
     def _instruction(self, message: Message) -> Iterator[Written]:
         """OpenAI's reasoning models are told by a developer, its others by whom the client wrote, all else by the

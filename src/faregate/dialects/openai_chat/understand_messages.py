@@ -161,7 +161,7 @@ class _Reader:
 
     def _message(self, message: _Message, raw: msgspec.Raw, index: int, path: str) -> Message:
         role = message.role
-        assert role != "tool" and role != "function"
+        assert role not in ("tool", "function")
         content = understand_content(message.content, f"{path}.content", self._extra)
         if message.cache_control is not None and content:
             content = (*content[:-1], _marked(content[-1], message.cache_control))

@@ -78,7 +78,9 @@ def understand_content(raw: msgspec.Raw, path: str, extra: Extra) -> tuple[Part,
         return (Text(msgspec.json.decode(raw)),)
     parts = bodies.decode(_parts_decoder, raw, path)
     raws = _raw_parts_decoder.decode(raw)
-    return tuple(_part(part, each, f"{path}[{index}]", extra) for index, (part, each) in enumerate(zip(parts, raws)))
+    return tuple(
+        _part(part, each, f"{path}[{index}]", extra) for index, (part, each) in enumerate(zip(parts, raws, strict=True))
+    )
 
 
 def cache_of(mark: CacheMark | None, breakpoint: msgspec.Raw | None = None) -> CacheLifetime:
