@@ -95,14 +95,19 @@ def asked_for(*, include_usage: bool = True) -> ChatRequest:
     return ChatRequest(model="m", members={}, stream=True, include_usage=include_usage)
 
 
+def is_more_of(event: Event, last: Event) -> bool:
+    """Whether an event goes on with what the last one said."""
+    if isinstance(event, ArgumentsDelta) and isinstance(last, ArgumentsDelta):
+        return event.call == last.call
+    return isinstance(event, TextDelta | ReasoningDelta) and type(last) is type(event)
+
+
 def ordered(events: list[Event]) -> list[Event]:
     """Events with what was said in pieces in one, the usage and the end last; arguments of "{}" are none."""
     out: list[Event] = []
     for event in events:
         last = out[-1] if out else None
-        if (isinstance(event, TextDelta | ReasoningDelta) and type(last) is type(event)) or (
-            isinstance(event, ArgumentsDelta) and isinstance(last, ArgumentsDelta) and last.call == event.call
-        ):
+        if last is not None and is_more_of(event, last):
             out[-1] = msgspec.structs.replace(last, text=last.text + event.text)
         else:
             out.append(event)

@@ -22,15 +22,13 @@ from ...core.conversation import (
 )
 from .. import bodies
 from .understand_messages import understand_messages
-from .understand_parts import DIALECT, CacheMark, Extra, cache_of, keep_unknown, missing, wrong
-
-_NULL = b"null"
+from .understand_parts import DIALECT, NULL, CacheMark, Extra, cache_of, keep_unknown, missing, wrong
 
 
 class _Function(msgspec.Struct):
     name: str
     description: str | None = None
-    parameters: msgspec.Raw | None = None
+    parameters: msgspec.Raw = NULL
     strict: bool | None = None
 
 
@@ -39,7 +37,7 @@ class _Tool(msgspec.Struct):
     function: _Function | None = None
     name: str | None = None
     description: str | None = None
-    parameters: msgspec.Raw | None = None
+    parameters: msgspec.Raw = NULL
     strict: bool | None = None
     cache_control: CacheMark | None = None
 
@@ -64,7 +62,7 @@ class _Choice(msgspec.Struct):
 class _Schema(msgspec.Struct):
     name: str = ""
     description: str | None = None
-    schema: msgspec.Raw | None = None
+    schema: msgspec.Raw = NULL
     strict: bool | None = None
 
 
@@ -152,12 +150,12 @@ def understand(request: ChatRequest) -> Conversation:
 
 def _keep_extra(members: bodies.Members, body: _Body, extra: Extra) -> None:
     for name, value in members.items():
-        if name not in _KNOWN and name not in _DECIDED and bytes(value) != _NULL:
+        if name not in _KNOWN and name not in _DECIDED and not _is_null(value):
             extra[name] = value
     if body.user and body.safety_identifier and body.user != body.safety_identifier:
         extra["safety_identifier"] = members["safety_identifier"]
     options = members.get("stream_options")
-    if options is not None and bytes(options) != _NULL:
+    if options is not None and not _is_null(options):
         del extra["stream_options"]  # of the client's own stream, but for what the gateway does not know of it
         keep_unknown(options, frozenset({"include_usage"}), "stream_options", extra)
 
@@ -193,7 +191,7 @@ def _function(function: _Function, mark: CacheMark | None) -> Function:
     return Function(
         name=function.name,
         description=function.description or "",
-        parameters=None if parameters is None or bytes(parameters) == _NULL else msgspec.Raw(bytes(parameters)),
+        parameters=None if _is_null(parameters) else msgspec.Raw(bytes(parameters)),
         strict=function.strict,
         cache=cache_of(mark),
     )
@@ -236,7 +234,7 @@ def _output_format(given: _Format | None) -> OutputFormat | None:
     if schema is None:
         raise missing("response_format.json_schema")
     return OutputFormat(
-        schema=None if schema.schema is None else msgspec.Raw(bytes(schema.schema)),
+        schema=None if _is_null(schema.schema) else msgspec.Raw(bytes(schema.schema)),
         name=schema.name,
         description=schema.description or "",
         strict=schema.strict,
@@ -276,3 +274,7 @@ def _reasoning(body: _Body) -> Reasoning | None:
         is_shown=is_shown,
     )
     return None if found == Reasoning() else found
+
+
+def _is_null(raw: msgspec.Raw) -> bool:
+    return bytes(raw) == b"null"

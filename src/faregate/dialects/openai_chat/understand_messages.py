@@ -11,9 +11,18 @@ import msgspec
 
 from ...core.conversation import Foreign, Media, Message, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from .. import bodies
-from .understand_parts import DIALECT, CacheMark, Extra, cache_of, keep_unknown, missing, understand_content, wrong
+from .understand_parts import (
+    DIALECT,
+    NULL,
+    CacheMark,
+    Extra,
+    cache_of,
+    keep_unknown,
+    missing,
+    understand_content,
+    wrong,
+)
 
-_NULL = msgspec.Raw(b"null")
 _NO_ARGUMENTS = "{}"
 
 
@@ -34,7 +43,7 @@ class _Call(msgspec.Struct):
     id: str
     type: str = "function"
     function: _Called | None = None
-    custom: msgspec.Raw | None = None
+    custom: msgspec.Raw = NULL
     extra_content: _ExtraContent | None = None
     cache_control: CacheMark | None = None
 
@@ -62,7 +71,7 @@ class ReasoningDetail(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: msgspec.Raw = _NULL
+    content: msgspec.Raw = NULL
     name: str | None = None
     tool_call_id: str | None = None
     tool_calls: list[_Call] | None = None
@@ -72,9 +81,9 @@ class _Message(msgspec.Struct):
     reasoning: str | None = None
     thinking_blocks: list[ThinkingBlock] | None = None
     reasoning_details: list[ReasoningDetail] | None = None
-    images: msgspec.Raw = _NULL
-    annotations: msgspec.Raw | None = None
-    audio: msgspec.Raw | None = None
+    images: msgspec.Raw = NULL
+    annotations: msgspec.Raw = NULL
+    audio: msgspec.Raw = NULL
     cache_control: CacheMark | None = None
 
 

@@ -12,6 +12,7 @@ from .. import bodies, media
 
 DIALECT = "openai_chat"
 Extra = dict[str, msgspec.Raw]
+NULL = msgspec.Raw(b"null")
 
 # What `input_audio.format` says, as media types; the first of each is how it is said.
 AUDIO_FORMATS = {"wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "ogg": "audio/ogg"}
@@ -49,7 +50,7 @@ class _Part(msgspec.Struct):
     input_audio: _Sound | None = None
     file: _File | None = None
     cache_control: CacheMark | None = None
-    prompt_cache_breakpoint: msgspec.Raw | None = None
+    prompt_cache_breakpoint: msgspec.Raw = NULL
 
 
 # The types of parts that are understood, each with its one member and what is known inside it.
@@ -83,11 +84,11 @@ def understand_content(raw: msgspec.Raw, path: str, extra: Extra) -> tuple[Part,
     )
 
 
-def cache_of(mark: CacheMark | None, breakpoint: msgspec.Raw | None = None) -> CacheLifetime:
+def cache_of(mark: CacheMark | None, end: msgspec.Raw = NULL) -> CacheLifetime:
     """How long a mark asks for: five minutes where it does not say."""
     if mark is not None and mark.type:
         return mark.ttl or "5m"
-    return "" if breakpoint is None or bytes(breakpoint) == b"null" else "5m"
+    return "" if bytes(end) == b"null" else "5m"
 
 
 def keep_unknown(raw: msgspec.Raw, known: frozenset[str], path: str, extra: Extra) -> bodies.Members:
