@@ -95,22 +95,26 @@ def asked_for(*, include_usage: bool = True) -> ChatRequest:
     return ChatRequest(model="m", members={}, stream=True, include_usage=include_usage)
 
 
-def is_more_of(event: Event, last: Event) -> bool:
-    """Whether an event goes on with what the last one said."""
-    if isinstance(event, ArgumentsDelta) and isinstance(last, ArgumentsDelta):
-        return event.call == last.call
-    return isinstance(event, TextDelta | ReasoningDelta) and type(last) is type(event)
+def merged(last: Event | None, event: Event) -> Event | None:
+    """Both events as one, where the later goes on with what the earlier said."""
+    if isinstance(event, ArgumentsDelta) and isinstance(last, ArgumentsDelta) and event.call == last.call:
+        return msgspec.structs.replace(last, text=last.text + event.text)
+    if isinstance(event, TextDelta) and isinstance(last, TextDelta):
+        return TextDelta(last.text + event.text)
+    if isinstance(event, ReasoningDelta) and isinstance(last, ReasoningDelta):
+        return ReasoningDelta(last.text + event.text)
+    return None
 
 
 def ordered(events: list[Event]) -> list[Event]:
     """Events with what was said in pieces in one, the usage and the end last; arguments of "{}" are none."""
     out: list[Event] = []
     for event in events:
-        last = out[-1] if out else None
-        if last is not None and is_more_of(event, last):
-            out[-1] = msgspec.structs.replace(last, text=last.text + event.text)
-        else:
+        both = merged(out[-1] if out else None, event)
+        if both is None:
             out.append(event)
+        else:
+            out[-1] = both
     out = [event for event in out if not (isinstance(event, ArgumentsDelta) and event.text == "{}")]
     return sorted(out, key=lambda event: (isinstance(event, Ended), isinstance(event, UsageReported)))
 
