@@ -4,6 +4,8 @@ What is made is in the order in which dialects say it (thoughts, words, calls), 
 """
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
@@ -63,7 +65,7 @@ thoughts = words.map(lambda text: Thinking(text=text))
 schemas = st.just(msgspec.Raw(b'{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}'))
 
 
-def _arguments(members: dict[str, object]) -> str:
+def _arguments(members: Mapping[Any, object]) -> str:
     return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
 
 
