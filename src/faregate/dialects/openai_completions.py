@@ -1,10 +1,15 @@
 """OpenAI legacy completions: chat's wire without messages. Frames carry `choices[].text`; bytes are relayed."""
 
+from typing import Never
+
 import msgspec
 
 from ..core.chat import ChatRequest
+from ..core.conversation import Conversation
+from ..core.errors import MalformedRequest
+from ..core.events import Completion
 from ..wire.sse import comment
-from . import NOWHERE, Asked, Result, StreamTransform, bodies
+from . import NOWHERE, Addressee, Asked, Result, StreamTransform, bodies
 from .openai_chat import EVENT_STREAM, PARAMETERS, errors, request, result
 from .openai_chat.exact import Exact
 
@@ -61,3 +66,33 @@ class OpenAICompletions:
     def path(self, _: ChatRequest, __: str) -> str:
         """See Dialect."""
         return "/completions"
+
+    # Never translated: whoever speaks it asks a provider that speaks it too.
+
+    def understand(self, _: ChatRequest) -> Never:
+        """See Dialect. MalformedRequest, always."""
+        raise _untranslated()
+
+    def render_request(self, _: Conversation, __: Addressee) -> Never:
+        """See Dialect. MalformedRequest, always."""
+        raise _untranslated()
+
+    def parse_result(self, _: bytes) -> Never:
+        """See Dialect. MalformedRequest, always."""
+        raise _untranslated()
+
+    def render_result(self, _: Completion, __: ChatRequest) -> Never:
+        """See Dialect. MalformedRequest, always."""
+        raise _untranslated()
+
+    def parser(self) -> Never:
+        """See Dialect. MalformedRequest, always."""
+        raise _untranslated()
+
+    def renderer(self, _: ChatRequest) -> Never:
+        """See Dialect. MalformedRequest, always."""
+        raise _untranslated()
+
+
+def _untranslated() -> MalformedRequest:
+    return MalformedRequest("The provider of this model has no completions of a bare prompt; ask it in a chat.")

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from ...core.chat import ChatRequest
 from ...wire.sse import comment
-from .. import StreamTransform
-from . import errors, request, result
+from .. import StreamParser, StreamRenderer, StreamTransform
+from . import errors, parse_answer, render_answer, render_request, request, result, understand
 from .exact import Exact
+from .parse_stream import Parser
+from .render_stream import Renderer
 from .repair import Repair
 
 EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -33,6 +35,18 @@ class OpenAIChat:
     parse_error = staticmethod(errors.parse_error)
     forward_request = staticmethod(request.forward_request)
     forward_result = staticmethod(result.forward_result)
+    understand = staticmethod(understand.understand)
+    render_request = staticmethod(render_request.render_request)
+    parse_result = staticmethod(parse_answer.parse_result)
+    render_result = staticmethod(render_answer.render_result)
+
+    def parser(self) -> StreamParser:
+        """See Dialect."""
+        return Parser()
+
+    def renderer(self, asked: ChatRequest) -> StreamRenderer:
+        """See Dialect."""
+        return Renderer(asked)
 
     def stream_head(self, _: ChatRequest) -> bytes:
         """See Dialect."""

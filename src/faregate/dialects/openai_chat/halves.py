@@ -7,6 +7,8 @@ import re
 
 _ESCAPE = re.compile(rb"((?<!\\)(?:\\\\)*)\\u([dD][89a-fA-F][0-9a-fA-F]{2})")
 _SHELTERED = re.compile(rb"\xf3\xbd([\xa0-\xbf])([\x80-\xbf])")  # U+FD800 to U+FDFFF, a plane nobody writes text in
+_FIRST_HALF = re.compile("[\U000fd800-\U000fdbff]")
+_HALVES = re.compile("([\U000fd800-\U000fdbff])([\U000fdc00-\U000fdfff])|[\U000fd800-\U000fdfff]")
 
 
 def may_hold_halves(data: bytes) -> bool:
@@ -22,3 +24,27 @@ def shelter_halves(data: bytes) -> bytes:
 def restore_halves(data: bytes) -> bytes:
     """JSON bytes with the sheltered halves as escapes again."""
     return _SHELTERED.sub(lambda found: b"\\u%x" % (0xD800 + (found[1][0] % 32 << 6 | found[2][0] % 64)), data)
+
+
+class HalvesJoined:
+    """Puts sheltered halves together, for a reader of texts that come in pieces. A half without its other is U+FFFD."""
+
+    def __init__(self) -> None:
+        self._held: dict[object, str] = {}
+
+    def join(self, place: object, text: str) -> str:
+        """The characters that the next piece of the text at `place` completes."""
+        if not text:
+            return text
+        text = self._held.pop(place, "") + text
+        if _FIRST_HALF.match(text[-1]):
+            self._held[place] = text[-1]
+            text = text[:-1]
+        return _HALVES.sub(_character, text)
+
+
+def _character(found: re.Match[str]) -> str:
+    if found[1] is None:
+        return "\ufffd"
+    first, second = ord(found[1]) - 0xFD800, ord(found[2]) - 0xFDC00
+    return chr(0x10000 + (first << 10 | second))

@@ -1,0 +1,185 @@
+"""What one dialect writes it reads again as the same, less what it is declared to be unable to say.
+
+The declarations are the rows of LOSSES, which docs/translation.md shows as a table ("What each dialect cannot say"). A
+dialect that is added adds its row; one without a row must say everything.
+"""
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from conversations import completions, conversations, event_lists
+from hypothesis import HealthCheck, given, settings
+
+from faregate.core.chat import ChatRequest
+from faregate.core.conversation import Conversation, Message, Part, Sampling, Thinking, ToolResult
+from faregate.core.events import (
+    ArgumentsDelta,
+    Completion,
+    Ended,
+    Event,
+    Finished,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    UsageReported,
+)
+from faregate.dialects import Addressee, Asked, Dialect
+from faregate.dialects.table import DIALECTS
+
+UNTRANSLATED = frozenset({"openai_completions"})
+TRANSLATING = sorted(set(DIALECTS) - UNTRANSLATED)
+
+
+class Losses(NamedTuple):
+    """What a dialect cannot say. `fields` are of a Conversation, `sampling` of its Sampling; `parts` are left out of
+    messages, `is_error` is of results; `in_events` are left out of a stream. `id_prefix` stands before an answer's id.
+    `asked` is what a request says outside its body."""
+
+    fields: frozenset[str] = frozenset()
+    sampling: frozenset[str] = frozenset()
+    parts: tuple[type, ...] = ()
+    is_error: bool = False
+    in_events: tuple[type, ...] = ()
+    in_answers: tuple[type, ...] = ()
+    id_prefix: str = ""
+    asked: Callable[[Conversation], Asked] = lambda _: Asked()
+
+
+LOSSES = {
+    "openai_chat": Losses(
+        sampling=frozenset({"top_k"}),
+        parts=(Thinking,),
+        is_error=True,
+        id_prefix="chatcmpl-",
+    ),
+}
+
+relaxed = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors]
+)
+
+
+def lessened(conversation: Conversation, losses: Losses) -> Conversation:
+    """The conversation without what a dialect cannot say."""
+    defaults = Conversation(messages=())
+    changed = {name: getattr(defaults, name) for name in losses.fields}
+    sampling = {name: getattr(Sampling(), name) for name in losses.sampling}
+    messages = tuple(lessened_message(message, losses) for message in conversation.messages)
+    return msgspec.structs.replace(
+        conversation,
+        messages=messages,
+        sampling=msgspec.structs.replace(conversation.sampling, **sampling),
+        **changed,
+    )
+
+
+def lessened_message(message: Message, losses: Losses) -> Message:
+    """A message without what a dialect cannot say."""
+    parts: list[Part] = []
+    for part in message.parts:
+        if isinstance(part, losses.parts):
+            continue
+        if losses.is_error and isinstance(part, ToolResult):
+            parts.append(msgspec.structs.replace(part, is_error=False))
+        else:
+            parts.append(part)
+    return Message(message.role, tuple(parts), message.name)
+
+
+def addressee_of() -> Addressee:
+    return Addressee(model="m", is_official=True)
+
+
+def asked_for(*, include_usage: bool = True) -> ChatRequest:
+    return ChatRequest(model="m", members={}, stream=True, include_usage=include_usage)
+
+
+def merged(last: Event | None, event: Event) -> Event | None:
+    """Both events as one, where the later goes on with what the earlier said."""
+    if isinstance(event, ArgumentsDelta) and isinstance(last, ArgumentsDelta) and event.call == last.call:
+        return msgspec.structs.replace(last, text=last.text + event.text)
+    if isinstance(event, TextDelta) and isinstance(last, TextDelta):
+        return TextDelta(last.text + event.text)
+    if isinstance(event, ReasoningDelta) and isinstance(last, ReasoningDelta):
+        return ReasoningDelta(last.text + event.text)
+    return None
+
+
+def ordered(events: list[Event]) -> list[Event]:
+    """Events with what was said in pieces in one, the usage and the end last; arguments of "{}" are none."""
+    out: list[Event] = []
+    for event in events:
+        both = merged(out[-1] if out else None, event)
+        if both is None:
+            out.append(event)
+        else:
+            out[-1] = both
+    out = [event for event in out if not (isinstance(event, ArgumentsDelta) and event.text == "{}")]
+    return sorted(out, key=lambda event: (isinstance(event, Ended), isinstance(event, UsageReported)))
+
+
+@pytest.mark.parametrize("name", TRANSLATING)
+@relaxed
+@given(conversation=conversations())
+def test_a_request_is_read_as_it_was_written(name: str, conversation: Conversation) -> None:
+    dialect: Dialect = DIALECTS[name]
+    losses = LOSSES.get(name, Losses())
+    rendered = dialect.render_request(msgspec.structs.replace(conversation), addressee_of())
+    found = dialect.understand(dialect.parse_request(rendered.body, losses.asked(conversation)))
+    found.extra = {}
+    assert found == lessened(conversation, losses)
+    if found != conversation:
+        assert rendered.dropped or rendered.adjusted, "something was lost in silence"
+
+
+@pytest.mark.parametrize("name", TRANSLATING)
+@relaxed
+@given(completion=completions())
+def test_an_answer_is_read_as_it_was_written(name: str, completion: Completion) -> None:
+    dialect: Dialect = DIALECTS[name]
+    losses = LOSSES.get(name, Losses())
+    found = dialect.parse_result(dialect.render_result(completion, asked_for()))
+    for choice in completion.choices:
+        choice.parts = tuple(part for part in choice.parts if not isinstance(part, losses.in_answers))
+    completion.id = losses.id_prefix + completion.id
+    assert found == completion
+
+
+@pytest.mark.parametrize("name", TRANSLATING)
+@relaxed
+@given(events=event_lists())
+def test_a_stream_is_read_as_it_was_written(name: str, events: list[Event]) -> None:
+    dialect: Dialect = DIALECTS[name]
+    losses = LOSSES.get(name, Losses())
+    renderer, parser = dialect.renderer(asked_for()), dialect.parser()
+    raw = b"".join(renderer.render(event) for event in events[:-1]) + b"".join(renderer.finish())
+    dice = random.Random(len(raw))
+    found: list[Event] = []
+    while raw:
+        size = dice.choice((1, 7, 100, 5_000))
+        found += parser.feed(raw[:size])
+        raw = raw[size:]
+    found += parser.close()
+    expected = [event for event in events if not isinstance(event, losses.in_events)]
+    if isinstance(expected[0], Started):
+        expected[0] = Started(losses.id_prefix + expected[0].id, expected[0].model)
+    assert ordered(found) == ordered(expected)
+
+
+@pytest.mark.parametrize("name", TRANSLATING)
+@relaxed
+@given(events=event_lists())
+def test_a_stream_that_is_cut_has_not_ended(name: str, events: list[Event]) -> None:
+    dialect: Dialect = DIALECTS[name]
+    renderer, parser = dialect.renderer(asked_for()), dialect.parser()
+    said = [event for event in events if not isinstance(event, Finished | UsageReported | Ended)]
+    raw = b"".join(renderer.render(event) for event in said)
+    found = parser.feed(raw) + parser.close()
+    assert not any(isinstance(event, Ended | Finished) for event in found)
+
+
+def test_every_loss_is_of_a_dialect_that_translates() -> None:
+    assert set(LOSSES) <= set(TRANSLATING)
