@@ -11,6 +11,8 @@ from ..core.errors import MalformedRequest
 MEMBERS_MAX = 1_000
 
 Members = dict[str, msgspec.Raw]
+Extra = dict[str, msgspec.Raw]
+NULL = msgspec.Raw(b"null")
 
 _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2})"
@@ -68,6 +70,25 @@ def with_members(body: bytes, members: Members, *, of: Iterable[str]) -> bytes:
     """A JSON object with those of the members besides its own whose names are among `of`."""
     own = members_decoder.decode(body)
     return msgspec.json.encode({name: members[name] for name in of if name in members} | own)
+
+
+def keep_unknown(raw: msgspec.Raw, known: frozenset[str], path: str, extra: Extra) -> Members:
+    """The members of the object `raw` at `path`, those that are not known put into `extra`."""
+    members = members_decoder.decode(raw)
+    for name, value in members.items():
+        if name not in known and bytes(value) != b"null":
+            extra[f"{path}.{name}"] = value
+    return members
+
+
+def missing(path: str) -> MalformedRequest:
+    """The error for a member that must be there."""
+    return MalformedRequest(f"Missing required parameter: '{path}'.", param=path)
+
+
+def wrong(path: str, reason: str) -> MalformedRequest:
+    """The error for a value that may not be."""
+    return MalformedRequest(f"Invalid value for '{path}': {reason}.", param=path)
 
 
 def weigh(body: bytes) -> tuple[int, int]:

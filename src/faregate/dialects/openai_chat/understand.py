@@ -21,8 +21,9 @@ from ...core.conversation import (
     ToolChoice,
 )
 from .. import bodies
+from ..bodies import NULL, Extra, keep_unknown, missing, wrong
 from .understand_messages import understand_messages
-from .understand_parts import DIALECT, NULL, CacheMark, Extra, cache_of, keep_unknown, missing, wrong
+from .understand_parts import DIALECT, CacheMark, cache_of
 
 
 class _Function(msgspec.Struct):

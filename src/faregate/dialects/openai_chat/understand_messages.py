@@ -11,17 +11,8 @@ import msgspec
 
 from ...core.conversation import Foreign, Media, Message, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from .. import bodies
-from .understand_parts import (
-    DIALECT,
-    NULL,
-    CacheMark,
-    Extra,
-    cache_of,
-    keep_unknown,
-    missing,
-    understand_content,
-    wrong,
-)
+from ..bodies import NULL, Extra, keep_unknown, missing, wrong
+from .understand_parts import DIALECT, CacheMark, cache_of, understand_content
 
 _NO_ARGUMENTS = "{}"
 

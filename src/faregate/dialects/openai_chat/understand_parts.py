@@ -7,12 +7,10 @@ on any part. A part of a type that is not known is Foreign.
 import msgspec
 
 from ...core.conversation import CacheLifetime, Foreign, Media, Part, Refusal, Text
-from ...core.errors import MalformedRequest
 from .. import bodies, media
+from ..bodies import NULL, Extra, keep_unknown, missing, wrong
 
 DIALECT = "openai_chat"
-Extra = dict[str, msgspec.Raw]
-NULL = msgspec.Raw(b"null")
 
 # What `input_audio.format` says, as media types; the first of each is how it is said.
 AUDIO_FORMATS = {"wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "ogg": "audio/ogg"}
@@ -89,25 +87,6 @@ def cache_of(mark: CacheMark | None, end: msgspec.Raw = NULL) -> CacheLifetime:
     if mark is not None and mark.type:
         return mark.ttl or "5m"
     return "" if bytes(end) == b"null" else "5m"
-
-
-def keep_unknown(raw: msgspec.Raw, known: frozenset[str], path: str, extra: Extra) -> bodies.Members:
-    """The members of the object `raw` at `path`, those that are not known put into `extra`."""
-    members = bodies.members_decoder.decode(raw)
-    for name, value in members.items():
-        if name not in known and bytes(value) != b"null":
-            extra[f"{path}.{name}"] = value
-    return members
-
-
-def missing(path: str) -> MalformedRequest:
-    """The error for a member that must be there."""
-    return MalformedRequest(f"Missing required parameter: '{path}'.", param=path)
-
-
-def wrong(path: str, reason: str) -> MalformedRequest:
-    """The error for a value that may not be."""
-    return MalformedRequest(f"Invalid value for '{path}': {reason}.", param=path)
 
 
 def _part(part: _Part, raw: msgspec.Raw, path: str, extra: Extra) -> Part:

@@ -1,0 +1,200 @@
+"""A Conversation's messages for an upstream (platform.claude.com, Messages API; conformance 2.1): instructions moved to
+the top, turns that follow one another joined, results of tools first in theirs and in the order of the calls."""
+
+import base64
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from ...core.conversation import Foreign, Media, Message, Part, Refusal, Text, Thinking, ToolCall, ToolResult
+from ...core.errors import Inexpressible
+from .. import Addressee, media
+from .blocks import DIALECT, Written, call_id_shown
+
+CACHE_MARKS_MAX = 4
+_IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+_NO_RESULT = "There is no result of this call."
+Turn = tuple[str, list[Part]]
+
+
+class MessagesWriter:
+    """Writes the messages for one addressee; `dropped` gathers what they do not say."""
+
+    def __init__(self, addressee: Addressee) -> None:
+        self.dropped: list[str] = []
+        self._addressee = addressee
+        self._marks = 0
+
+    def write(self, messages: Sequence[Message]) -> tuple[list[Written], list[Written]]:
+        """The blocks of `system`, and the messages. Inexpressible for what they cannot say and must not leave out."""
+        system: list[Written] = []
+        turns: list[Turn] = []
+        for message in messages:
+            if message.name:
+                self.dropped.append("name")
+            if message.role in ("system", "developer"):
+                system += [self._text(part) for part in message.parts if isinstance(part, Text) and part.text]
+            elif turns and turns[-1][0] == message.role:
+                turns[-1][1].extend(message.parts)
+            else:
+                turns.append((message.role, list(message.parts)))
+        written = self._turns(turns)
+        if not written or written[0]["role"] != "user":
+            raise Inexpressible(
+                "The first message for the provider of this model must be the user's.", param="messages"
+            )
+        return system, written
+
+    def mark(self, block: Written, cache: str) -> Written:
+        """A block, kept in the provider's cache up to here, where it is to be; four times at most."""
+        if cache and self._marks < CACHE_MARKS_MAX:
+            self._marks += 1
+            block["cache_control"] = {"type": "ephemeral", "ttl": "1h"} if cache == "1h" else {"type": "ephemeral"}
+        elif cache:
+            self.dropped.append("cache_control")
+        return block
+
+    def _turns(self, turns: list[Turn]) -> list[Written]:
+        written: list[Written] = []
+        calls: list[str] = []
+        for place, (role, parts) in enumerate(turns):
+            is_last = place == len(turns) - 1
+            if role == "assistant":
+                blocks = self._assistant(parts, is_last=is_last)
+                calls = [part.id for part in parts if isinstance(part, ToolCall)]
+            else:
+                blocks = self._user(parts, calls)
+                calls = []
+            if blocks and written and written[-1]["role"] == role:
+                content = written[-1]["content"]
+                assert isinstance(content, list)
+                content += blocks  # of the turn between them nothing was left
+            elif blocks:
+                written.append({"role": role, "content": blocks})
+        return written
+
+    def _user(self, parts: list[Part], calls: list[str]) -> list[object]:
+        """The user's turn after an answer with those calls, each of which must have its result."""
+        results = {part.call_id: part for part in parts if isinstance(part, ToolResult)}
+        order = [*calls, *(call_id for call_id in results if call_id not in calls)]
+        given = [
+            results.get(call_id) or ToolResult(call_id=call_id, parts=(Text(_NO_RESULT),), is_error=True)
+            for call_id in order
+        ]
+        others = [part for part in parts if not isinstance(part, ToolResult)]
+        return [*map(self._result, given), *self._blocks(others)]
+
+    def _assistant(self, parts: list[Part], *, is_last: bool) -> list[object]:
+        if is_last and self._addressee.capabilities.prefill is False:
+            raise Inexpressible("This model cannot go on with an answer that was begun.", param="messages")
+        thoughts = [part for part in parts if isinstance(part, Thinking)]
+        own = [part for part in thoughts if part.signed_by == DIALECT]
+        if len(own) < len(thoughts):
+            self.dropped.append("thinking")  # without this provider's proof it may not be shown
+        if any(isinstance(part, Media) for part in parts):
+            self.dropped.append("images")
+        said = [part for part in parts if not isinstance(part, Thinking | Media)]
+        if is_last and said and isinstance(said[-1], Text):
+            said[-1] = msgspec.structs.replace(said[-1], text=said[-1].text.rstrip())
+        return [*map(_thought, own), *self._blocks(said)]
+
+    def _blocks(self, parts: Iterable[Part]) -> list[object]:
+        return [self._block(part) for part in parts if not _is_blank(part)]
+
+    def _block(self, part: Part) -> object:
+        if isinstance(part, Text):
+            return self._text(part)
+        if isinstance(part, Refusal):
+            return {"type": "text", "text": part.text}
+        if isinstance(part, Media):
+            return self.mark(self._media(part), part.cache)
+        if isinstance(part, ToolCall):
+            arguments = msgspec.Raw(part.arguments.encode())
+            block: Written = {"type": "tool_use", "id": call_id_shown(part.id), "name": part.name, "input": arguments}
+            return self.mark(block, part.cache)
+        if isinstance(part, Foreign) and part.dialect == DIALECT:
+            return part.raw
+        name = part.name if isinstance(part, Foreign) else str(part.__struct_config__.tag)
+        raise Inexpressible(f"The provider of this model cannot be told '{name}'.", param="messages")
+
+    def _text(self, part: Text) -> Written:
+        return self.mark({"type": "text", "text": part.text}, part.cache)
+
+    def _result(self, result: ToolResult) -> Written:
+        block: Written = {"type": "tool_result", "tool_use_id": call_id_shown(result.call_id)}
+        content = self._blocks(result.parts)
+        if len(content) == 1 and isinstance(result.parts[0], Text) and not result.parts[0].cache:
+            block["content"] = result.parts[0].text
+        elif content:
+            block["content"] = content
+        if result.is_error:
+            block["is_error"] = True
+        return self.mark(block, result.cache)
+
+    def _media(self, part: Media) -> Written:
+        if part.kind == "audio":
+            raise Inexpressible(
+                "The provider of this model cannot be given sound.",
+                param="messages",
+                kind="audio_not_supported_by_model",
+            )
+        if part.kind == "video":
+            raise Inexpressible("The provider of this model cannot be shown a video.", param="messages")
+        if part.kind == "image":
+            if part.detail and part.detail != "auto":
+                self.dropped.append("detail")
+            if part.name:
+                self.dropped.append("filename")
+            return {"type": "image", "source": _image_source(part)}
+        block: Written = {"type": "document", "source": _document_source(part)}
+        if part.name:
+            block["title"] = part.name
+        return block
+
+
+def _thought(part: Thinking) -> Written:
+    if part.redacted:
+        return {"type": "redacted_thinking", "data": part.redacted}
+    return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+
+
+def _is_blank(part: Part) -> bool:
+    """Whether it is a text that the Messages API refuses as empty."""
+    return isinstance(part, Text) and not part.text.strip()
+
+
+def _image_source(part: Media) -> Written:
+    if part.url:
+        return {"type": "url", "url": part.url}
+    if part.file_id:
+        return {"type": "file", "file_id": part.file_id}
+    media_type = media.sniffed(part.data) or part.media_type
+    if media_type not in _IMAGES:
+        raise Inexpressible(
+            f"A picture for the provider of this model is a JPEG, PNG, GIF or WebP, not '{media_type}'.",
+            param="messages",
+            kind="unsupported_image_type",
+        )
+    return {"type": "base64", "media_type": media_type, "data": part.data}
+
+
+def _document_source(part: Media) -> Written:
+    if part.url:
+        return {"type": "url", "url": part.url}
+    if part.file_id:
+        return {"type": "file", "file_id": part.file_id}
+    if part.text:
+        return {"type": "text", "media_type": "text/plain", "data": part.text}
+    media_type = part.media_type or media.sniffed(part.data)
+    if media_type == "application/pdf":
+        return {"type": "base64", "media_type": media_type, "data": part.data}
+    if media_type.startswith("text/"):
+        try:
+            text = base64.b64decode(part.data, validate=True).decode()
+        except ValueError:
+            raise Inexpressible("A document of text must be base64 of UTF-8.", param="messages") from None
+        return {"type": "text", "media_type": "text/plain", "data": text}
+    raise Inexpressible(
+        f"A document for the provider of this model is a PDF or text, not '{media_type or 'unknown'}'.",
+        param="messages",
+    )
