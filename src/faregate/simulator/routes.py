@@ -3,12 +3,15 @@
 import re
 from typing import NamedTuple
 
-from . import openai_chat
+from . import anthropic, openai_chat
 from .wires import Call, Headers, Wire
 
+_COUNT = Call(operation="count")
 _PATHS: dict[str, tuple[Wire, Call]] = {
     "/v1/chat/completions": (openai_chat.WIRE, Call()),
     "/v1/completions": (openai_chat.LEGACY_WIRE, Call()),
+    "/v1/messages": (anthropic.WIRE, Call()),
+    "/v1/messages/count_tokens": (anthropic.WIRE, _COUNT),
 }
 _MODELS = re.compile(r"/(v1|v1beta)/models(?:/(.+))?")
 
@@ -43,4 +46,6 @@ def allowed(path: str) -> tuple[bytes, ...]:
 
 def speaker(path: str, query: dict[str, str], headers: Headers) -> Wire:
     """The wire that answers at a path that several have, or none."""
-    return openai_chat.WIRE
+    if path in _PATHS:
+        return _PATHS[path][0]
+    return anthropic.WIRE if b"anthropic-version" in headers else openai_chat.WIRE
