@@ -24,9 +24,7 @@ EARLIER = {"anthropic-version": "2023-06-01"}
 
 @pytest.fixture(scope="module")
 def claude(simulated: Simulated) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(
-        base_url=f"http://127.0.0.1:{simulated.port}", api_key="sk-ant", max_retries=0
-    ) as client:
+    with anthropic.Anthropic(base_url=f"http://127.0.0.1:{simulated.port}", api_key="sk-ant", max_retries=0) as client:
         yield client
 
 
@@ -87,7 +85,10 @@ def test_tools_and_their_results(claude: anthropic.Anthropic) -> None:
     results = [{"type": "tool_result", "tool_use_id": block.id, "content": "fine"} for block in said.content]
     turns = [*HELLO, {"role": "assistant", "content": said.content}]
     assert ask(claude, tools=[TOOL, OTHER], messages=[*turns, {"role": "user", "content": results}]).content[0].text
-    for few, words in ((results[:1], "without `tool_result`"), ([*results, {**results[0], "tool_use_id": "x"}], "unexpected")):
+    for few, words in (
+        (results[:1], "without `tool_result`"),
+        ([*results, {**results[0], "tool_use_id": "x"}], "unexpected"),
+    ):
         with pytest.raises(anthropic.BadRequestError, match=words):
             ask(claude, tools=[TOOL, OTHER], messages=[*turns, {"role": "user", "content": few}])
 
@@ -136,7 +137,7 @@ def test_models(claude: anthropic.Anthropic) -> None:
     ("members", "words"),
     [
         ({"messages": []}, "at least one message"),
-        ({"max_tokens": None}, "max_tokens: Input should be a valid integer"),
+        ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: Input should be"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text.text: Field req"),
         ({"messages": [{"role": "user", "content": "x", "name": "y"}]}, "messages.0.name: Extra inputs"),
@@ -163,7 +164,8 @@ def test_refusals(claude: anthropic.Anthropic, members: dict[str, Any], words: s
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, "authentication_error"), (429, "rate_limit_error"), (500, "api_error"), (529, "overloaded_error")]
+    ("status", "kind"),
+    [(401, "authentication_error"), (429, "rate_limit_error"), (500, "api_error"), (529, "overloaded_error")],
 )
 def test_planned_errors(claude: anthropic.Anthropic, status: int, kind: str) -> None:
     with pytest.raises(anthropic.APIStatusError) as failed:
@@ -177,10 +179,8 @@ def test_an_error_in_a_stream(claude: anthropic.Anthropic) -> None:
         streamed(claude, {"malformed": "error_event"})
 
 
-@pytest.mark.parametrize("malformed", ["crlf", "comments", "multi_line_data", "event_id_retry", "bom", "no_space"])
-def test_odd_streams_say_the_same(claude: anthropic.Anthropic, simulated: Simulated, malformed: str) -> None:
-    if malformed == "bom":
-        pytest.skip("the SDK does not take a byte order mark")
+@pytest.mark.parametrize("malformed", ["crlf", "comments", "multi_line_data", "event_id_retry", "no_space"])
+def test_odd_streams_say_the_same(claude: anthropic.Anthropic, malformed: str) -> None:
     assert essence(streamed(claude, {"malformed": malformed})) == essence(ask(claude))
 
 
@@ -193,7 +193,7 @@ def test_a_stream_without_its_end(simulated: Simulated) -> None:
         return [event["type"] for event in frames(reply.body)]
 
     whole = types({})
-    assert whole[:3] == ["message_start", "content_block_start", "content_block_delta"]
+    assert whole[:3] == ["message_start", "content_block_start", "ping"]
     assert whole[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert types({"malformed": "no_done"}) == whole[:-1]
     cut = simulated.post({**body, "simulator": {"cut_after_bytes": 700}}, "/v1/messages", fields=fields)

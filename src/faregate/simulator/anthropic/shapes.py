@@ -187,9 +187,10 @@ def frames(asked: Asked, answer: Answer) -> Iterator[Frame]:
     if not _thinks(asked):
         yield Frame(b"", choice.reasoning_tokens, "token")
     for index, (_, grouped) in enumerate(_grouped(asked, choice)):
-        yield from _block_frames(asked, answer, choice, index, list(grouped))
-        if index == 0:
-            yield _frame({"type": "ping"})
+        for frame in _block_frames(asked, answer, choice, index, list(grouped)):
+            yield frame
+            if index == 0 and frame.event == b"content_block_start":
+                yield _frame({"type": "ping"})
     delta: dict[str, Any] = {"type": "message_delta", "delta": {**_stop(asked, choice), "container": None}}
     if fault != "absent":
         delta["usage"] = _usage(answer, fault)
@@ -198,9 +199,7 @@ def frames(asked: Asked, answer: Answer) -> Iterator[Frame]:
     yield _frame({"type": "message_stop"}, kind="end")
 
 
-def _block_frames(
-    asked: Asked, answer: Answer, choice: Choice, index: int, pieces: list[Piece]
-) -> Iterator[Frame]:
+def _block_frames(asked: Asked, answer: Answer, choice: Choice, index: int, pieces: list[Piece]) -> Iterator[Frame]:
     """One block: its start, what is added to it, its end."""
 
     def added(delta: dict[str, Any], tokens: int = 0) -> Frame:
