@@ -59,7 +59,7 @@ class Simulator:
         request_id = f"req_{self._ids(time.time()).replace('-', '')}"
         request.authenticated()
         found = route(request.method, path, query, request.headers)
-        way = found or Route(speaker(path, query, request.headers), Call(), query)
+        way = found or Route(speaker(path, request.headers), Call(), query)
         headers = way.wire.fields(request_id)
         if found is not None and found.listed is None:
             names = [name.decode("latin-1") for name in request.headers]
