@@ -44,9 +44,7 @@ def ask(client: genai.Client, plan: Any = None, model: str = OLD, contents: Any 
 
 
 def chunks(client: genai.Client, plan: Any = None, model: str = OLD, **members: Any) -> list[Any]:
-    return list(
-        client.models.generate_content_stream(model=model, contents="hello", config=config(plan, members))
-    )
+    return list(client.models.generate_content_stream(model=model, contents="hello", config=config(plan, members)))
 
 
 def joined(parts: list[Any], *, thought: bool) -> str:
@@ -71,7 +69,9 @@ def test_a_stream_and_a_whole_answer_say_the_same(client: genai.Client, model: s
     whole_parts = whole.candidates[0].content.parts
     for thought in (True, False):
         assert joined(parts, thought=thought) == joined(whole_parts, thought=thought)
-    assert [p.function_call for p in parts if p.function_call] == [p.function_call for p in whole_parts if p.function_call]
+    assert [p.function_call for p in parts if p.function_call] == [
+        p.function_call for p in whole_parts if p.function_call
+    ]
     assert [p.thought_signature for p in parts if p.thought_signature] == [
         p.thought_signature for p in whole_parts if p.thought_signature
     ]
@@ -132,7 +132,10 @@ def test_counts(client: genai.Client) -> None:
 
 def test_a_schema_answer(client: genai.Client) -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    for members in ({"response_schema": {**schema}}, {"response_json_schema": {**schema, "additionalProperties": False}}):
+    for members in (
+        {"response_schema": {**schema}},
+        {"response_json_schema": {**schema, "additionalProperties": False}},
+    ):
         said = ask(client, response_mime_type="application/json", **members)
         assert isinstance(json.loads(said.text)["n"], int)
 

@@ -1,5 +1,6 @@
 """Whether a conversation is one that Gemini takes: its roles, its calls and results, its signatures."""
 
+import base64
 import re
 from typing import Any
 
@@ -11,7 +12,9 @@ CALL = "gemini functionCall"
 TEXT = "gemini text"
 
 # What stands for a signature that was lost. Source: ai.google.dev, "Thought signatures", FAQ.
-_DUMMIES = frozenset({"skip_thought_signature_validator", "context_engineering_is_the_way_to_go"})
+# They come as they are, or in base64, as the member's type has it and Google's SDK sends it.
+_DUMMY_WORDS = ("skip_thought_signature_validator", "context_engineering_is_the_way_to_go")
+_DUMMIES = frozenset({*_DUMMY_WORDS, *(base64.b64encode(words.encode()).decode() for words in _DUMMY_WORDS)})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 
 Content = dict[str, Any]
