@@ -58,9 +58,9 @@ def stream_bytes(
 
 def _spoiled(frames: Iterable[Frame], malformed: Malformation, spoiler: Spoiler) -> Iterator[Frame]:
     """`frames` with a spoiler after a few tokens, and nothing more if it tells of an error."""
-    tokens = 0
+    tokens = serial = 0
     spoilt = False
-    for serial, frame in enumerate(frames):
+    for frame in frames:
         if not spoilt and (tokens >= _SPOIL_AFTER_TOKENS or frame.kind in ("finish", "usage", "end")):
             spoiled = spoiler(malformed, serial)
             yield spoiled._replace(data=padded(spoiled.data)) if malformed == "huge_line" else spoiled
@@ -69,6 +69,7 @@ def _spoiled(frames: Iterable[Frame], malformed: Malformation, spoiler: Spoiler)
                 return
         yield frame
         tokens += frame.tokens
+        serial += bool(frame.data)
 
 
 # Server-sent events.

@@ -3,7 +3,7 @@
 import re
 from typing import Literal, NamedTuple
 
-from . import anthropic, gemini, openai_chat
+from . import anthropic, gemini, openai_chat, responses
 from .wires import Call, Headers, Wire
 
 _COUNT = Call(operation="count")
@@ -12,6 +12,8 @@ _PATHS: dict[str, tuple[Wire, Call]] = {
     "/v1/completions": (openai_chat.LEGACY_WIRE, Call()),
     "/v1/messages": (anthropic.WIRE, Call()),
     "/v1/messages/count_tokens": (anthropic.WIRE, _COUNT),
+    "/v1/responses": (responses.WIRE, Call()),
+    "/v1/responses/input_tokens": (responses.WIRE, _COUNT),
 }
 _GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(generateContent|streamGenerateContent|countTokens)")
 _MODELS = re.compile(r"/(v1|v1beta)/models(?:/(.+))?")
