@@ -10,6 +10,7 @@ from ..framing import event_stream
 from ..question import EFFORT_TOKENS, Function, Question, Turn, arguments_text
 from ..refused import Refused
 from ..wires import Asked, Call
+from . import history
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Choices = Annotated[int, msgspec.Meta(ge=1, le=128)]
@@ -142,6 +143,7 @@ def read_chat(data: bytes, _call: Call) -> Asked:
         raise Refused("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs", code="invalid_value")
     for position, message in enumerate(body.messages):
         _check_parts(message, f"messages[{position}].content")
+    history.check(body.messages)
     limit = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
     mode, named, functions = _tools(body)
     question = Question(
