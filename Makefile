@@ -68,7 +68,7 @@ bench: $(VENV)/run.stamp  ## measure against the direct upstream and, where inst
 lock: $(VENV)/dev.stamp  ## renew the locked dependencies, a week old at the least
 	$(PIP) uv
 	for name in run build dev openai-previous; do \
-	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 --no-header \
 	    --exclude-newer "$$(date -u -d '7 days ago' +%F)" --upgrade requirements/$$name.in -o requirements/$$name.lock; \
 	done
 

@@ -122,7 +122,9 @@ class Simulated:
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def open(self, body: Any, path: str = CHAT, key: str | None = "sk-test") -> socket.socket:
+    def open(
+        self, body: Any, path: str = CHAT, key: str | None = "sk-test", fields: dict[str, str] | None = None
+    ) -> socket.socket:
         """Send a request; the socket to read the answer from."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [
@@ -130,6 +132,7 @@ class Simulated:
             "Host: simulator",
             f"Content-Length: {len(data)}",
             "Connection: close",
+            *(f"{name}: {text}" for name, text in (fields or {}).items()),
         ]
         if key is not None:
             lines.append(f"Authorization: Bearer {key}")
@@ -137,9 +140,11 @@ class Simulated:
         connection.sendall("\r\n".join([*lines, "", ""]).encode() + data)
         return connection
 
-    def post(self, body: Any, path: str = CHAT, key: str | None = "sk-test") -> Reply:
+    def post(
+        self, body: Any, path: str = CHAT, key: str | None = "sk-test", fields: dict[str, str] | None = None
+    ) -> Reply:
         """A request and all that comes back until the connection ends."""
-        with self.open(body, path, key) as connection:
+        with self.open(body, path, key, fields) as connection:
             return Reply(everything(connection))
 
     def ask(self, plan: dict[str, Any] | None = None, **members: Any) -> Reply:

@@ -72,3 +72,30 @@ def test_keys_paths_and_methods(simulated: Simulated) -> None:
     assert simulated.post(body, "/v1/nothing").status == 404
     assert simulated.call("GET", "/v1/chat/completions", "sk").status == 405
     assert simulated.call("GET", "/v1/models/a%2Fb", "sk").json()["id"] == "a/b"
+
+
+CALLS = {
+    "role": "assistant",
+    "tool_calls": [
+        {"id": name, "type": "function", "function": {"name": "f", "arguments": "{}"}} for name in ("call_1", "call_2")
+    ],
+}
+RESULTS = [{"role": "tool", "tool_call_id": name, "content": "fine"} for name in ("call_1", "call_2")]
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ([CALLS, RESULTS[0]], "call_2"),
+        ([CALLS, RESULTS[0], {"role": "user", "content": "x"}, RESULTS[1]], "call_2"),
+        ([RESULTS[0]], "must be a response to a preceeding message"),
+        ([CALLS, *RESULTS, {**RESULTS[0], "tool_call_id": "call_3"}], "must be a response to a preceeding message"),
+        ([CALLS, *RESULTS, {"role": "tool", "content": "x"}], "must have a 'tool_call_id'"),
+    ],
+)
+def test_calls_and_results_that_do_not_fit(simulated: Simulated, messages: list[Any], words: str) -> None:
+    start = [{"role": "user", "content": "hello"}]
+    assert simulated.ask(messages=[*start, CALLS, *RESULTS]).status == 200
+    refused = simulated.ask(messages=[*start, *messages])
+    assert (refused.status, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert words in refused.json()["error"]["message"]

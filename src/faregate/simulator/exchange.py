@@ -1,59 +1,25 @@
-"""One completion: from the request's body to the last byte of its answer, and the entry that tells of it."""
+"""One request for an answer: from its body to the last byte sent, and the entry that tells of it."""
 
 import gzip
-import hashlib
 import time
-from collections import OrderedDict
-from collections.abc import Callable
 
 import msgspec
 
 from ..core.errors import ClientGone
 from ..wire.exchange import BodyTooLarge, IncomingRequest, OutgoingResponse
 from ..wire.messages import WireError, header_lines
-from . import shapes
-from .answer import Answer, answer_chat, answer_completion
-from .faults import REPLACED, SPOILED, Plan, gzip_bomb, stream_bytes, whole_bytes
+from .answer import Answer, prompt_tokens
+from .faults import ERROR_MESSAGE, REPLACED, SPOILED, Plan, gzip_bomb, whole_bytes
+from .framing import stream_bytes
 from .outlet import Cut, Outlet, Pace, pause, silence
-from .request import Body, ChatBody, CompletionBody, Refused, read_chat, read_completion
+from .plans import Plans, check, planned
+from .refused import Refused
+from .routes import Route
 from .truth import Entry, Outcome, TruthLog
+from .wires import Asked, Fields
 
 BODY_BYTES_MAX = 256 * 1024 * 1024
 PINGS_PER_S = 20.0
-REPEATED_MAX = 10_000
-
-READERS: dict[str, Callable[[bytes], ChatBody | CompletionBody]] = {
-    "/v1/chat/completions": read_chat,
-    "/v1/completions": read_completion,
-}
-
-_STREAM_FIELDS = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
-_ERROR_KINDS = {
-    401: ("invalid_request_error", "invalid_api_key"),
-    404: ("invalid_request_error", "model_not_found"),
-    429: ("requests", "rate_limit_exceeded"),
-}
-
-
-class Plans:
-    """Decides which requests have the faults that their plans ask for."""
-
-    def __init__(self) -> None:
-        self._repeated: OrderedDict[bytes, int] = OrderedDict()
-
-    def applicable(self, body: Body, data: bytes) -> Plan:
-        """The plan of a request, without its faults where they are meant for others."""
-        plan = body.simulator
-        if plan.when_model is not None and plan.when_model != body.model:
-            return plan.without_faults()
-        if plan.times is not None:
-            key = hashlib.blake2b(data, digest_size=16).digest()
-            seen = self._repeated[key] = self._repeated.pop(key, 0) + 1
-            if len(self._repeated) > REPEATED_MAX:
-                self._repeated.popitem(last=False)
-            if seen > plan.times:
-                return plan.without_faults()
-        return plan
 
 
 class Exchange:
@@ -63,8 +29,9 @@ class Exchange:
         self,
         request: IncomingRequest,
         response: OutgoingResponse,
-        headers: list[tuple[str, str]],
+        headers: Fields,
         *,
+        route: Route,
         entry: Entry,
         truth: TruthLog,
         plans: Plans,
@@ -72,6 +39,8 @@ class Exchange:
         self._request = request
         self._response = response
         self._headers = headers
+        self._route = route
+        self._wire = route.wire
         self._entry = entry
         self._truth = truth
         self._plans = plans
@@ -82,15 +51,13 @@ class Exchange:
         """Answer, and note in the entry how that went."""
         entry = self._entry
         try:
-            data = await self._receive()
-            check_authorized(self._request)
-            body = READERS[entry.path](data)
-            self._plan = self._plans.applicable(body, data)
+            asked = await self._read()
+            self._plan = asked.question.plan
             self._outlet = Outlet(self._response, self._plan)
-            entry.outcome = await self._answer(body)
+            entry.outcome = await self._answer(asked)
         except Refused as refused:
             entry.outcome = "refused"
-            send_refusal(self._response, self._headers, refused)
+            send_refusal(self._response, self._headers, self._route, refused, entry.request_id)
         except Cut:
             entry.outcome = "cut"
             self._response.abort()
@@ -101,6 +68,15 @@ class Exchange:
             entry.status = self._response.status
             entry.bytes_sent = self._response.bytes_out
             entry.tokens_sent = self._outlet.tokens_sent
+
+    async def _read(self) -> Asked:
+        """What is asked, with the plan that holds for it."""
+        route, wire, headers = self._route, self._wire, self._request.headers
+        data = await self._receive()
+        wire.authorize(headers, route.query)
+        asked = planned(wire.read(data, wire.call(route.call, headers, route.query)))
+        check(asked, wire)
+        return self._plans.applied(asked, data)
 
     async def _receive(self) -> bytes:
         request = self._request
@@ -123,11 +99,11 @@ class Exchange:
         }
         return data
 
-    async def _answer(self, body: ChatBody | CompletionBody) -> Outcome:
+    async def _answer(self, asked: Asked) -> Outcome:
         """Send what the plan has for this request."""
-        entry, plan = self._entry, self._plan
-        entry.model = body.model
-        entry.stream = body.stream is True
+        entry, plan, question = self._entry, self._plan, asked.question
+        entry.model = question.model
+        entry.stream = question.stream
         for name, text in plan.headers.items():
             self._headers += [(name.lower(), each) for each in ([text] if isinstance(text, str) else text)]
         if plan.stall_before_head_ms:
@@ -135,22 +111,21 @@ class Exchange:
         if plan.redirect_to is not None or plan.status is not None:
             await self._fail()
             return "fault"
-        answer = answer_chat(body) if isinstance(body, ChatBody) else answer_completion(body)
-        entry.id = answer.id
-        entry.prompt_tokens = answer.prompt_tokens
-        entry.completion_tokens = answer.completion_tokens
-        entry.cached_tokens = answer.cached_tokens
-        entry.reasoning_tokens = answer.reasoning_tokens
+        if self._route.call.operation == "count":
+            await self._count(asked)
+            return "complete"
+        answer = self._wire.answer(question)
+        entry.vouch(answer)
         pace = Pace(plan)
         if plan.gzip_bomb:
-            kind = "text/event-stream" if body.stream else "application/json"
+            kind = "text/event-stream" if question.stream else "application/json"
             await self._send_whole(200, gzip_bomb(), kind)
-        elif body.stream and plan.malformed == "pings_only":
-            await self._ping()
-        elif body.stream and plan.malformed not in REPLACED:
-            await self._stream(pace, body, answer)
+        elif question.stream and plan.malformed == "pings_only":
+            await self._ping(asked)
+        elif question.stream and plan.malformed not in REPLACED:
+            await self._stream(pace, asked, answer)
         else:
-            await self._whole(pace, body, answer)
+            await self._whole(pace, asked, answer)
         return "fault" if plan.gzip_bomb or plan.malformed in SPOILED else "complete"
 
     async def _fail(self) -> None:
@@ -162,22 +137,28 @@ class Exchange:
             self._headers.append(("retry-after", f"{plan.retry_after_s:g}"))
         message = plan.error_message or f"The simulator answers with status {status}, as asked."
         if plan.echo_authorization:
-            message += f" Authorization: {self._request.headers.get(b'authorization', b'').decode('latin-1')}"
-        fallback = ("server_error" if status >= 500 else "invalid_request_error", None)
-        kind, code = _ERROR_KINDS.get(status, fallback)
-        body, content_type = whole_bytes(shapes.error(message, kind, None, code), plan.malformed)
+            field, text = self._wire.authorize(self._request.headers, self._route.query)
+            message += f" {field}: {text}"
+        body, content_type = whole_bytes(self._error(message, status), plan.malformed, self._error(ERROR_MESSAGE, 500))
         await self._send_whole(status, body, content_type)
 
-    async def _stream(self, pace: Pace, body: Body, answer: Answer) -> None:
-        plan, outlet = self._plan, self._outlet
-        frames = shapes.chat_frames if isinstance(body, ChatBody) else shapes.completion_frames
-        outlet.start(200, self._head(_STREAM_FIELDS))
+    def _error(self, message: str, status: int) -> bytes:
+        return msgspec.json.encode(self._wire.error(Refused(message, status=status), self._entry.request_id))
+
+    async def _count(self, asked: Asked) -> None:
+        assert self._wire.count is not None
+        self._entry.prompt_tokens = self._entry.fresh_tokens = prompt_tokens(asked.question)
+        body = msgspec.json.encode(self._wire.count(self._entry.prompt_tokens))
+        data, content_type = whole_bytes(body, self._plan.malformed, self._error(ERROR_MESSAGE, 500))
+        await self._send_whole(200, data, content_type)
+
+    async def _stream(self, pace: Pace, asked: Asked, answer: Answer) -> None:
+        plan, outlet, wire = self._plan, self._outlet, self._wire
+        outlet.start(200, self._stream_head(asked))
         said = 0
         stall_at = float("inf") if plan.stall_after_tokens is None else plan.stall_after_tokens
-        for data, frame in stream_bytes(
-            frames(answer, with_usage=body.include_usage, fault=plan.usage), plan.malformed
-        ):
-            if said >= stall_at and frame.kind != "role":
+        for data, frame in stream_bytes(wire.frames(asked, answer), plan.malformed, asked.framing, wire.spoiler):
+            if said >= stall_at and frame.kind != "opening":
                 await silence()
             if frame.tokens:
                 said += frame.tokens
@@ -185,17 +166,16 @@ class Exchange:
             await outlet.write(data, frame.tokens)
         await outlet.finish()
 
-    async def _ping(self) -> None:
-        self._outlet.start(200, self._head(_STREAM_FIELDS))
+    async def _ping(self, asked: Asked) -> None:
+        self._outlet.start(200, self._stream_head(asked))
         while True:
-            await self._outlet.write(b": ping\n\n")
+            await self._outlet.write(asked.framing.ping)
             await pause(1 / (self._plan.tokens_per_s or PINGS_PER_S))
 
-    async def _whole(self, pace: Pace, body: Body, answer: Answer) -> None:
+    async def _whole(self, pace: Pace, asked: Asked, answer: Answer) -> None:
         plan = self._plan
-        shape = shapes.chat_completion if isinstance(body, ChatBody) else shapes.text_completion
-        honest = shapes.encode(shape(answer, plan.usage, finish=plan.malformed != "no_finish"))
-        data, content_type = whole_bytes(honest, plan.malformed)
+        honest = msgspec.json.encode(self._wire.whole(asked, answer))
+        data, content_type = whole_bytes(honest, plan.malformed, self._error(ERROR_MESSAGE, 500))
         await pace.until(answer.completion_tokens)
         tokens = 0 if plan.malformed in SPOILED else answer.completion_tokens
         await self._send_whole(200, data, content_type, tokens)
@@ -216,6 +196,9 @@ class Exchange:
         await outlet.write(data, tokens)
         await outlet.finish()
 
+    def _stream_head(self, asked: Asked) -> bytes:
+        return self._head((("content-type", asked.framing.content_type), ("cache-control", "no-cache")))
+
     def _head(self, fields: tuple[tuple[str, str], ...]) -> bytes:
         """The head's fields; those of the plan replace ours."""
         plan = self._plan
@@ -224,15 +207,7 @@ class Exchange:
         return header_lines([*(field for field in (*fields, *encoding) if field[0] not in replaced), *self._headers])
 
 
-def check_authorized(request: IncomingRequest) -> None:
-    """Any bearer token will do; Refused without one."""
-    scheme, _, key = request.headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() != b"bearer" or not key.strip():
-        message = "You didn't provide an API key. Put it in the Authorization header (Bearer YOUR_KEY)."
-        raise Refused(message, status=401, code="invalid_api_key")
-
-
-def send_refusal(response: OutgoingResponse, headers: list[tuple[str, str]], refused: Refused) -> None:
-    """Answer with the error that `refused` is."""
-    body = shapes.error(refused.message, refused.kind, refused.param, refused.code)
+def send_refusal(response: OutgoingResponse, headers: Fields, route: Route, refused: Refused, request_id: str) -> None:
+    """Answer with the error that `refused` is, in the words of the route's wire."""
+    body = msgspec.json.encode(route.wire.error(refused, request_id))
     response.send(refused.status, header_lines([*headers, ("content-type", "application/json")]), body)

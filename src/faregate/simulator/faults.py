@@ -1,14 +1,13 @@
 """What a request may ask of the simulator: what to say, at which pace, and what shall go wrong.
 
-`Plan` is the extra top-level member `simulator` of a request's body. `stream_bytes` writes a stream's frames
-with or without a malformation, `whole_bytes` a whole answer.
+`Plan` is the extra top-level member `simulator` of a request's body, on every wire (plans.py has another way to say
+it). framing.py writes streams with or without a malformation, `whole_bytes` a whole answer.
 """
 
 import functools
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -35,7 +34,7 @@ Malformation = Literal[
     "event_id_retry",
     "bom",
     "no_space",
-    # Endings that are missing; every token was sent.
+    # Endings that are missing ([DONE], message_stop, response.completed, the array's bracket); every token was sent.
     "no_done",
     "no_last_blank_line",
     # Spoiled streams.
@@ -59,14 +58,9 @@ HUGE_LINE_BYTES = 10 * 1024 * 1024
 BOMB_BLOCKS = 256
 
 _BOMB_BLOCK_BYTES = 1024 * 1024
-_SPOIL_AFTER_TOKENS = 2
 _BOM = b"\xef\xbb\xbf"
 _HTML = b"<html>\n<body><h1>502 Bad Gateway</h1></body>\n</html>\n"
-_ERROR = (
-    b'{"error":{"message":"The server had an error while processing your request.",'
-    b'"type":"server_error","param":null,"code":null}}'
-)
-_BROKEN = b'{"id":"chatcmpl-'
+ERROR_MESSAGE = "The server had an error while processing your request."
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,9 +68,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     # What to say. These hold even where the faults do not apply.
     text: str | None = None  # exactly this, tools or not
+    opening: str | None = None  # this before what else is said, or called
     output_tokens: Count | None = None  # this many of its own
-    reasoning: bool = False  # show reasoning_content
-    cached_tokens: Count = 0  # of the prompt
+    reasoning: bool = False  # show the reasoning, a little of it where none was asked for
+    redacted: bool = False  # the reasoning is shown as nobody can read it, where the wire has that
+    finish_reason: str | None = None  # as the wire names it
+    cached_tokens: Count = 0  # of the prompt, read from a cache
+    cache_write_tokens: Count = 0  # of the prompt, put into a cache
     answer_model: str | None = None  # the name in the answer
     ignore_max_tokens: bool = False
 
@@ -109,9 +107,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """The same words at the same pace, and nothing goes wrong."""
         return Plan(
             text=self.text,
+            opening=self.opening,
             output_tokens=self.output_tokens,
             reasoning=self.reasoning,
+            redacted=self.redacted,
+            finish_reason=self.finish_reason,
             cached_tokens=self.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens,
             answer_model=self.answer_model,
             ignore_max_tokens=self.ignore_max_tokens,
             first_token_ms=self.first_token_ms,
@@ -124,48 +126,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return self.chunk_bytes is not None or self.cut_after_bytes is not None or self.stall_after_tokens is not None
 
 
-class Frame(NamedTuple):
-    """One event of a stream: its JSON (none for hidden tokens), and how many tokens are said with it."""
-
-    data: bytes
-    tokens: int
-    kind: Literal["role", "token", "finish", "usage", "spoiler"]
-
-
-def stream_bytes(frames: Iterable[Frame], malformed: Malformation | None) -> Iterator[tuple[bytes, Frame]]:
-    """What to write for each frame, `[DONE]` included, with the frame it stands for."""
-    write = _FORMS.get(malformed or "", _plain)
-    if malformed == "no_finish":
-        frames = (frame for frame in frames if frame.kind != "finish")
-    spoiler = _SPOILERS.get(malformed or "")
-    if spoiler is not None:
-        frames = _spoiled(frames, Frame(spoiler(), 0, "spoiler"), last=malformed == "error_event")
-    opening = _BOM if malformed == "bom" else b""
-    serial = 0
-    for frame in frames:
-        yield opening + write(frame.data, serial) if frame.data else b"", frame
-        opening = opening if not frame.data else b""
-        serial += 1
-    if malformed in ("no_done", "error_event"):
-        return
-    done = b"data: [DONE]\n" if malformed == "no_last_blank_line" else write(b"[DONE]", serial)
-    yield done, Frame(b"[DONE]", 0, "finish")
-
-
-def whole_bytes(body: bytes, malformed: Malformation | None) -> tuple[bytes, str]:
-    """The body of a whole answer, and its content type."""
+def whole_bytes(body: bytes, malformed: Malformation | None, error: bytes) -> tuple[bytes, str]:
+    """The body of a whole answer, and its content type; `error` is the wire's error body."""
     kind = "application/json"
     if malformed == "html":
         return _HTML, "text/html"
     if malformed == "empty":
         return b"", kind
     if malformed == "error_json":
-        return _ERROR, kind
+        return error, kind
     if malformed == "not_json":
         return body[: len(body) // 2], kind
     if malformed == "huge_line":
-        return _padded(body), kind
+        return padded(body), kind
     return (_BOM if malformed == "bom" else b"") + body, kind
+
+
+def padded(body: bytes) -> bytes:
+    """A JSON object with a member that is far too long."""
+    return b'{"padding":"%b",%b' % (b"x" * HUGE_LINE_BYTES, body[1:])
 
 
 @functools.cache
@@ -185,54 +164,3 @@ def gzip_bomb() -> bytes:
     size_bytes = len(opening) + BOMB_BLOCKS * len(block) + len(closing)
     head = b"\x1f\x8b\x08\0\0\0\0\0\x02\xff"
     return b"".join([head, *deflated, struct.pack("<II", checksum, size_bytes)])
-
-
-def _spoiled(frames: Iterable[Frame], spoiler: Frame, *, last: bool) -> Iterator[Frame]:
-    """`frames` with `spoiler` after a few tokens, and nothing more if it is the `last`."""
-    tokens = 0
-    spoilt = False
-    for frame in frames:
-        if not spoilt and (tokens >= _SPOIL_AFTER_TOKENS or frame.kind in ("finish", "usage")):
-            yield spoiler
-            spoilt = True
-            if last:
-                return
-        yield frame
-        tokens += frame.tokens
-
-
-def _padded(body: bytes) -> bytes:
-    return b'{"padding":"%b",%b' % (b"x" * HUGE_LINE_BYTES, body[1:])
-
-
-_SPOILERS: dict[str, Callable[[], bytes]] = {
-    "not_json": lambda: _BROKEN,
-    "error_event": lambda: _ERROR,
-    "huge_line": lambda: _padded(b'{"object":"chat.completion.chunk","choices":[]}'),
-}
-
-
-def _plain(data: bytes, _serial: int) -> bytes:
-    return b"data: %b\n\n" % data
-
-
-def _multi_line(data: bytes, serial: int) -> bytes:
-    if not data.startswith(b"{"):
-        return _plain(data, serial)
-    lines = msgspec.json.format(data, indent=1).split(b"\n")
-    return b"".join(b"data: %b\n" % line for line in lines) + b"\n"
-
-
-def _with_comments(data: bytes, serial: int) -> bytes:
-    return b": keep-alive %d\n\n: before the data\ndata: %b\n:\n\n" % (serial, data)
-
-
-_FORMS: dict[str, Callable[[bytes, int], bytes]] = {
-    "no_blank_line": lambda data, _serial: b"data: %b\n" % data,
-    "cr_only": lambda data, _serial: b"data: %b\r\r" % data,
-    "crlf": lambda data, _serial: b"data: %b\r\n\r\n" % data,
-    "no_space": lambda data, _serial: b"data:%b\n\n" % data,
-    "comments": _with_comments,
-    "multi_line_data": _multi_line,
-    "event_id_retry": lambda data, serial: b"event: message\nid: %d\nretry: 3000\ndata: %b\n\n" % (serial, data),
-}

@@ -20,12 +20,15 @@ from ..wire.deadlines import Deadlines
 from ..wire.exchange import IncomingRequest, OutgoingResponse
 from ..wire.messages import header_lines
 from ..wire.server import Server, ServerLimits
-from . import shapes
-from .exchange import READERS, Exchange, Plans, check_authorized, send_refusal
+from . import openai
+from .exchange import Exchange, send_refusal
 from .models import Models
 from .outlet import CuttingConnection
-from .request import Refused
+from .plans import Plans
+from .refused import Refused
+from .routes import Route, allowed, route, speaker
 from .truth import TruthLog
+from .wires import Call
 
 PARENT_CHECK_S = 0.2
 
@@ -35,8 +38,6 @@ _LIMITS = ServerLimits(
     unauthenticated_per_address_max=50_000,
 )
 _METHODS: dict[str, tuple[bytes, ...]] = {
-    **dict.fromkeys(READERS, (b"POST",)),
-    "/v1/models": (b"GET",),
     "/simulator/truth": (b"GET", b"DELETE"),
     "/simulator/last_request": (b"GET",),
 }
@@ -54,46 +55,51 @@ class Simulator:
     async def handle(self, request: IncomingRequest, response: OutgoingResponse) -> None:
         """Answer one request."""
         path = unquote(request.path.decode("latin-1"))
+        query = {name: texts[-1] for name, texts in parse_qs(request.query.decode("latin-1")).items()}
         request_id = f"req_{self._ids(time.time()).replace('-', '')}"
-        headers = [("x-request-id", request_id), ("openai-organization", "org-simulator")]
         request.authenticated()
-        if path in READERS and request.method == b"POST":
+        found = route(request.method, path, query, request.headers)
+        way = found or Route(speaker(path, request.headers), Call(), query)
+        headers = way.wire.fields(request_id)
+        if found is not None and found.listed is None:
             names = [name.decode("latin-1") for name in request.headers]
-            entry = self.truth.begin(request_id, path, names)
-            exchange = Exchange(request, response, headers, entry=entry, truth=self.truth, plans=self._plans)
+            entry = self.truth.begin(request_id, path, way.wire.name, names)
+            exchange = Exchange(request, response, headers, route=way, entry=entry, truth=self.truth, plans=self._plans)
             try:
                 await exchange.run()
             finally:
                 self.truth.end(entry)
             return
         try:
-            body = await self._other(request, path)
+            body = self._listed(request, found) if found is not None else await self._own(request, path, query)
         except Refused as refused:
-            send_refusal(response, headers, refused)
+            send_refusal(response, headers, way, refused, request_id)
         else:
             response.send(200, header_lines([*headers, ("content-type", "application/json")]), body)
 
-    async def _other(self, request: IncomingRequest, path: str) -> bytes:
-        """The JSON at the paths that are no completion."""
-        allowed = (b"GET",) if path.startswith("/v1/models/") else _METHODS.get(path)
+    def _listed(self, request: IncomingRequest, found: Route) -> bytes:
+        """The list of models, or one."""
+        wire = found.wire
+        wire.authorize(request.headers, found.query)
+        assert wire.models is not None
+        return msgspec.json.encode(wire.models(self._models, found.listed or "", found.query))
+
+    async def _own(self, request: IncomingRequest, path: str, query: dict[str, str]) -> bytes:
+        """The JSON at the paths that no provider has."""
+        methods = allowed(path) or _METHODS.get(path)
         method = request.method.decode("latin-1")
-        if allowed is None:
-            raise Refused(f"Invalid URL ({method} {path})", status=404)
-        if request.method not in allowed:
+        if not methods:
+            raise Refused(f"Invalid URL ({method} {path})", status=404, kind="invalid_request_error")
+        if request.method not in methods:
             raise Refused(f"Not allowed to {method} on {path}.", status=405)
-        if path.startswith("/v1/"):
-            check_authorized(request)
-            name = path.removeprefix("/v1/models").removeprefix("/")
-            return shapes.encode(self._models.one(name) if name else self._models.all())
         if path == "/simulator/last_request":
             return msgspec.json.encode(self.truth.last_request)
         if request.method == b"DELETE":
             self.truth.clear()
             return b"{}"
-        return await self._truth(request)
+        return await self._truth(query)
 
-    async def _truth(self, request: IncomingRequest) -> bytes:
-        query = {name: texts[-1] for name, texts in parse_qs(request.query.decode("latin-1")).items()}
+    async def _truth(self, query: dict[str, str]) -> bytes:
         try:
             since = int(query.get("since", 0))
             until = int(query.get("until", since + 1))
@@ -169,5 +175,5 @@ def run(
 
 
 def _refusal(_status: int, message: str) -> tuple[bytes, bytes]:
-    body = shapes.error(message, "invalid_request_error")
+    body = msgspec.json.encode(openai.error(Refused(message), ""))
     return header_lines([("content-type", "application/json")]), body

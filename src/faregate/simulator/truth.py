@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..wire.strand import Signal
+from .answer import Answer
 
 ENTRIES_MAX = 100_000
 
@@ -19,6 +20,8 @@ Outcome = Literal["pending", "complete", "client_gone", "cut", "fault", "refused
 class Entry(msgspec.Struct, kw_only=True):
     """One request. Tokens are those vouched for, whatever the answer said; times are unix seconds.
 
+    The prompt's tokens are the fresh ones, those read from a cache (`cached_tokens`) and those written into one; the
+    completion's are what was said and the reasoning. The words are the same on every wire, `wire` says which it was.
     `tokens_sent` counts those whose frames were handed to the socket whole, `bytes_sent` the bytes of the
     body. Outcomes: `complete`; `client_gone` before the end; `cut` as planned; `fault`, an answer that was
     bad as planned; `refused`, a request that was no good.
@@ -27,13 +30,16 @@ class Entry(msgspec.Struct, kw_only=True):
     seq: int
     request_id: str
     path: str
+    wire: str = ""
     id: str = ""
     model: str = ""
     stream: bool = False
     status: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    fresh_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     tokens_sent: int = 0
     bytes_sent: int = 0
@@ -43,6 +49,16 @@ class Entry(msgspec.Struct, kw_only=True):
     client_gone_at: float | None = None
     header_names: list[str] = []
     body_members: list[str] = []
+
+    def vouch(self, answer: Answer) -> None:
+        """Take over an answer's name and counts."""
+        self.id = answer.id
+        self.prompt_tokens = answer.prompt_tokens
+        self.completion_tokens = answer.completion_tokens
+        self.fresh_tokens = answer.fresh_tokens
+        self.cached_tokens = answer.cached_tokens
+        self.cache_write_tokens = answer.written_tokens
+        self.reasoning_tokens = answer.reasoning_tokens
 
 
 class TruthLog:
@@ -56,10 +72,17 @@ class TruthLog:
         self.in_flight = 0
         self.last_request: dict[str, Any] | None = None
 
-    def begin(self, request_id: str, path: str, header_names: list[str]) -> Entry:
+    def begin(self, request_id: str, path: str, wire: str, header_names: list[str]) -> Entry:
         """A request has come. It gets its `seq` when it ends, so that reading on from one misses nothing."""
         self.in_flight += 1
-        return Entry(seq=0, request_id=request_id, path=path, received_at=time.time(), header_names=header_names)
+        return Entry(
+            seq=0,
+            request_id=request_id,
+            path=path,
+            wire=wire,
+            received_at=time.time(),
+            header_names=header_names,
+        )
 
     def end(self, entry: Entry) -> None:
         """The request has ended."""

@@ -1,40 +1,29 @@
-"""What the simulator takes: chat and legacy completion bodies, checked as strictly as the answer needs."""
+"""Chat and legacy completion bodies, checked as strictly as the answer needs; other members are let pass."""
 
 import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from .faults import OF_WHOLE_ANSWERS, Plan
+from ..faults import Plan
+from ..framing import event_stream
+from ..question import EFFORT_TOKENS, Function, Question, Turn, arguments_text
+from ..refused import Refused
+from ..wires import Asked, Call
+from . import history
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Choices = Annotated[int, msgspec.Meta(ge=1, le=128)]
 Tier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
+Mode = Literal["auto", "none", "required"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
+EVENTS = event_stream(ping=b": ping\n\n")
+
+_TIERS = {"auto": "default", "fast": "priority"}
 _AT = re.compile(r" - at `\$\.?(.*)`\Z")
 _MISSING = re.compile(r"Object missing required field `(.+?)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+?)`")
-
-
-class Refused(Exception):
-    """The request gets an error for an answer."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 400,
-        kind: str = "invalid_request_error",
-        param: str | None = None,
-        code: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-        self.kind = kind
-        self.param = param
-        self.code = code
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
@@ -66,10 +55,11 @@ class Message(msgspec.Struct, frozen=True):
         return sum(part.get("type") == "image_url" for part in parts)
 
     @property
-    def calls(self) -> list[tuple[str, str]]:
-        """Names and arguments of the calls it made."""
-        functions = (call.get("function") or {} for call in self.tool_calls or ())
-        return [(str(function.get("name", "")), str(function.get("arguments", ""))) for function in functions]
+    def turn(self) -> Turn:
+        """The turn that it is."""
+        functions = [call.get("function") or {} for call in self.tool_calls or ()]
+        calls = [(str(each.get("name", "")), arguments_text(each.get("arguments", ""))) for each in functions]
+        return Turn("system" if self.role == "developer" else self.role, self.text, self.images, tuple(calls))
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,9 +80,9 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
         return self.stream_options is not None and self.stream_options.include_usage is True
 
     @property
-    def stops(self) -> list[str]:
+    def stops(self) -> tuple[str, ...]:
         """The stop sequences."""
-        return [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
 class ChatBody(Body, frozen=True, kw_only=True):
@@ -109,6 +99,16 @@ class ChatBody(Body, frozen=True, kw_only=True):
     reasoning_effort: Effort | None = None
     service_tier: Tier | None = None
 
+    @property
+    def shown_logprobs(self) -> int | None:
+        """How many alternatives are shown for each token; None: no log probabilities at all."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def tier(self) -> str:
+        """The tier that the answer has."""
+        return _TIERS.get(self.service_tier or "auto", self.service_tier or "default")
+
 
 class CompletionBody(Body, frozen=True, kw_only=True):
     """POST /v1/completions."""
@@ -116,6 +116,11 @@ class CompletionBody(Body, frozen=True, kw_only=True):
     prompt: str | list[str | int | list[int]] = ""  # a text, texts, tokens, or lists of tokens
     logprobs: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
     echo: bool | None = None
+
+    @property
+    def shown_logprobs(self) -> int | None:
+        """How many alternatives are shown for each token; None: no log probabilities at all."""
+        return self.logprobs
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -131,35 +136,83 @@ _CHAT = msgspec.json.Decoder(ChatBody)
 _COMPLETION = msgspec.json.Decoder(CompletionBody)
 
 
-def read_chat(data: bytes) -> ChatBody:
-    """The chat body in `data`; Refused where it is none."""
-    body = _read(_CHAT, data)
+def read_chat(data: bytes, _call: Call) -> Asked:
+    """The chat in `data`; Refused where it is none."""
+    body: ChatBody = _read(_CHAT, data)
     if body.top_logprobs is not None and not body.logprobs:
         raise Refused("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs", code="invalid_value")
     for position, message in enumerate(body.messages):
         _check_parts(message, f"messages[{position}].content")
-    return body
+    history.check(body.messages)
+    limit = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
+    mode, named, functions = _tools(body)
+    question = Question(
+        model=body.model,
+        id_start="chatcmpl-",
+        stream=body.stream is True,
+        turns=tuple(message.turn for message in body.messages),
+        plan=body.simulator,
+        choices=body.n or 1,
+        limit=limit,
+        stops=body.stops,
+        functions=functions,
+        tools=mode,
+        named=named,
+        parallel=body.parallel_tool_calls is not False,
+        form=_form(body.response_format or {}),
+        thought_tokens=EFFORT_TOKENS[body.reasoning_effort or "none"],
+    )
+    return Asked(question=question, body=body, framing=EVENTS)
 
 
-def read_completion(data: bytes) -> CompletionBody:
-    """The legacy completion body in `data`; Refused where it is none."""
-    body = _read(_COMPLETION, data)
+def read_completion(data: bytes, _call: Call) -> Asked:
+    """The legacy completion in `data`; Refused where it is none."""
+    body: CompletionBody = _read(_COMPLETION, data)
     if body.echo:
         raise Refused("'echo' is not supported by this model.", param="echo", code="unsupported_value")
-    return body
+    question = Question(
+        model=body.model,
+        id_start="cmpl-",
+        stream=body.stream is True,
+        prompts=tuple(body.prompts),
+        plan=body.simulator,
+        choices=body.n or 1,
+        limit=body.max_tokens,
+        stops=body.stops,
+    )
+    return Asked(question=question, body=body, framing=EVENTS)
+
+
+def _tools(body: ChatBody) -> tuple[Mode, str | None, tuple[Function, ...]]:
+    """How tools may be called, the one that has to be, and those that may."""
+    functions = [tool["function"] for tool in body.tools or () if isinstance(tool.get("function"), dict)]
+    choice, named = body.tool_choice, None
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        allowed = choice.get("allowed_tools") or {}
+        names = {(tool.get("function") or {}).get("name") for tool in allowed.get("tools") or ()}
+        functions = [function for function in functions if function.get("name") in names]
+        choice = allowed.get("mode")
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        named = str((choice.get("function") or {}).get("name"))
+    mode: Mode = "none" if choice == "none" else "required" if choice == "required" else "auto"
+    may = [Function(str(function.get("name", "")), function.get("parameters")) for function in functions]
+    return mode, named, tuple(may)
+
+
+def _form(asked: dict[str, Any]) -> Any:
+    """The JSON Schema of the answer, `{}` for any object, None for words."""
+    if asked.get("type") == "json_schema":
+        return (asked.get("json_schema") or {}).get("schema") or {}
+    return {} if asked.get("type") == "json_object" else None
 
 
 def _read(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
     try:
-        body = decoder.decode(data)
+        return decoder.decode(data)
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused("We could not parse the JSON body of your request.") from None
-    malformed = body.simulator.malformed
-    if malformed is not None and not body.stream and malformed not in OF_WHOLE_ANSWERS:
-        raise Refused(f"'{malformed}' needs a stream.", param="simulator.malformed", code="invalid_value")
-    return body
 
 
 def _refusal(message: str) -> Refused:

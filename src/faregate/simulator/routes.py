@@ -1,0 +1,64 @@
+"""Which wire speaks at which path, and what the path says of a request."""
+
+import re
+from typing import Literal, NamedTuple
+
+from . import anthropic, gemini, openai_chat, responses
+from .wires import Call, Headers, Wire
+
+_COUNT = Call(operation="count")
+_PATHS: dict[str, tuple[Wire, Call]] = {
+    "/v1/chat/completions": (openai_chat.WIRE, Call()),
+    "/v1/completions": (openai_chat.LEGACY_WIRE, Call()),
+    "/v1/messages": (anthropic.WIRE, Call()),
+    "/v1/messages/count_tokens": (anthropic.WIRE, _COUNT),
+    "/v1/responses": (responses.WIRE, Call()),
+    "/v1/responses/input_tokens": (responses.WIRE, _COUNT),
+}
+_GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(generateContent|streamGenerateContent|countTokens)")
+_MODELS = re.compile(r"/(v1|v1beta)/models(?:/(.+))?")
+
+
+class Route(NamedTuple):
+    """Where a request goes: the wire, what the path says, the query, and the model of a list of models ("" for all;
+    None where it is no list)."""
+
+    wire: Wire
+    call: Call
+    query: dict[str, str]
+    listed: str | None = None
+
+
+def route(method: bytes, path: str, query: dict[str, str], headers: Headers) -> Route | None:
+    """The route of a request for an answer or for models, or None."""
+    if method == b"POST":
+        found = _PATHS.get(path)
+        if found is not None:
+            return Route(*found, query)
+        named = _GEMINI.fullmatch(path)
+        return Route(gemini.WIRE, _gemini_call(*named.groups()), query) if named is not None else None
+    models = _MODELS.fullmatch(path)
+    if method != b"GET" or models is None:
+        return None
+    return Route(speaker(path, headers), Call(), query, models.group(2) or "")
+
+
+def allowed(path: str) -> tuple[bytes, ...]:
+    """The methods of a path."""
+    if path in _PATHS or _GEMINI.fullmatch(path):
+        return (b"POST",)
+    return (b"GET",) if _MODELS.fullmatch(path) else ()
+
+
+def speaker(path: str, headers: Headers) -> Wire:
+    """The wire that answers at a path that several have, or none."""
+    if path in _PATHS:
+        return _PATHS[path][0]
+    if path.startswith("/v1beta/") or b"x-goog-api-key" in headers or _GEMINI.fullmatch(path):
+        return gemini.WIRE
+    return anthropic.WIRE if b"anthropic-version" in headers else openai_chat.WIRE
+
+
+def _gemini_call(model: str, verb: str) -> Call:
+    operation: Literal["answer", "count"] = "count" if verb == "countTokens" else "answer"
+    return Call(operation=operation, model=model, stream=verb == "streamGenerateContent")
