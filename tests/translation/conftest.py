@@ -1,0 +1,28 @@
+"""One gateway for all cases, in front of a provider that plays them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running.processes import Gateway
+from tests.running.upstreams import Upstream
+
+from .cases import CASE_FILES, cases_of
+from .serving import settings_for
+
+
+@pytest.fixture(scope="session")
+def player() -> Iterator[Upstream]:
+    """The provider that plays the cases."""
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def crossing(session_folder: Path, player: Upstream) -> Iterator[Gateway]:
+    """The gateway that all cases are put to."""
+    cases = [case for path in CASE_FILES if path.exists() for case in cases_of(path)]
+    process = Gateway(session_folder, settings_for(cases, player))
+    yield process
+    process.stop()
