@@ -9,6 +9,7 @@ from tests.running.processes import Gateway
 from tests.running.upstreams import Upstream
 
 from .cases import CASE_FILES, cases_of
+from .matrix import matrix_cases
 from .serving import settings_for
 
 
@@ -23,6 +24,6 @@ def player() -> Iterator[Upstream]:
 def crossing(session_folder: Path, player: Upstream) -> Iterator[Gateway]:
     """The gateway that all cases are put to."""
     cases = [case for path in CASE_FILES if path.exists() for case in cases_of(path)]
-    process = Gateway(session_folder, settings_for(cases, player))
+    process = Gateway(session_folder, settings_for(cases + matrix_cases(), player))
     yield process
     process.stop()

@@ -39,6 +39,7 @@ class Asked:
     def seen(self) -> dict[str, Any]:
         """As a case's expectation has it."""
         found: dict[str, Any] = {"method": self.method, "path": self.path, "headers": self.headers}
+        found["raw_body"] = self.body.decode("utf-8", "replace")
         if self.headers.get("content-type", "").startswith("multipart/"):
             parts = list(_parts_of(self.headers["content-type"], self.body))
             found["multipart"] = dict(parts)
