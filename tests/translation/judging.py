@@ -35,14 +35,19 @@ _STREAM_FIELDS = {
 }
 
 
-def wrongs_of(case: Case, gateway: Gateway, upstream: Upstream, seed: int = 0) -> list[str]:
-    """All that is wrong with a case; empty where it holds."""
+def put(case: Case, gateway: Gateway, upstream: Upstream, seed: int = 0) -> tuple[Seen, list[Asked]]:
+    """Send a case's request; what the client saw, and what the provider was asked."""
     assert "$file:" not in json.dumps(case.said), "uploads are not in this runner yet"
     visits = upstream.play(script_of(case, seed))
     with Connection(gateway.port) as connection:
         connection.send(_bytes_of(case, gateway.key))
         seen = seen_of(connection.answer())
-    asked = [Asked.of(visit) for visit in visits]
+    return seen, [Asked.of(visit) for visit in visits]
+
+
+def wrongs_of(case: Case, gateway: Gateway, upstream: Upstream, seed: int = 0) -> list[str]:
+    """All that is wrong with a case; empty where it holds."""
+    seen, asked = put(case, gateway, upstream, seed)
     binds: dict[str, Any] = {}
     wrongs = _upstream_wrongs(case, asked, gateway.key, binds) + _client_wrongs(case, seen, binds)
     if wrongs:
