@@ -2,18 +2,26 @@
 (conformance.md 1.10, 1.11)."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 from openai import omit
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from .seeing import DONE, Seen
 
-_response_event: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+# ResponseStreamEvent is Annotated[Union[...], ...]
+_RESPONSE_EVENTS = {
+    get_args(kind.model_fields["type"].annotation)[0]: kind for kind in get_args(get_args(ResponseStreamEvent)[0])
+}
+
+
+def _event_of(chunk: dict[str, Any]) -> Any:
+    """An event of the Responses API as the SDK has it. ValidationError."""
+    return _RESPONSE_EVENTS[chunk["type"]].model_validate(chunk)
 
 
 def folded(client: str, seen: Seen) -> dict[str, Any]:
@@ -33,7 +41,7 @@ def _openai(seen: Seen) -> dict[str, Any]:
 def _responses(seen: Seen) -> dict[str, Any]:
     state: ResponseStreamState[None] = ResponseStreamState(input_tools=omit, text_format=omit)
     for chunk in seen.chunks:
-        state.handle_event(_response_event.validate_python(chunk))
+        state.handle_event(_event_of(chunk))
     whole = seen.chunks[-1]["response"]
     pieced: dict[int, str] = {}
     for chunk in seen.chunks:
@@ -93,6 +101,8 @@ def _gemini(seen: Seen) -> dict[str, Any]:
                 continue
             whole.update({name: value for name, value in candidate.items() if name != "content"})
             for part in candidate.get("content", {}).get("parts", ()):
+                if part == {"text": ""}:
+                    continue
                 if "text" in part and parts and "text" in parts[-1] and part.get("thought") == parts[-1].get("thought"):
                     parts[-1] = {**parts[-1], **part, "text": parts[-1]["text"] + part["text"]}
                 else:
@@ -113,7 +123,7 @@ def misfits(client: str, seen: Seen) -> list[str]:
                     ChatCompletionChunk.model_validate(chunk)
         elif client == "openai-responses" and seen.is_stream:
             for chunk in seen.chunks:
-                _response_event.validate_python(chunk)
+                _event_of(chunk)
         elif client == "openai":
             ChatCompletion.model_validate(seen.answer.json())
         elif client == "openai-responses":

@@ -1,6 +1,7 @@
 """What the client of a case sees: its answer, and the frames of it where it is a stream."""
 
 import base64
+import contextlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,7 +57,8 @@ class Seen:
         found["raw_body"] = raw.decode("utf-8", "replace")
         found["raw_b64"] = base64.b64encode(raw).decode()
         if "json" in (self.answer.header("content-type") or ""):
-            found["body"] = json.loads(raw)
+            with contextlib.suppress(ValueError):  # then it has no body that could match
+                found["body"] = json.loads(raw)
         return found
 
 
