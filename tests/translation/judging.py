@@ -28,7 +28,7 @@ _PROVIDER_CREDENTIALS = {
     "anthropic": ("x-api-key", PROVIDER_KEY),
     "gemini": ("x-goog-api-key", PROVIDER_KEY),
 }
-_STREAM_FIELDS = {
+STREAM_FIELDS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
@@ -49,7 +49,7 @@ def wrongs_of(case: Case, gateway: Gateway, upstream: Upstream, seed: int = 0) -
     """All that is wrong with a case; empty where it holds."""
     seen, asked = put(case, gateway, upstream, seed)
     binds: dict[str, Any] = {}
-    wrongs = _upstream_wrongs(case, asked, gateway.key, binds) + _client_wrongs(case, seen, binds)
+    wrongs = _upstream_wrongs(case, asked, gateway.key, binds) + client_wrongs(case, seen, binds)
     if wrongs:
         wrongs.append(
             f"the client saw {seen.answer.status} {bytes(seen.answer.body).decode('utf-8', 'replace')[:3000]}"
@@ -117,7 +117,8 @@ def _secrets_wrong(case: Case, request: Asked, key: str) -> list[str]:
     return wrongs
 
 
-def _client_wrongs(case: Case, seen: Seen, binds: dict[str, Any]) -> list[str]:
+def client_wrongs(case: Case, seen: Seen, binds: dict[str, Any]) -> list[str]:
+    """What is wrong with what the client saw; `binds` are the values that a case's expectations share."""
     wrongs = []
     response = case.expected("expect_client_response_contains")
     if response is not None:
@@ -145,7 +146,7 @@ def _standing_wrongs(case: Case, seen: Seen) -> list[str]:
         return wrongs
     wrongs += [
         f"{name} is {seen.answer.header(name)}"
-        for name, value in _STREAM_FIELDS.items()
+        for name, value in STREAM_FIELDS.items()
         if seen.answer.header(name) != value
     ]
     if case.is_translated:
