@@ -27,3 +27,5 @@ def crossing(session_folder: Path, player: Upstream) -> Iterator[Gateway]:
     process = Gateway(session_folder, settings_for(cases + matrix_cases(), player))
     yield process
     process.stop()
+    crashes = [line for line in process.log_lines() if line.get("event") == "crash"]
+    assert not crashes, f"{len(crashes)} crashes, the first of them: {crashes[0]}"

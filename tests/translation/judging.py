@@ -132,10 +132,10 @@ def client_wrongs(case: Case, seen: Seen, binds: dict[str, Any]) -> list[str]:
         wrongs += match(case.expected("expect_client_folded"), folded(case.client, seen), binds, "folded")
     for name in case.said.get("invariants", ()):
         wrongs += [f"{name}: {wrong}" for wrong in INVARIANTS[name](seen)]
-    return wrongs + _standing_wrongs(case, seen)
+    return wrongs + standing_wrongs(case, seen)
 
 
-def _standing_wrongs(case: Case, seen: Seen) -> list[str]:
+def standing_wrongs(case: Case, seen: Seen) -> list[str]:
     """What holds for every answer, whether or not a case says so."""
     wrongs = [] if seen.answer.header("x-request-id") else ["there is no x-request-id"]
     if seen.answer.status != 200 or "/count_tokens" in case.said["request"]["path"]:

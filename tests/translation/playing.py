@@ -84,7 +84,7 @@ def _written(value: Any, case: Case, visit: Visit, dice: random.Random) -> bytes
     text = json.dumps(value, ensure_ascii=dice.random() < 0.5, separators=separators)
     if "$fallback_tool" in text:
         text = text.replace("$fallback_tool", hidden_tool(case, visit) or "no-hidden-tool")
-    return text.encode()
+    return text.encode("utf-8", "surrogatepass")  # a case may want what is no UTF-8
 
 
 def _play_whole(case: Case, visit: Visit, dice: random.Random) -> None:

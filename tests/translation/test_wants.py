@@ -1,5 +1,5 @@
-"""The wants judged by themselves: of one dialect, what a provider says is what the client is to see, and what the client
-asks is what the provider is to be asked. No gateway is needed for that, and what fails here is wrong in its file."""
+"""The wants judged by themselves: within a dialect, what a provider says is what the client is to see, and what the
+client asks is what the provider is to be asked. It takes no gateway, and what fails here is wrong in its file."""
 
 import json
 from typing import Any
