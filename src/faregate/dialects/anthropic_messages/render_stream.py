@@ -106,7 +106,7 @@ class Renderer:
             return self._in("thinking") + self._delta({"type": "thinking_delta", "thinking": event.text})
         if isinstance(event, ToolCallStarted):
             self._call, self._has_arguments = event.call, False
-            block = {"type": "tool_use", "id": call_id_shown(event.id), "name": event.name, "input": {}}
+            block: Written = {"type": "tool_use", "id": call_id_shown(event.id), "name": event.name, "input": {}}
             return self._close() + self._start("tool_use", block)
         if isinstance(event, RefusalDelta):
             self._refused = True
@@ -116,7 +116,7 @@ class Renderer:
                 {"type": "citations_delta", "citation": citation_shown(event.citation)}
             )
         if isinstance(event, Signed) and event.signed_by == DIALECT and event.call is None and not event.is_text:
-            signature = {"type": "signature_delta", "signature": event.signature}
+            signature: Written = {"type": "signature_delta", "signature": event.signature}
             return self._in("thinking") + self._delta(signature) + self._close()
         if isinstance(event, Redacted) and event.signed_by == DIALECT:
             start = self._close() + self._start("redacted_thinking", {"type": "redacted_thinking", "data": event.data})
@@ -173,6 +173,6 @@ class Renderer:
         reason = stop_reason_of(finished.reason, finished.native_reason, finished.stop_sequence)
         reason = "refusal" if self._refused else reason
         details = stop_details(reason, finished.explanation)
-        delta = {"stop_reason": reason, "stop_sequence": finished.stop_sequence or None, **details}
+        delta: Written = {"stop_reason": reason, "stop_sequence": finished.stop_sequence or None, **details}
         end = {"type": "message_delta", "delta": delta, "usage": usage_shown(self._usage or NO_USAGE)}
         return b"event: message_delta\ndata: " + _encode(end) + b"\n\n"
