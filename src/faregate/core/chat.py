@@ -14,7 +14,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     `members` holds the body's top-level members verbatim, known and unknown, in the client's order: what is sent
     upstream is built from it, so that what was checked is what is sent. `is_array` asks for a stream as one JSON
-    array, `is_begun` is set once its beginning was written. `forwarded` is header lines that a provider of the same dialect is to see.
+    array, `is_begun` is set once its beginning was written. `hides_thoughts`: the client's dialect shows what a model
+    thought only to those who ask, and it did not. `forwarded` is header lines that a provider of the same dialect is to see.
     """
 
     model: str
@@ -33,6 +34,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     has_audio: bool = False
     is_array: bool = False
     is_begun: bool = False
+    hides_thoughts: bool = False
     forwarded: bytes = b""
 
     def forget_members(self) -> None:

@@ -27,7 +27,7 @@ _OUTPUT_NAMES = ("maxOutputTokens", "max_output_tokens")
 
 
 def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
-    """A body of generateContent, streamGenerateContent or countTokens. MalformedRequest names the parameter at fault."""
+    """A body of generateContent, streamGenerateContent or countTokens. MalformedRequest names the parameter."""
     model, _, verb = asked.argument.rpartition(":")
     if not model:
         raise MalformedRequest("The path must name a model and what is to be done with it.", param="model")
@@ -44,6 +44,7 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
         stream=verb == _STREAM,
         is_array=verb == _STREAM and asked.query.get("alt") != "sse",
         include_usage=True,
+        hides_thoughts=not (config and config.thinking_config and config.thinking_config.include_thoughts),
         choices=(config and config.candidate_count) or 1,
         output_tokens_max=config.max_output_tokens if config else None,
         has_tools=bool(read.tools),
@@ -83,7 +84,7 @@ def _weigh(body: bytes) -> tuple[int, int]:
     return len(body) - sum(len(found[1]) for found in _BASE64.finditer(body)), pictures
 
 
-def forward_request(request: ChatRequest, _: str, *, stream_usage: bool = True) -> bytes:  # noqa: ARG001 - always told
+def forward_request(request: ChatRequest, _: str, *, stream_usage: bool = True) -> bytes:
     """The body for an upstream of this dialect: the client's members, less a model's name, the output capped where it
     must be."""
     members = {name: value for name, value in request.members.items() if name != "model"}
