@@ -88,7 +88,7 @@ class Exact:
                 return b""
         self._note(answer)
         shown = _renamed(data, answer.model_version, self._request.model)
-        if shown is data and not self._request.is_array and frame.raw == b"data: %b\n\n" % data:
+        if shown is data and not self._request.is_array and frame.raw.rstrip(b"\r\n") == b"data: " + data:
             return frame.raw
         return self._framing.piece(shown.replace(b"\n", b" "))
 
