@@ -12,13 +12,13 @@ from ...wire.messages import BadMessage
 from ..bodies import members_decoder
 from ..media import kind_of
 from . import body as wire
+from .body import ABSENT
 from .errors import words_of
 from .logprobs import openai_logprobs
 from .proofs import NAME
 from .reasons import is_reason, reason_of, went_wrong
 from .usage import read_usage
 
-ABSENT = msgspec.Raw(b"null")
 _TALK = ("thoughtSignature", "thought", "text")
 _CITATIONS_MAX = 1_000
 

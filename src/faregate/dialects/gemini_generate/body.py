@@ -9,6 +9,7 @@ PARTS_MAX = 10_000
 TOOLS_MAX = 1_024
 CHOICES_MAX = 8
 
+ABSENT = msgspec.Raw(b"null")
 _Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 
 
@@ -80,8 +81,8 @@ class Declaration(_Camel):
 
     name: str
     description: str | None = None
-    parameters: msgspec.Raw | None = None
-    parameters_json_schema: msgspec.Raw | None = None
+    parameters: msgspec.Raw = ABSENT
+    parameters_json_schema: msgspec.Raw = ABSENT
 
 
 class CallingConfig(_Camel):
@@ -110,8 +111,8 @@ class GenerationConfig(_Camel):
 
     stop_sequences: list[str] | None = None
     response_mime_type: str | None = None
-    response_schema: msgspec.Raw | None = None
-    response_json_schema: msgspec.Raw | None = None
+    response_schema: msgspec.Raw = ABSENT
+    response_json_schema: msgspec.Raw = ABSENT
     candidate_count: Annotated[int, msgspec.Meta(ge=1, le=CHOICES_MAX)] | None = None
     max_output_tokens: _Tokens | None = None
     temperature: float | None = None
@@ -133,6 +134,11 @@ class Body(_Camel):
     tools: Annotated[list[dict[str, msgspec.Raw]], msgspec.Meta(max_length=TOOLS_MAX)] | None = None
     tool_config: ToolConfig | None = None
     generation_config: GenerationConfig | None = None
+
+
+def given(raw: msgspec.Raw) -> msgspec.Raw | None:
+    """What was given; None where it was not, or is null."""
+    return None if bytes(raw) == b"null" else raw
 
 
 def names_of(struct: type[msgspec.Struct]) -> frozenset[str]:

@@ -41,7 +41,7 @@ def render_stream_error(status: int, members: dict[str, object], request: ChatRe
     """A failed stream's end: one more piece that is an error. No end mark: the dialect has none."""
     body = render_error(status, members)
     if request is not None and request.is_array:
-        return (b",\r\n" if request.is_begun else b"[") + body + b"]"
+        return (b",\r\n" if request.events_sent else b"[") + body + b"]"
     return data_frame(body)
 
 
@@ -73,7 +73,7 @@ def words_of(decoded: Any) -> UpstreamWords | None:
     return UpstreamWords(
         message if isinstance(message, str) else "The provider gave no reason.",
         _text(error.get("status")),
-        code or _text(error.get("code")),
+        code,  # the other one, `error.code`, is but the status again
         param,
     )
 

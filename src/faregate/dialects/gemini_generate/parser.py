@@ -25,7 +25,8 @@ from ...core.events import (
 from ...core.usage import Usage
 from ...wire.messages import BadMessage
 from ...wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
-from .answer import ABSENT, Answer, Candidate, blocked, citations_of, decode_answer, parts_of
+from .answer import Answer, Candidate, blocked, citations_of, decode_answer, parts_of
+from .body import ABSENT
 from .errors import words_of
 from .logprobs import openai_logprobs
 from .proofs import NAME

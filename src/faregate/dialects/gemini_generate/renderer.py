@@ -47,22 +47,22 @@ class Framing:
 
     def __init__(self, request: ChatRequest) -> None:
         self._request = request
-        request.is_begun = False
+        request.events_sent = 0
 
     def piece(self, data: bytes) -> bytes:
         """The next piece."""
         request = self._request
         if not request.is_array:
             return data_frame(data)
-        start = b",\r\n" if request.is_begun else b"["
-        request.is_begun = True
+        start = b",\r\n" if request.events_sent else b"["
+        request.events_sent += 1
         return start + data
 
     def end(self) -> bytes:
         """What ends the stream: nothing, but for an array."""
         if not self._request.is_array:
             return b""
-        return b"]" if self._request.is_begun else b"[]"
+        return b"]" if self._request.events_sent else b"[]"
 
 
 class _Call(msgspec.Struct):

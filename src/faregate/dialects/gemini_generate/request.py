@@ -97,7 +97,7 @@ def _cap_output(members: Members, tokens: int) -> None:
     name = next((name for name in _CONFIG_NAMES if name in members), _CONFIG_NAMES[0])
     given = members.get(name)
     config: Members = {}
-    if given is not None and bytes(given[:1]) == b"{":
+    if given is not None and bytes(given)[:1] == b"{":
         config = members_decoder.decode(given)
     for member in [name for name in _OUTPUT_NAMES if name in config] or _OUTPUT_NAMES[:1]:
         config[member] = msgspec.Raw(b"%d" % tokens)

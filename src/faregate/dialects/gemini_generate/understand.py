@@ -159,7 +159,7 @@ def _words(response: Members) -> tuple[str, bool]:
     error."""
     if len(response) == 1:
         name, raw = next(iter(response.items()))
-        if name in ("result", "output", "error") and bytes(raw[:1]) == b'"':
+        if name in ("result", "output", "error") and bytes(raw)[:1] == b'"':
             return msgspec.json.decode(raw, type=str), name == "error"
     return msgspec.json.encode(response).decode(), list(response) == ["error"]
 
@@ -203,9 +203,9 @@ def _tools(given: Any, extra: dict[str, msgspec.Raw]) -> Iterator[Function | For
 
 
 def _function(given: wire.Declaration, path: str) -> Function:
-    parameters = given.parameters_json_schema
-    if parameters is None and given.parameters is not None:
-        parameters = json_schema(given.parameters, f"{path}.parameters")
+    parameters, message = wire.given(given.parameters_json_schema), wire.given(given.parameters)
+    if parameters is None and message is not None:
+        parameters = json_schema(message, f"{path}.parameters")
     return Function(name=given.name, description=given.description or "", parameters=parameters)
 
 
@@ -224,12 +224,11 @@ def _output_format(config: wire.GenerationConfig, extra: dict[str, msgspec.Raw])
     if config.response_mime_type != "application/json":
         if config.response_mime_type not in (None, "", "text/plain"):
             extra["generationConfig.responseMimeType"] = msgspec.Raw(msgspec.json.encode(config.response_mime_type))
-            if config.response_schema is not None:
-                extra["generationConfig.responseSchema"] = config.response_schema
+            extra["generationConfig.responseSchema"] = config.response_schema
         return None
-    schema = config.response_json_schema
-    if schema is None and config.response_schema is not None:
-        schema = json_schema(config.response_schema, "generationConfig.responseSchema")
+    schema, message = wire.given(config.response_json_schema), wire.given(config.response_schema)
+    if schema is None and message is not None:
+        schema = json_schema(message, "generationConfig.responseSchema")
     return OutputFormat(schema=schema)
 
 
@@ -268,7 +267,7 @@ def _reasoning(config: wire.ThinkingConfig | None) -> Reasoning | None:
 
 def _unplaced(members: Members, name: str, placed: frozenset[str]) -> Members:
     raw = members.get(name)
-    if raw is None or bytes(raw[:1]) != b"{":
+    if raw is None or bytes(raw)[:1] != b"{":
         return {}
     inner = members_decoder.decode(raw)
     return {f"{name}.{member}": value for member, value in inner.items() if member not in placed}
