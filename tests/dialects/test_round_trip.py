@@ -49,6 +49,13 @@ class Losses(NamedTuple):
 
 
 LOSSES = {
+    "gemini_generate": Losses(
+        fields=frozenset({"parallel_tool_calls", "user", "reasoning"}),
+        parts=(Thinking,),
+        asked=lambda conversation: Asked(
+            "m:streamGenerateContent" if conversation.stream else "m:generateContent", {"alt": "sse"}
+        ),
+    ),
     "openai_chat": Losses(
         sampling=frozenset({"top_k"}),
         parts=(Thinking,),

@@ -106,7 +106,7 @@ class _Writer:
         if tool.strict:
             self.dropped["strict"] = None
         if tool.cache:
-            self.dropped["cache"] = None
+            self.dropped["cache_control"] = None
         if tool.parameters is not None and not _takes_nothing(tool.parameters):
             name, schema = self._schema(tool.parameters, param, ("parametersJsonSchema", "parameters"))
             declared[name] = schema

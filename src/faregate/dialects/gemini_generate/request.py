@@ -15,14 +15,14 @@ from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import Members, decode, decode_members, members_decoder
 from .body import Body, body_decoder, part_decoder
-from .spelling import respelled
+from .spelling import REQUEST, camel, respelled
 
 COUNTED = "generateContentRequest"  # countTokens takes a whole request in it, instead of contents alone
 _STREAM = "streamGenerateContent"
 _DATA = re.compile(rb'"(?:inlineData|inline_data)"\s*:')
 _BASE64 = re.compile(rb'"data"\s*:\s*"([^"]*+)"')
 _KINDS = re.compile(rb'"(?:mimeType|mime_type)"\s*:\s*"(image|audio)/')
-_CONFIG_NAMES = ("generationConfig", "generation_config")
+_CONFIG_NAME = "generationConfig"
 _OUTPUT_NAMES = ("maxOutputTokens", "max_output_tokens")
 
 
@@ -40,7 +40,7 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
     contents = members.get("contents", b"")
     return ChatRequest(
         model=model.removeprefix("models/"),
-        members=members,
+        members=_spelled_names(members),
         stream=verb == _STREAM,
         is_array=verb == _STREAM and asked.query.get("alt") != "sse",
         include_usage=True,
@@ -57,6 +57,11 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
     )
 
 
+def _spelled_names(members: Members) -> Members:
+    """The members under their names in camelCase: others look for them. Given twice they were refused already."""
+    return {camel(name) if camel(name) in REQUEST else name: value for name, value in members.items()}
+
+
 def decoded(members: Members, body: bytes = b"") -> Body:
     """The fields of a body. MalformedRequest with the path of what does not fit."""
     return decode(body_decoder, spelled(members, body))
@@ -65,8 +70,9 @@ def decoded(members: Members, body: bytes = b"") -> Body:
 def spelled(members: Members, body: bytes = b"") -> bytes:
     """A body's request with all of its names in camelCase."""
     respelt = respelled(body or msgspec.json.encode(members))
-    if "contents" not in members and (COUNTED in members or "generate_content_request" in members):
-        return bytes(members_decoder.decode(respelt)[COUNTED])
+    if "contents" not in members:
+        counted = members_decoder.decode(respelt).get(COUNTED)
+        return respelt if counted is None else bytes(counted)
     return respelt
 
 
@@ -94,14 +100,13 @@ def forward_request(request: ChatRequest, _: str, *, stream_usage: bool = True) 
 
 
 def _cap_output(members: Members, tokens: int) -> None:
-    name = next((name for name in _CONFIG_NAMES if name in members), _CONFIG_NAMES[0])
-    given = members.get(name)
+    given = members.get(_CONFIG_NAME)
     config: Members = {}
     if given is not None and bytes(given)[:1] == b"{":
         config = members_decoder.decode(given)
     for member in [name for name in _OUTPUT_NAMES if name in config] or _OUTPUT_NAMES[:1]:
         config[member] = msgspec.Raw(b"%d" % tokens)
-    members[name] = msgspec.Raw(msgspec.json.encode(config))
+    members[_CONFIG_NAME] = msgspec.Raw(msgspec.json.encode(config))
 
 
 class Tokens:

@@ -147,6 +147,8 @@ class Turns:
             elif isinstance(part, Thinking):
                 if part.signature and part.signed_by == NAME:  # another's is not shown to this one
                     yield {"text": part.text, "thought": True, "thoughtSignature": part.signature}
+                else:
+                    self.dropped["thinking"] = None
             elif isinstance(part, ToolCall):
                 yield self._call(part, path)
             elif isinstance(part, Media):
@@ -211,7 +213,7 @@ class Turns:
 
     def _note(self, part: Text | Media | ToolCall | ToolResult) -> None:
         if part.cache:
-            self.dropped["cache"] = None
+            self.dropped["cache_control"] = None
         if isinstance(part, Text) and part.citations:
             self.dropped["citations"] = None
 
