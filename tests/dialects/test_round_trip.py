@@ -14,7 +14,7 @@ from conversations import completions, conversations, event_lists
 from hypothesis import HealthCheck, given, settings
 
 from faregate.core.chat import ChatRequest
-from faregate.core.conversation import Conversation, Message, Part, Sampling, Thinking, ToolResult
+from faregate.core.conversation import Conversation, Message, Part, Refusal, Sampling, Text, Thinking, ToolResult
 from faregate.core.events import (
     ArgumentsDelta,
     Completion,
@@ -35,8 +35,8 @@ TRANSLATING = sorted(set(DIALECTS) - UNTRANSLATED)
 
 class Losses(NamedTuple):
     """What a dialect cannot say. `fields` are of a Conversation, `sampling` of its Sampling; `parts` are left out of
-    messages, `is_error` is of results; `in_events` are left out of a stream. `id_prefix` stands before an answer's id.
-    `asked` is what a request says outside its body."""
+    messages, `is_error` is of results; `in_events` are left out of a stream. `id_prefix` stands before an answer's id,
+    `refusals_are_texts` says that they are not told apart. `asked` is what a request says outside its body."""
 
     fields: frozenset[str] = frozenset()
     sampling: frozenset[str] = frozenset()
@@ -45,6 +45,7 @@ class Losses(NamedTuple):
     in_events: tuple[type, ...] = ()
     in_answers: tuple[type, ...] = ()
     id_prefix: str = ""
+    refusals_are_texts: bool = False
     asked: Callable[[Conversation], Asked] = lambda _: Asked()
 
 
@@ -52,6 +53,7 @@ LOSSES = {
     "gemini_generate": Losses(
         fields=frozenset({"parallel_tool_calls", "user", "reasoning"}),
         parts=(Thinking,),
+        refusals_are_texts=True,
         asked=lambda conversation: Asked(
             "m:streamGenerateContent" if conversation.stream else "m:generateContent", {"alt": "sse"}
         ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ...core.conversation import Choice, Citation, Foreign, Media, Part, Text, Thinking, ToolCall
+from ...core.conversation import Choice, Citation, Foreign, Media, Part, Text, ToolCall
 from ...core.events import Completion
 from ...wire.messages import BadMessage
 from ..bodies import members_decoder
@@ -15,7 +15,7 @@ from . import body as wire
 from .body import ABSENT
 from .errors import words_of
 from .logprobs import openai_logprobs
-from .proofs import NAME
+from .proofs import NAME, thinking_of, unsealed
 from .reasons import is_reason, reason_of, went_wrong
 from .usage import read_usage
 
@@ -132,8 +132,7 @@ def parts_of(candidate: Candidate) -> Iterator[Part]:
 
 def _part(part: wire.Part, raw: msgspec.Raw) -> Part | None:
     """One part; None for one that says nothing. A signature does not make a thought of it: only `thought` does."""
-    signature = part.thought_signature or ""
-    signed_by = NAME if signature else ""
+    signature, signed_by, _ = unsealed(part.thought_signature or "")
     if part.function_call is not None:
         return ToolCall(
             id=part.function_call.id or f"call_{secrets.token_hex(12)}",
@@ -146,8 +145,7 @@ def _part(part: wire.Part, raw: msgspec.Raw) -> Part | None:
         kind = kind_of(part.inline_data.mime_type)
         return Media(kind=kind, media_type=part.inline_data.mime_type, data=part.inline_data.data)
     if part.thought:
-        text = part.text or ""
-        return Thinking(text=text, signature=signature, signed_by=signed_by) if text or signature else None
+        return thinking_of(part.text or "", part.thought_signature or "") if part.text or signature else None
     if part.text or signature:
         return Text(part.text or "", signature=signature)
     name = next((name for name in members_decoder.decode(raw) if name not in _TALK), None)

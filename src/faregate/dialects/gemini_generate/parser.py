@@ -16,6 +16,7 @@ from ...core.events import (
     LogprobsGiven,
     MediaGiven,
     ReasoningDelta,
+    Redacted,
     Signed,
     Started,
     TextDelta,
@@ -151,12 +152,14 @@ def _events(part: object, index: int, progress: _Progress) -> Iterator[Event]:
         if part.text:
             yield ReasoningDelta(part.text, index)
         if part.signature:
-            yield Signed(signature=part.signature, signed_by=NAME, choice=index)
+            yield Signed(signature=part.signature, signed_by=part.signed_by, choice=index)
+        if part.redacted:
+            yield Redacted(data=part.redacted, signed_by=part.signed_by, choice=index)
     elif isinstance(part, ToolCall):
         call, progress.calls = progress.calls, progress.calls + 1
         yield ToolCallStarted(call=call, id=part.id, name=part.name, choice=index)
         yield ArgumentsDelta(call=call, text=part.arguments, choice=index)
         if part.signature:
-            yield Signed(signature=part.signature, signed_by=NAME, call=call, choice=index)
+            yield Signed(signature=part.signature, signed_by=part.signed_by, call=call, choice=index)
     elif isinstance(part, Media):
         yield MediaGiven(part, index)

@@ -15,7 +15,7 @@ from .turns import Turns
 
 STOPS_MAX = 5
 TOP_LOGPROBS_MAX = 20
-_INT32 = range(-(2**31), 2**31)
+_SEED_MAX = 2**31 - 1  # an int32
 _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 _BUDGETS: dict[Effort, int] = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 _LEVELS: dict[Effort, str] = {"minimal": "minimal", "low": "low", "medium": "medium", "high": "high"}
@@ -147,7 +147,7 @@ class _Writer:
         is_taken = self._addressee.capabilities.sampling is not False
         for field, name in (("temperature", "temperature"), ("top_p", "topP"), ("top_k", "topK")):
             self._say(field, name, getattr(sampling, field), is_taken=is_taken)
-        self._say("seed", "seed", sampling.seed, is_taken=sampling.seed in _INT32)
+        self._say("seed", "seed", sampling.seed, is_taken=abs(sampling.seed or 0) <= _SEED_MAX)
         self._say("presence_penalty", "presencePenalty", sampling.presence_penalty)
         self._say("frequency_penalty", "frequencyPenalty", sampling.frequency_penalty)
         if sampling.logit_bias is not None and bytes(sampling.logit_bias) not in _NOTHING:
