@@ -151,7 +151,7 @@ class _Reader:
             media = _media(each.inline_data, each.file_data, f"{path}.parts[{index}]")
             if media is not None:
                 parts.append(media)
-        return ToolResult(call_id=fitting[0].id, parts=tuple(parts), is_error=is_error, name=given.name)
+        return ToolResult(call_id=fitting[0].id, parts=tuple(parts), is_error=is_error)
 
 
 def _words(response: Members) -> tuple[str, bool]:
