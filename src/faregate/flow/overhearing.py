@@ -56,6 +56,8 @@ class Overheard:
     def texts(self) -> list[str]:
         """What was said, once the stream is complete."""
         self._listen(self.observed.ending)
+        for event in self._parser.close():  # where the end of the body is the end mark
+            self._said.hear(event)
         return self._said.texts()
 
     def _listen(self, data: bytes) -> bytes:

@@ -1,0 +1,152 @@
+"""Answers of an upstream of the client's own dialect: relayed as they came, read for their usage; or parsed and written
+anew where the upstream is only compatible."""
+
+import msgspec
+
+from ...core.catalog import is_form_of, model_shown
+from ...core.chat import ChatRequest
+from ...core.events import Ended, Failed, Started, UsageReported
+from ...wire.messages import BadMessage
+from ...wire.sse import MEDIA_LINE_BYTES_MAX, Frame, FrameParser
+from .. import Observed, Result, UpstreamWords
+from ..splice import replace_member
+from .answer import Answer, blocked, decode_answer, parse_result
+from .errors import words_of
+from .parser import Parser
+from .reasons import is_reason
+from .renderer import Framing, Renderer
+from .result import render_result
+from .usage import read_usage
+
+_NOT_JSON = UpstreamWords("An event is not the JSON it should be.")
+
+
+def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
+    """See Dialect."""
+    if not exact:
+        completion = parse_result(body)
+        return Result(render_result(completion, request), completion.usage, completion.model or None, True)
+    answer = decode_answer(body)
+    if not answer.candidates and blocked(answer.prompt_feedback) is None:
+        raise BadMessage("the answer holds no candidates")
+    body = _renamed(body, answer.model_version, request.model)
+    return Result(body, read_usage(answer.usage_metadata), answer.model_version, True)
+
+
+def _renamed(body: bytes, written: str | None, asked: str) -> bytes:
+    """An answer with the model shown as it was asked for, unless the upstream's name is a form of it."""
+    if written is None or is_form_of(written, asked):
+        return body
+    return replace_member(body, b"modelVersion", msgspec.json.encode(model_shown(written, asked)))
+
+
+class Exact:
+    """StreamTransform that relays what each event says. Comments, types and end marks, which the dialect has not and
+    its clients break on (conformance.md 1.11), are left out."""
+
+    __slots__ = ("_ended", "_frames", "_framing", "_request", "observed")
+
+    def __init__(self, request: ChatRequest) -> None:
+        self.observed = Observed()
+        self._request = request
+        self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)
+        self._framing = Framing(request)
+        self._ended: dict[int, bool] = {}  # by candidate: whether it has said why it ended
+
+    def feed(self, data: bytes) -> bytes:
+        """See StreamTransform."""
+        return b"".join([self._frame(frame) for frame in self._frames.feed(data)])
+
+    def close(self) -> bytes:
+        """See StreamTransform. Complete where every candidate has said why it ended."""
+        observed = self.observed
+        frame = self._frames.close()
+        out = b""
+        if frame is not None and observed.error is None:
+            out = self._frame(frame)
+            if observed.error is _NOT_JSON:  # cut in its midst
+                observed.error, out = None, b""
+                return out
+        if observed.error is None and self._ended and all(self._ended.values()):
+            observed.finished = observed.done = True
+            observed.ending = self._framing.end()
+        return out
+
+    def _frame(self, frame: Frame) -> bytes:
+        observed = self.observed
+        data = frame.data
+        if data is None or data == b"[DONE]" or observed.error is not None:
+            return b""
+        try:
+            answer = decode_answer(data)
+        except BadMessage:
+            observed.error = _NOT_JSON  # not raised: what came before it, in the same bytes, is still to be relayed
+            return b""
+        if bytes(answer.error) != b"null":
+            observed.error = words_of(msgspec.json.decode(data))
+            if observed.error is not None:
+                return b""
+        self._note(answer)
+        shown = _renamed(data, answer.model_version, self._request.model)
+        if shown is data and not self._request.is_array and frame.raw.rstrip(b"\r\n") == b"data: " + data:
+            return frame.raw
+        return self._framing.piece(shown.replace(b"\n", b" "))
+
+    def _note(self, answer: Answer) -> None:
+        observed = self.observed
+        observed.model = observed.model or answer.model_version
+        observed.usage = read_usage(answer.usage_metadata) or observed.usage
+        has_content = False
+        for candidate in answer.candidates or ():
+            has_ended = is_reason(candidate.finish_reason)
+            self._ended[candidate.index] = self._ended.get(candidate.index, False) or has_ended
+            has_parts = candidate.content is not None and bool(candidate.content.parts)
+            has_content = has_content or has_ended or has_parts
+        if not answer.candidates and blocked(answer.prompt_feedback) is not None:
+            self._ended[0] = has_content = True
+        if has_content:
+            observed.has_content = True
+            observed.deltas += 1
+
+
+class Reworded:
+    """StreamTransform that parses the upstream's stream and writes it anew."""
+
+    __slots__ = ("_parser", "_renderer", "observed")
+
+    def __init__(self, request: ChatRequest) -> None:
+        self.observed = Observed()
+        self._parser = Parser()
+        self._renderer = Renderer(request)
+
+    def feed(self, data: bytes) -> bytes:
+        """See StreamTransform."""
+        return self._take(data)
+
+    def close(self) -> bytes:
+        """See StreamTransform."""
+        return self._take(None)
+
+    def _take(self, data: bytes | None) -> bytes:
+        observed = self.observed
+        if observed.done or observed.error is not None:
+            return b""
+        out = []
+        for event in self._parser.close() if data is None else self._parser.feed(data):
+            if isinstance(event, Ended):
+                rest, observed.ending = self._renderer.finish()
+                observed.done = observed.finished = True
+                out.append(rest)
+            elif isinstance(event, Failed):
+                observed.error = event.words
+            elif isinstance(event, UsageReported):
+                observed.usage = event.usage
+                self._renderer.render(event)
+            elif isinstance(event, Started):
+                observed.model = event.model or None
+                self._renderer.render(event)
+            else:
+                observed.has_content = True
+                observed.deltas += 1
+                out.append(self._renderer.render(event))
+        return b"".join(out)

@@ -1,0 +1,165 @@
+"""A provider's stream as events. It has no end mark: it is complete where the body ends and every candidate has said
+why it ended. Some say so in every piece; only the last word counts (conformance.md 3, 9)."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from ...core.conversation import Media, Text, Thinking, ToolCall
+from ...core.events import (
+    ArgumentsDelta,
+    Cited,
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    LogprobsGiven,
+    MediaGiven,
+    ReasoningDelta,
+    Redacted,
+    Signed,
+    Started,
+    TextDelta,
+    ToolCallStarted,
+    UsageReported,
+)
+from ...core.usage import Usage
+from ...wire.messages import BadMessage
+from ...wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
+from .answer import Answer, Candidate, blocked, citations_of, decode_answer, parts_of
+from .body import ABSENT
+from .errors import words_of
+from .logprobs import openai_logprobs
+from .proofs import NAME
+from .reasons import is_reason, reason_of, went_wrong
+from .usage import read_usage
+
+_CANDIDATES_MAX = 128
+
+
+class _Progress(msgspec.Struct):
+    """How far a candidate is."""
+
+    calls: int = 0
+    has_content: bool = False
+    word: str = ""
+    message: str = ""
+
+
+class Parser:
+    """StreamParser of this dialect."""
+
+    __slots__ = ("_frames", "_has_started", "_is_over", "_progress", "_refusal", "_usage")
+
+    def __init__(self) -> None:
+        self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)
+        self._has_started = False
+        self._is_over = False
+        self._progress: dict[int, _Progress] = {}
+        self._refusal: Finished | None = None
+        self._usage: Usage | None = None
+
+    def feed(self, data: bytes) -> list[Event]:
+        """See StreamParser."""
+        return [event for frame in self._frames.feed(data) for event in self._frame(frame.data)]
+
+    def close(self) -> list[Event]:
+        """See StreamParser."""
+        rest = self._frames.close()
+        events: list[Event] = []
+        if rest is not None:
+            try:
+                events = list(self._frame(rest.data))
+            except BadMessage:  # it was cut
+                return []
+        if self._is_over:
+            return events
+        finished = self._finished()
+        return [*events, *finished, Ended()] if finished else events
+
+    def _finished(self) -> list[Event]:
+        """Why each candidate ended; empty where one has not."""
+        if not self._progress:
+            return [] if self._refusal is None else [self._refusal]
+        events: list[Event] = []
+        for index, progress in sorted(self._progress.items()):
+            if not progress.word:
+                return []
+            reason, native = reason_of(progress.word, has_calls=progress.calls > 0)
+            explanation = progress.message if reason == "content_filter" else ""
+            events.append(Finished(reason=reason, native_reason=native, explanation=explanation, choice=index))
+        return events
+
+    def _frame(self, data: bytes | None) -> Iterator[Event]:
+        if data is None or data == b"[DONE]" or self._is_over:
+            return
+        answer = decode_answer(data)
+        if bytes(answer.error) != b"null":
+            words = words_of(msgspec.json.decode(data))
+            if words is not None:
+                self._is_over = True
+                yield Failed(words)
+                return
+        yield from self._answer(answer)
+
+    def _answer(self, answer: Answer) -> Iterator[Event]:
+        if not self._has_started:
+            self._has_started = True
+            yield Started(answer.response_id or "", answer.model_version or "")
+        choice = blocked(answer.prompt_feedback)
+        if choice is not None:
+            self._refusal = Finished(
+                reason=choice.reason, native_reason=choice.native_reason, explanation=choice.explanation
+            )
+        for candidate in answer.candidates or ():
+            yield from self._candidate(candidate)
+        usage = read_usage(answer.usage_metadata)
+        if usage is not None and usage != self._usage:
+            self._usage = usage
+            yield UsageReported(usage)
+
+    def _candidate(self, candidate: Candidate) -> Iterator[Event]:
+        index = candidate.index
+        progress = self._progress.get(index)
+        if progress is None:
+            if len(self._progress) >= _CANDIDATES_MAX:
+                raise BadMessage("the stream has too many candidates")
+            progress = self._progress[index] = _Progress()
+        for part in parts_of(candidate):
+            progress.has_content = True
+            yield from _events(part, index, progress)
+        if candidate.grounding_metadata is not ABSENT or candidate.citation_metadata is not ABSENT:
+            for citation in citations_of(candidate):
+                yield Cited(citation, index)
+        if candidate.logprobs_result is not ABSENT:
+            logprobs = openai_logprobs(candidate.logprobs_result)
+            if logprobs is not None:
+                yield LogprobsGiven(logprobs, index)
+        word = candidate.finish_reason
+        if word is not None and is_reason(word):
+            if went_wrong(word) and not progress.has_content:
+                raise BadMessage(f"the answer went wrong: {word[:64]}")
+            progress.word, progress.message = word, candidate.finish_message or ""
+
+
+def _events(part: object, index: int, progress: _Progress) -> Iterator[Event]:
+    if isinstance(part, Text):
+        if part.text:
+            yield TextDelta(part.text, index)
+        if part.signature:
+            yield Signed(signature=part.signature, signed_by=NAME, is_text=True, choice=index)
+    elif isinstance(part, Thinking):
+        if part.text:
+            yield ReasoningDelta(part.text, index)
+        if part.signature:
+            yield Signed(signature=part.signature, signed_by=part.signed_by, choice=index)
+        if part.redacted:
+            yield Redacted(data=part.redacted, signed_by=part.signed_by, choice=index)
+    elif isinstance(part, ToolCall):
+        call, progress.calls = progress.calls, progress.calls + 1
+        yield ToolCallStarted(call=call, id=part.id, name=part.name, choice=index)
+        yield ArgumentsDelta(call=call, text=part.arguments, choice=index)
+        if part.signature:
+            yield Signed(signature=part.signature, signed_by=part.signed_by, call=call, choice=index)
+    elif isinstance(part, Media):
+        yield MediaGiven(part, index)
