@@ -14,7 +14,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     `members` holds the body's top-level members verbatim, known and unknown, in the client's order: what is sent
     upstream is built from it, so that what was checked is what is sent. `is_array` asks for a stream as one JSON
-    array. `forwarded` is header lines that a provider of the same dialect is to see.
+    array. `forwarded` is header lines that a provider of the same dialect is to see. `events_sent` counts the events of
+    its stream, where its dialect numbers them.
     """
 
     model: str
@@ -33,6 +34,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     has_audio: bool = False
     is_array: bool = False
     forwarded: bytes = b""
+    events_sent: int = 0
 
     def forget_members(self) -> None:
         """Let go of the body: no further attempt will need it."""
