@@ -61,7 +61,7 @@ def parts_of(raw: msgspec.Raw, within: str) -> tuple[Part, ...]:
 
 
 def _part(raw: msgspec.Raw, within: str) -> Part:
-    part: ContentPart = decode(_part_decoder, raw, within + ".")
+    part: ContentPart = decode(_part_decoder, raw, within)
     if part.type in _TEXTS:
         citations = citations_of(part.annotations)
         return Text(_needed(part.text, within, "text"), citations=citations)

@@ -160,7 +160,7 @@ def _messages(raw: msgspec.Raw) -> tuple[Message, ...]:
 
 def _turn(raw: msgspec.Raw, within: str) -> tuple[Role, tuple[Part, ...]]:
     """Whose an item is, and its parts."""
-    item: _Item = decode(_item_decoder, raw, within + ".")
+    item: _Item = decode(_item_decoder, raw, within)
     if item.type == "message":
         if item.role is None:
             raise _missing(f"{within}.role")
@@ -191,7 +191,7 @@ def _turn(raw: msgspec.Raw, within: str) -> tuple[Role, tuple[Part, ...]]:
 def _tools(members: Members) -> Iterator[Function | Foreign]:
     for index, raw in enumerate(decode(_raws_decoder, members.get("tools", _NULL), "tools") or ()):
         within = f"tools[{index}]"
-        tool: _Tool = decode(_tool_decoder, raw, within + ".")
+        tool: _Tool = decode(_tool_decoder, raw, within)
         if tool.type != "function":
             yield Foreign(dialect=NAME, name=tool.type, raw=raw)
             continue
@@ -208,7 +208,7 @@ def _tool_choice(raw: msgspec.Raw, extra: Members) -> ToolChoice | None:
         return None
     if memoryview(raw)[0] == _STRING:
         return ToolChoice(decode(_mode_decoder, raw, "tool_choice"))
-    choice: _Choice = decode(_choice_decoder, raw, "tool_choice.")
+    choice: _Choice = decode(_choice_decoder, raw, "tool_choice")
     if choice.type == "function":
         return ToolChoice("required", (_needed(choice.name, "tool_choice", "name"),))
     if choice.type == "allowed_tools" and all(tool.type == "function" for tool in choice.tools):
@@ -224,7 +224,7 @@ def _output_format(raw: msgspec.Raw, extra: Members) -> OutputFormat | None:
     extra.update((f"text.{name}", value) for name, value in text.items() if not is_null(value))
     if is_null(given):
         return None
-    format_: _Format = decode(_format_decoder, given, "text.format.")
+    format_: _Format = decode(_format_decoder, given, "text.format")
     if format_.type == "text":
         return None
     if format_.type == "json_object":
