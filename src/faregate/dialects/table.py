@@ -6,7 +6,8 @@ from . import Dialect
 from .anthropic_messages import AnthropicMessages
 from .openai_chat import OpenAIChat
 from .openai_completions import OpenAICompletions
+from .openai_responses import OpenAIResponses
 
 DIALECTS: Mapping[str, Dialect] = {
-    dialect.name: dialect for dialect in (OpenAIChat(), OpenAICompletions(), AnthropicMessages())
+    dialect.name: dialect for dialect in (AnthropicMessages(), OpenAIChat(), OpenAICompletions(), OpenAIResponses())
 }

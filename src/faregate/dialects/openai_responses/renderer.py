@@ -43,7 +43,7 @@ _logprobs_decoder = msgspec.json.Decoder(_Logprobs)
 
 
 class Renderer:
-    """The first choice of an answer as a stream (dialects.StreamRenderer). `output` and `ended()` serve whole answers."""
+    """The first choice of an answer as a stream (dialects.StreamRenderer). `ended` serves whole ones."""
 
     def __init__(self, request: ChatRequest) -> None:
         self._request = request
