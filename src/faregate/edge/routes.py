@@ -30,6 +30,7 @@ _EXACT = {
 }
 _UNDER = (
     (b"/models/", Route("model", "openai_chat", _GET, is_shared=True)),
+    (b"/responses/", Route("response", "openai_responses", ("GET", "HEAD", "DELETE", "OPTIONS"))),
     (b"/requests/", Route("request", "openai_chat", _GET)),
 )
 _VERBS = {  # what Gemini's clients append to a model's name, after its last colon
