@@ -88,6 +88,7 @@ class Exact:
             observed.error = failure_of(event)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadMessage):
             observed.error = _NOT_JSON
+            return b""
         if observed.error is not None:
             return b""
         if event.sequence_number is not None:

@@ -173,8 +173,8 @@ class Renderer:
         item = self._open
         if item is None or item["type"] != "message":
             self._close()
-            item = {"id": new_id("msg"), "type": "message", "status": "in_progress", "role": "assistant"}
-            item["content"] = []
+            head = {"id": new_id("msg"), "type": "message", "status": "in_progress"}
+            item = {**head, "role": "assistant", "content": []}
             self._at = self._add(item)
             self._open = item
         if not item["content"] or item["content"][-1]["type"] != kind:

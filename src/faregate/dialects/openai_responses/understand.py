@@ -34,9 +34,29 @@ _LOGPROBS = "message.output_text.logprobs"
 _Roles = Literal["system", "developer", "user", "assistant"]
 # What the gateway does itself, or what is read into a field below.
 _UNDERSTOOD = frozenset(
-    ("model", "input", "instructions", "stream", "store", "background", "conversation", "previous_response_id")
-    + ("max_output_tokens", "temperature", "top_p", "top_logprobs", "parallel_tool_calls", "service_tier")
-    + ("tools", "tool_choice", "text", "reasoning", "include", "user", "safety_identifier")
+    {
+        "model",
+        "input",
+        "instructions",
+        "stream",
+        "store",
+        "background",
+        "conversation",
+        "previous_response_id",
+        "max_output_tokens",
+        "temperature",
+        "top_p",
+        "top_logprobs",
+        "parallel_tool_calls",
+        "service_tier",
+        "tools",
+        "tool_choice",
+        "text",
+        "reasoning",
+        "include",
+        "user",
+        "safety_identifier",
+    }
 )
 
 
