@@ -124,7 +124,7 @@ def annotation_of(citation: Citation) -> dict[str, object]:
 
 
 def write_part(part: Text | Media | Refusal, *, is_answer: bool) -> dict[str, Any] | None:
-    """A part for an upstream; None for what the API does not take (sound, film, documents as words alone are text)."""
+    """A part for an upstream; None for what the API does not take; documents that are words alone are text."""
     if isinstance(part, Refusal):
         return {"type": "refusal", "refusal": part.text} if is_answer else {"type": "input_text", "text": part.text}
     if isinstance(part, Text):
@@ -136,11 +136,14 @@ def write_part(part: Text | Media | Refusal, *, is_answer: bool) -> dict[str, An
     uri = media.data_uri(part.media_type, part.data) if part.data else ""
     if part.kind == "image":
         source = {"file_id": part.file_id} if part.file_id else {"image_url": part.url or uri}
-        return {"type": "input_image", **source, "detail": part.detail or "auto"}
+        return {"type": "input_image", **source, **({"detail": part.detail} if part.detail else {})}
     if part.kind == "document":
         named = {"filename": part.name or "document"} if part.data else {}
         source = {"file_id": part.file_id} if part.file_id else {"file_url": part.url}
         return {"type": "input_file", **({"file_data": uri} if part.data else source), **named}
+    if part.kind == "audio" and part.data:  # the SDK's ResponseInputAudio
+        sound = {"data": part.data, "format": part.media_type.partition("/")[2]}
+        return {"type": "input_audio", "input_audio": sound}
     return None
 
 

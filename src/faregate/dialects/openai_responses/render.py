@@ -44,6 +44,7 @@ def render_request(conversation: Conversation, addressee: Addressee) -> Rendered
     dropped = [name for name in _UNSAYABLE if getattr(conversation.sampling, name) is not None]
     if conversation.stop:
         dropped.append("stop")
+    dropped += _unsayable(conversation)
     body: dict[str, Any] = {"model": addressee.model, "input": list(_items(conversation.messages)), "store": False}
     if conversation.stream:
         body["stream"] = True
@@ -63,6 +64,29 @@ def render_request(conversation: Conversation, addressee: Addressee) -> Rendered
         else:
             dropped.append(path)
     return Rendered(msgspec.json.encode(body), tuple(dropped))
+
+
+def _unsayable(conversation: Conversation) -> Iterator[str]:
+    """What parts and tools say that has no place in the body."""
+    for message in conversation.messages:
+        if message.name:
+            yield "name"
+        for part in message.parts:
+            if isinstance(part, Thinking) and not _is_own(part):
+                yield "thinking"
+            elif isinstance(part, ToolResult) and part.is_error:
+                yield "is_error"
+            elif isinstance(part, Text) and part.citations:
+                yield "citations"
+            if getattr(part, "cache", ""):
+                yield "cache_control"
+    if any(isinstance(tool, Function) and tool.cache for tool in conversation.tools):
+        yield "cache_control"
+
+
+def _is_own(thinking: Thinking) -> bool:
+    """Whether the provider can be shown a thought: nobody else's, and none without its proof."""
+    return thinking.signed_by == NAME and bool(thinking.signature)
 
 
 def _say(body: dict[str, Any], name: str, value: object) -> None:
@@ -177,7 +201,7 @@ def _item(part: Part, within: str) -> Iterator[object]:
             output = [_content(each, within, is_answer=False) for each in part.parts]
         yield {"type": "function_call_output", "call_id": part.call_id, "output": output}
     elif isinstance(part, Thinking):
-        if part.signed_by == NAME and part.signature:  # nobody else's thoughts can be shown to it
+        if _is_own(part):
             summary = [{"type": "summary_text", "text": part.text}] if part.text else []
             yield {"type": "reasoning", "summary": summary, "encrypted_content": part.signature}
     elif isinstance(part, Foreign):

@@ -62,6 +62,7 @@ class Renderer:
         """See StreamRenderer."""
         if isinstance(event, Started):
             self._snapshot.model = event.model
+            self._snapshot.named(event.id)
         self._begin()
         if not getattr(event, "choice", 0):
             self._take(event)

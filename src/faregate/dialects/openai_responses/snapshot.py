@@ -51,6 +51,11 @@ class Snapshot:
         self._created_at = int(time.time())
         self.model = ""
 
+    def named(self, provider_id: str) -> None:
+        """Called after the provider's own id, where it gives one, so that the two can be told to belong together."""
+        if provider_id:
+            self._id = provider_id if provider_id.startswith("resp_") else f"resp_{provider_id}"
+
     def at_start(self) -> dict[str, Any]:
         """While it is being made."""
         return self._members("in_progress", None, [], None)

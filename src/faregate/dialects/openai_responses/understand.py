@@ -219,7 +219,7 @@ def _tools(members: Members) -> Iterator[Function | Foreign]:
             name=_needed(tool.name, within, "name"),
             description=tool.description or "",
             parameters=None if is_null(tool.parameters) else tool.parameters,
-            strict=tool.strict,
+            strict=tool.strict or None,  # every other dialect is not strict where nothing is said
         )
 
 
