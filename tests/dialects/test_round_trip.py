@@ -69,6 +69,13 @@ LOSSES = {
         is_error=True,
         id_prefix="chatcmpl-",
     ),
+    "openai_responses": Losses(
+        fields=frozenset({"stop"}),
+        sampling=frozenset({"top_k", "seed", "presence_penalty", "frequency_penalty", "logit_bias"}),
+        parts=(Thinking,),
+        is_error=True,
+        id_prefix="resp_",
+    ),
 }
 
 relaxed = settings(

@@ -55,7 +55,8 @@ def decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes | msgspec.Raw, withi
     except msgspec.ValidationError as error:
         reason = str(error)
         found = _AT.search(reason)
-        param = within + (found[1] if found else "")
+        inside = found[1] if found else ""
+        param = within + ("." if within and inside and inside[0] != "[" else "") + inside
         reason = _AT.sub("", reason)
         missing = _MISSING.fullmatch(reason)
         if missing is not None:

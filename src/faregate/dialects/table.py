@@ -7,7 +7,9 @@ from .anthropic_messages import AnthropicMessages
 from .gemini_generate import GeminiGenerate
 from .openai_chat import OpenAIChat
 from .openai_completions import OpenAICompletions
+from .openai_responses import OpenAIResponses
 
 DIALECTS: Mapping[str, Dialect] = {
-    dialect.name: dialect for dialect in (OpenAIChat(), OpenAICompletions(), AnthropicMessages(), GeminiGenerate())
+    dialect.name: dialect
+    for dialect in (OpenAIChat(), OpenAICompletions(), OpenAIResponses(), AnthropicMessages(), GeminiGenerate())
 }

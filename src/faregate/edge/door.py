@@ -40,7 +40,7 @@ from ..flow.unattended import runs_on
 from ..telemetry.log import Log
 from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
 from ..wire.strand import Strand
-from . import intake, quoting
+from . import intake, kept_responses, quoting
 from .cors import Cors
 from .house import House
 from .intake import HeadFacts
@@ -320,6 +320,10 @@ class Door:
             body = await request.body(self.limits.json_body_bytes_max)
             project_id = facts.project_id or caller.project_id
             reply.send(200, await quoting.answer(self.gate, self.house, self._routes, caller, project_id, body))
+        elif route.operation == "response":
+            query, project_id = intake.query_of(request.head), facts.project_id or caller.project_id
+            kept = kept_responses.answer(self.gate.responses, facts.method, route.argument, project_id, query)
+            reply.send(200, kept)
         else:
             reply.send(200, await self._look_up(route, caller, facts.project_id or caller.project_id))
 

@@ -22,6 +22,7 @@ _GET = ("GET", "HEAD", "OPTIONS")
 _EXACT = {
     b"/chat/completions": Route("chat", "openai_chat", _POST, is_call=True),
     b"/completions": Route("completions", "openai_completions", _POST, is_call=True),
+    b"/responses": Route("chat", "openai_responses", _POST, is_call=True),
     b"/messages": Route("chat", "anthropic_messages", _POST, is_call=True),
     b"/messages/count_tokens": Route("count_tokens", "anthropic_messages", _POST, argument="count_tokens"),
     b"/quote": Route("quote", "openai_chat", _POST),
@@ -29,6 +30,7 @@ _EXACT = {
 }
 _UNDER = (
     (b"/models/", Route("model", "openai_chat", _GET, is_shared=True)),
+    (b"/responses/", Route("response", "openai_responses", ("GET", "HEAD", "DELETE", "OPTIONS"))),
     (b"/requests/", Route("request", "openai_chat", _GET)),
 )
 _VERBS = {  # what Gemini's clients append to a model's name, after its last colon

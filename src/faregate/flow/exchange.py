@@ -14,6 +14,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     where nobody is left to give it to. `call.record` tells afterwards what was done.
     """
     snapshot = gate.snapshot
+    items = gate.responses.recall(call)
     model = admission.allow(call, snapshot)
     call.record.model = model.id
     targets = routing.choose(model, snapshot)
@@ -44,4 +45,5 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
         await news  # the end leaves when the charge is on the disk
     if hold.is_settled:  # else nobody waited for that, and what `settle` expects stands
         call.record.cost_nano = hold.charged
+    gate.responses.keep(call, items, end)
     reply.finish(end)

@@ -13,6 +13,7 @@ from ..telemetry.redactor import Redactor
 from ..wire.client import Client
 from ..wire.deadlines import Deadlines
 from .expectations import Expectations
+from .responses import ResponseStates
 from .thoughts import KeptThoughts
 from .unattended import Unattended
 
@@ -48,5 +49,6 @@ class Gate:
     expectations: Expectations
     unattended: Unattended
     thoughts: KeptThoughts = field(default_factory=KeptThoughts)
+    responses: ResponseStates = field(default_factory=ResponseStates)
     limits: FlowLimits = field(default_factory=FlowLimits)
     heads: dict[tuple[str, str, str, bool, bytes], bytes] = field(default_factory=dict)

@@ -1,0 +1,120 @@
+"""A client's body of POST /v1/responses: checked, its routing fields read, its members kept as they came.
+
+What is checked is what OpenAI's own API checks before a model is asked. What needs state elsewhere than in the
+gateway (`background`, `conversation`) is refused (conformance.md 2.1).
+"""
+
+import re
+from typing import Annotated
+
+import msgspec
+
+from ...core.chat import ChatRequest
+from ...core.errors import MalformedRequest
+from .. import NOWHERE, Asked
+from ..bodies import Members, decode, decode_members, weigh
+
+ITEMS_MAX = 10_000
+TOOLS_MAX = 1_024
+ENCRYPTED = "reasoning.encrypted_content"
+
+_LIST, _STRING = b"["[0], b'"'[0]
+_IMAGE_PART = re.compile(rb'"type"\s*:\s*"input_image"').search
+_AUDIO_PART = re.compile(rb'"type"\s*:\s*"input_audio"').search
+_NULL = msgspec.Raw(b"null")
+
+
+class _Typed(msgspec.Struct):
+    type: str
+
+
+class _Body(msgspec.Struct):
+    model: str
+    input: msgspec.Raw = _NULL
+    stream: bool | None = None
+    store: bool | None = None
+    background: bool | None = None
+    conversation: msgspec.Raw = _NULL
+    previous_response_id: str | None = None
+    max_output_tokens: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
+    tools: Annotated[list[_Typed], msgspec.Meta(max_length=TOOLS_MAX)] | None = None
+    include: list[str] | None = None
+    metadata: dict[str, str] | None = None
+    instructions: msgspec.Raw = _NULL
+
+
+_body_decoder = msgspec.json.Decoder(_Body)
+_items_decoder = msgspec.json.Decoder(Annotated[list[dict[str, msgspec.Raw]], msgspec.Meta(max_length=ITEMS_MAX)])
+_include_decoder = msgspec.json.Decoder(list[str] | None)
+
+
+def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
+    """A body of POST /v1/responses. MalformedRequest names the parameter at fault."""
+    members = decode_members(body)
+    given: _Body = decode(_body_decoder, body)
+    if given.background:
+        raise MalformedRequest(
+            "Responses are not made in the background here: leave 'background' out, and read the answer as it comes.",
+            param="background",
+        )
+    if not is_null(given.conversation):
+        raise MalformedRequest(
+            "There are no conversations here: use 'previous_response_id', or send the items.", param="conversation"
+        )
+    items = _items(given, members)
+    text_bytes, images = weigh(body)
+    prompt = sum(len(memoryview(members[name])) for name in ("input", "instructions") if name in members)
+    return ChatRequest(
+        model=given.model,
+        members=members,
+        stream=given.stream is True,
+        include_usage=True,  # this dialect always says it
+        output_tokens_max=given.max_output_tokens,
+        has_tools=bool(given.tools),
+        prompt_bytes=prompt,
+        text_bytes=text_bytes,
+        messages=items + (not is_null(given.instructions)),
+        images=max(images, body.count(b'"input_image"')),
+        has_images=b'"input_image"' in body and _IMAGE_PART(body) is not None,
+        has_audio=b'"input_audio"' in body and _AUDIO_PART(body) is not None,
+    )
+
+
+def _items(given: _Body, members: Members) -> int:
+    """How many items the input has, which is text or a list."""
+    if is_null(given.input):
+        if given.previous_response_id is None and is_null(members.get("prompt", _NULL)):
+            raise MalformedRequest("Missing required parameter: 'input'.", param="input")
+        return 0
+    first = memoryview(given.input)[0]
+    if first == _STRING:
+        return 1
+    if first != _LIST:
+        raise MalformedRequest("'input' must be a string or a list of items.", param="input")
+    return len(decode(_items_decoder, given.input, "input"))
+
+
+def is_null(raw: msgspec.Raw) -> bool:
+    """Whether a member is JSON's null, as good as absent."""
+    return bytes(raw) == b"null"
+
+
+def forward_request(request: ChatRequest, upstream_model: str, *, stream_usage: bool = True) -> bytes:
+    """The body for an upstream of this dialect. State is the gateway's own, by project: the provider is to keep none,
+    nor to look for what it does not have (conformance.md 1.9); so it must give its thoughts in a form that can be
+    given back to it."""
+    members = dict(request.members)
+    members.pop("previous_response_id", None)
+    if request.output_tokens_cap is not None:
+        members["max_output_tokens"] = msgspec.Raw(b"%d" % request.output_tokens_cap)
+    if upstream_model != request.model:
+        members["model"] = msgspec.Raw(msgspec.json.encode(upstream_model))
+    members["store"] = msgspec.Raw(b"false")
+    if not is_null(members.get("reasoning", _NULL)):  # a model that does not reason refuses to be asked for it
+        include = _include_decoder.decode(members.get("include", _NULL)) or []
+        if ENCRYPTED not in include:
+            members["include"] = msgspec.Raw(msgspec.json.encode([*include, ENCRYPTED]))
+    return msgspec.json.encode(members)

@@ -1,0 +1,190 @@
+"""Whole answers, both ways."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from ...core.chat import ChatRequest
+from ...core.conversation import (
+    Choice,
+    FinishReason,
+    Media,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+)
+from ...core.events import (
+    ArgumentsDelta,
+    Cited,
+    Completion,
+    Event,
+    Finished,
+    LogprobsGiven,
+    MediaGiven,
+    ReasoningDelta,
+    Redacted,
+    RefusalDelta,
+    Signed,
+    Started,
+    TextDelta,
+    ToolCallStarted,
+    UsageReported,
+)
+from ...wire.messages import BadMessage
+from .parts import ContentPart, citations_of
+from .proofs import NAME, thinking_of
+from .renderer import Renderer
+from .usage import read_usage
+
+_NULL = msgspec.Raw(b"null")
+
+
+class OutputItem(msgspec.Struct):
+    """An item of an answer, of any type."""
+
+    type: str
+    id: str = ""
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    content: list[ContentPart] | None = None
+    summary: list[ContentPart] | None = None
+    encrypted_content: str | None = None
+    result: str | None = None
+
+
+class Cause(msgspec.Struct):
+    """Why an answer is not whole, or failed."""
+
+    reason: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+class ResponseObject(msgspec.Struct):
+    """A `response`, of those members that are read."""
+
+    output: list[OutputItem]
+    id: str = ""
+    model: str = ""
+    status: str = "completed"
+    incomplete_details: Cause | None = None
+    error: Cause | None = None
+    usage: msgspec.Raw = _NULL
+
+
+_decoder = msgspec.json.Decoder(ResponseObject)
+
+
+def decode_response(raw: bytes | msgspec.Raw) -> ResponseObject:
+    """A `response` object. BadMessage for what is none."""
+    try:
+        return _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadMessage("the answer is not the response it should be") from None
+
+
+def parse_result(body: bytes) -> Completion:
+    """See Dialect. BadMessage, for a failed one too."""
+    response = decode_response(body)
+    if response.status in ("failed", "cancelled"):
+        raise BadMessage("the answer failed")
+    parts = tuple(part for item in response.output for part in _parts(item))
+    reason, native = finish_of(response, has_calls=any(isinstance(part, ToolCall) for part in parts))
+    logprobs = _logprobs(response)
+    choice = Choice(parts=parts, reason=reason, native_reason=native, logprobs=logprobs)
+    return Completion(id=response.id, model=response.model, choices=[choice], usage=read_usage(response.usage))
+
+
+def finish_of(response: ResponseObject, *, has_calls: bool) -> tuple[FinishReason, str]:
+    """Why an answer ended, and the provider's own word where that says more."""
+    if response.status == "incomplete":
+        cause = (response.incomplete_details or Cause()).reason or ""
+        if cause == "content_filter":
+            return "content_filter", ""
+        return "length", "" if cause == "max_output_tokens" else cause
+    return ("tool_calls" if has_calls else "stop"), ""
+
+
+def media_of(item: OutputItem) -> Media:
+    """A picture that was made."""
+    return Media(kind="image", media_type="image/png", data=item.result or "")
+
+
+def thought_of(item: OutputItem) -> Thinking:
+    """What a reasoning item says."""
+    said = item.summary or item.content or ()
+    return thinking_of("\n\n".join(part.text or "" for part in said), item.encrypted_content)
+
+
+def _parts(item: OutputItem) -> Iterator[Part]:
+    """The parts that an item is; hosted tools' own items are nothing that a client of another dialect called."""
+    if item.type == "message":
+        for part in item.content or ():
+            if part.type == "refusal":
+                yield Refusal(part.refusal or "")
+            else:
+                yield Text(part.text or "", citations=citations_of(part.annotations))
+    elif item.type == "function_call":
+        yield ToolCall(id=item.call_id or item.id, name=item.name or "", arguments=item.arguments or "{}")
+    elif item.type == "reasoning":
+        thinking = thought_of(item)
+        if thinking.text or thinking.signature or thinking.redacted:
+            yield thinking
+    elif item.type == "image_generation_call" and item.result:
+        yield media_of(item)
+
+
+def _logprobs(response: ResponseObject) -> msgspec.Raw | None:
+    found: list[msgspec.Raw] = []
+    for item in response.output:
+        for part in item.content or ():
+            if memoryview(part.logprobs)[0] == b"["[0]:
+                found += msgspec.json.decode(part.logprobs, type=list[msgspec.Raw])
+    return msgspec.Raw(msgspec.json.encode({"content": found})) if found else None
+
+
+def render_result(completion: Completion, request: ChatRequest) -> bytes:
+    """See Dialect: as a stream of the same answer would have ended."""
+    renderer = Renderer(request)
+    for event in _events(completion):
+        renderer.render(event)
+    return msgspec.json.encode(renderer.ended())
+
+
+def _events(completion: Completion) -> Iterator[Event]:
+    choice = completion.choices[0]
+    yield Started(completion.id, completion.model)
+    calls = 0
+    for part in choice.parts:
+        if isinstance(part, ToolCall):
+            yield ToolCallStarted(call=calls, id=part.id, name=part.name)
+            yield ArgumentsDelta(call=calls, text=part.arguments)
+            calls += 1
+        else:
+            yield from _said(part)
+    if choice.logprobs is not None:
+        yield LogprobsGiven(choice.logprobs)
+    if completion.usage is not None:
+        yield UsageReported(completion.usage)
+    yield Finished(reason=choice.reason, native_reason=choice.native_reason, explanation=choice.explanation)
+
+
+def _said(part: Part) -> Iterator[Event]:
+    if isinstance(part, Text):
+        yield TextDelta(part.text)
+        for citation in part.citations:
+            yield Cited(citation)
+    elif isinstance(part, Refusal):
+        yield RefusalDelta(part.text)
+    elif isinstance(part, Media):
+        yield MediaGiven(part)
+    elif isinstance(part, Thinking):
+        if part.redacted:
+            yield Redacted(data=part.redacted, signed_by=part.signed_by or NAME)
+        elif part.text:
+            yield ReasoningDelta(part.text)
+        if part.signature:
+            yield Signed(signature=part.signature, signed_by=part.signed_by or NAME)

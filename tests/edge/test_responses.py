@@ -1,0 +1,152 @@
+"""The official SDK's Responses API through a gateway, in front of a provider that speaks it too."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.running.processes import Gateway
+
+SEEN: list[dict[str, Any]] = []
+
+
+def response_of(status: str, text: str | None) -> dict[str, Any]:
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+    details = {"input_tokens_details": {"cached_tokens": 2}, "output_tokens_details": {"reasoning_tokens": 0}}
+    return {
+        "id": f"resp_{len(SEEN)}",
+        "object": "response",
+        "created_at": 1,
+        "status": status,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "model": "upstream-name",
+        "output": [] if text is None else [message],
+        "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "store": False,
+        "tools": [],
+        "tool_choice": "auto",
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "usage": None if text is None else {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11, **details},
+    }
+
+
+def events_of(text: str) -> Iterator[dict[str, Any]]:
+    whole = response_of("completed", text)
+    message = whole["output"][0]
+    where = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    empty = {**message["content"][0], "text": ""}
+    yield {"type": "response.created", "response": response_of("in_progress", None)}
+    yield {
+        "type": "response.output_item.added",
+        "output_index": 0,
+        "item": {**message, "status": "in_progress", "content": []},
+    }
+    yield {"type": "response.content_part.added", **where, "part": empty}
+    for piece in (text[:2], text[2:]):
+        yield {"type": "response.output_text.delta", **where, "delta": piece, "logprobs": []}
+    yield {"type": "response.output_text.done", **where, "text": text, "logprobs": []}
+    yield {"type": "response.content_part.done", **where, "part": message["content"][0]}
+    yield {"type": "response.output_item.done", "output_index": 0, "item": message}
+    yield {"type": "response.completed", "response": whole}
+
+
+class _Provider(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.0"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        SEEN.append({"path": self.path, **body})
+        if body.get("stream"):
+            numbered = enumerate(events_of("Hello"))
+            kind = "text/event-stream"
+            data = "".join(
+                f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': number})}\n\n"
+                for number, event in numbered
+            )
+        else:
+            kind, data = "application/json", json.dumps(response_of("completed", "Hello"))
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module", params=["exact", "compatible"])
+def client(request: pytest.FixtureRequest, session_folder: Path) -> Iterator[openai.OpenAI]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Provider)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    config = f"""
+[providers.mock]
+base_url = "http://127.0.0.1:{server.server_port}/v1"
+key = "mock-secret-key"
+dialect = "openai_responses"
+wire = "{request.param}"
+
+[[routes]]
+model = "test-model"
+provider = "mock"
+upstream_model = "upstream-name"
+"""
+    gateway = Gateway(session_folder, config)
+    with openai.OpenAI(base_url=gateway.base_url, api_key=gateway.key, max_retries=0) as made:
+        yield made
+    gateway.stop()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_response_is_kept_and_gone_on_from(client: openai.OpenAI) -> None:
+    first = client.responses.create(model="test-model", input="Hi", instructions="Be kind")
+    assert (first.output_text, first.model, first.status) == ("Hello", "test-model", "completed")
+    assert first.usage is not None
+    assert (first.usage.input_tokens, first.usage.input_tokens_details.cached_tokens) == (9, 2)
+    assert (SEEN[-1]["path"], SEEN[-1]["store"]) == ("/v1/responses", False)
+    second = client.responses.create(model="test-model", input="And?", previous_response_id=first.id)
+    assert second.previous_response_id == first.id
+    assert "previous_response_id" not in SEEN[-1] and "instructions" not in SEEN[-1]
+    assert [item["role"] for item in SEEN[-1]["input"]] == ["user", "assistant", "user"]
+    assert client.responses.retrieve(second.id).output_text == "Hello"
+    items = client.responses.input_items.list(second.id, order="asc").data
+    assert [getattr(item, "role", None) for item in items] == ["user", "assistant", "user"]
+    client.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(first.id)
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="test-model", input="x", previous_response_id=first.id)
+    assert refused.value.param == "previous_response_id"
+
+
+def test_a_stream_is_whole_and_kept(client: openai.OpenAI) -> None:
+    with client.responses.stream(model="test-model", input="Hi") as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == "Hello"
+    assert (final.output_text, final.model) == ("Hello", "test-model")
+    assert client.responses.retrieve(final.id).output_text == "Hello"
+
+
+def test_what_is_not_to_be_stored_is_not(client: openai.OpenAI) -> None:
+    made = client.responses.create(model="test-model", input="Hi", store=False)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(made.id)
+
+
+def test_the_background_is_refused(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="test-model", input="Hi", background=True)
+    assert refused.value.param == "background"
