@@ -14,7 +14,7 @@ from conversations import completions, conversations, event_lists
 from hypothesis import HealthCheck, given, settings
 
 from faregate.core.chat import ChatRequest
-from faregate.core.conversation import Conversation, Message, Part, Refusal, Sampling, Text, Thinking, ToolResult
+from faregate.core.conversation import Conversation, Media, Message, Part, Refusal, Sampling, Text, Thinking, ToolResult
 from faregate.core.events import (
     ArgumentsDelta,
     Completion,
@@ -36,8 +36,9 @@ TRANSLATING = sorted(set(DIALECTS) - UNTRANSLATED)
 class Losses(NamedTuple):
     """What a dialect cannot say. `fields` are of a Conversation, `sampling` of its Sampling; `parts` are left out of
     messages, `is_error` is of results; `in_events` are left out of a stream. `id_prefix` stands before an answer's id,
-    `refusals_are_texts` says that they are not told apart. What
-    `refuses_addresses` (pictures elsewhere are a 400) and `names_no_format` name is not asked of it. `asked` is what a request says outside its body."""
+    `refusals_are_texts` says that they are not told apart, `names_no_file` that media lose their names. What
+    `refuses_addresses` (pictures elsewhere are a 400) and `names_no_format` name is not asked of it. `asked` is what a
+    request says outside its body."""
 
     fields: frozenset[str] = frozenset()
     sampling: frozenset[str] = frozenset()
@@ -49,6 +50,7 @@ class Losses(NamedTuple):
     refusals_are_texts: bool = False
     refuses_addresses: bool = False
     names_no_format: bool = False
+    names_no_file: bool = False
     asked: Callable[[Conversation], Asked] = lambda _: Asked()
 
 
@@ -59,6 +61,7 @@ LOSSES = {
         refusals_are_texts=True,
         refuses_addresses=True,
         names_no_format=True,
+        names_no_file=True,
         asked=lambda conversation: Asked(
             "m:streamGenerateContent" if conversation.stream else "m:generateContent", {"alt": "sse"}
         ),
@@ -119,6 +122,8 @@ def lessened_message(message: Message, losses: Losses) -> Message:
             continue
         if losses.is_error and isinstance(part, ToolResult):
             parts.append(msgspec.structs.replace(part, is_error=False))
+        elif losses.names_no_file and isinstance(part, Media):
+            parts.append(msgspec.structs.replace(part, name=""))
         else:
             parts.append(part)
     return Message(message.role, tuple(parts), message.name)
@@ -179,7 +184,11 @@ def test_an_answer_is_read_as_it_was_written(name: str, completion: Completion) 
     losses = LOSSES.get(name, Losses())
     found = dialect.parse_result(dialect.render_result(completion, asked_for()))
     for choice in completion.choices:
-        choice.parts = tuple(part for part in choice.parts if not isinstance(part, losses.in_answers))
+        choice.parts = tuple(
+            Text(part.text) if losses.refusals_are_texts and isinstance(part, Refusal) else part
+            for part in choice.parts
+            if not isinstance(part, losses.in_answers)
+        )
     completion.id = losses.id_prefix + completion.id
     assert found == completion
 

@@ -177,6 +177,8 @@ class Turns:
         self._note(media)
         if media.detail and media.detail != "auto":
             self.dropped["detail"] = None
+        if media.name:
+            self.dropped["filename"] = None
         if media.text:
             return {"text": media.text}
         if media.url and media.url.startswith(_READABLE):
