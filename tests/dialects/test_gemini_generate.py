@@ -1,4 +1,4 @@
-"""The Gemini dialect: what fixtures cannot say. Framing, forwarding, the words of refusals, what is made for a model."""
+"""The Gemini dialect, beside its fixtures: framing, forwarding, the words of refusals, what is made for a model."""
 
 import json
 import random
