@@ -55,6 +55,13 @@ class Losses(NamedTuple):
 
 
 LOSSES = {
+    "anthropic_messages": Losses(
+        sampling=frozenset({"seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_p"}),
+        parts=(Thinking,),
+        id_prefix="msg_",
+        refusals_are_texts=True,
+        names_no_format=True,
+    ),
     "gemini_generate": Losses(
         fields=frozenset({"parallel_tool_calls", "user", "reasoning"}),
         parts=(Thinking,),

@@ -36,7 +36,7 @@ def streamed(body: bytes) -> tuple[Upstream, StreamAnswer]:
         record=UsageRecord(id="id", received_at=0.0),
     )
     upstream = Upstream()
-    return upstream, StreamAnswer(call, OpenAIChat().forward_stream(request, exact=True), upstream, 1024 * 1024)  # type: ignore[arg-type]
+    return upstream, StreamAnswer(call, OpenAIChat().forward_stream(request, exact=True), upstream)  # type: ignore[arg-type]
 
 
 def test_a_flood_before_the_hold_is_on_the_disk_is_not_read() -> None:

@@ -108,4 +108,9 @@ class Case:
 
 def cases_of(path: Path, wire: str = "compatible") -> list[Case]:
     """The cases of a file, one a line."""
-    return [Case(json.loads(line), wire) for line in path.read_text("utf-8").splitlines() if line]
+    return [_case_of(json.loads(line), wire) for line in path.read_text("utf-8").splitlines() if line]
+
+
+def _case_of(said: dict[str, Any], wire: str) -> Case:
+    """A case may say itself how the provider's wire is taken."""
+    return Case(said, said.get("wire", wire))

@@ -95,11 +95,12 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
 
 class Foreign(msgspec.Struct, frozen=True, kw_only=True, tag="foreign"):
     """Something that only its own `dialect` can say: a block or tool of a provider's own making. `name` is what it is
-    called there, `raw` its JSON."""
+    called there, `raw` its JSON, `path` where it stood in the client's body, where that is known."""
 
     dialect: str
     name: str
     raw: msgspec.Raw
+    path: str = ""
 
 
 Part = Text | Media | Thinking | ToolCall | ToolResult | Refusal | Foreign

@@ -63,6 +63,8 @@ class Inexpressible(MalformedRequest):
     """What the dialect of the model's provider cannot say, and what must not be left out in silence. `param` is a field
     of a Conversation, or a path of its `extra`, until the client's dialect has put its own name there."""
 
+    kind = "unsupported_parameter"
+
     def __init__(self, message: str, *, param: str, kind: str | None = None) -> None:
         super().__init__(message, param=param, kind=kind)
 

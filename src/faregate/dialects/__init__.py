@@ -160,8 +160,9 @@ class Dialect(Protocol):
 
     `name` is what it is called; `request_id_field` the header in which its clients look for the id beside the house's
     own; `keep_alive` what can be said in a stream to keep it alive, empty where nothing can; `parameters` what the
-    fields of a Conversation are called in a client's body, where it is not the same; `counting` how it asks for the
-    tokens of a prompt, where it can.
+    fields of a Conversation are called in a client's body, where it is not the same; `indispensable` names those of its
+    members that no other dialect has, and that an answer would be wrong without; `own_statuses` are those of a provider
+    that its clients know beside the house's; `counting` how it asks for the tokens of a prompt, where it can.
     """
 
     @property
@@ -175,6 +176,12 @@ class Dialect(Protocol):
 
     @property
     def parameters(self) -> Mapping[str, str]: ...
+
+    @property
+    def indispensable(self) -> frozenset[str]: ...
+
+    @property
+    def own_statuses(self) -> frozenset[int]: ...
 
     @property
     def counting(self) -> Counting | None: ...

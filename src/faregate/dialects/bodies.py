@@ -92,6 +92,27 @@ def wrong(path: str, reason: str) -> MalformedRequest:
     return MalformedRequest(f"Invalid value for '{path}': {reason}.", param=path)
 
 
+def schema_object(raw: msgspec.Raw, path: str) -> msgspec.Raw | None:
+    """A tool's JSON Schema, kept as it came; None for null. MalformedRequest where it is no object."""
+    schema = bytes(raw)
+    if schema == b"null":
+        return None
+    if schema[:1] != b"{":
+        raise wrong(path, "it must be an object")
+    return msgspec.Raw(schema)
+
+
+def arguments_object(text: str, path: str) -> str:
+    """The text of a call's arguments, "{}" where there are none. MalformedRequest where it is no JSON object."""
+    if not text.strip():
+        return "{}"
+    try:
+        members_decoder.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        raise wrong(path, "not the JSON of an object") from None
+    return text
+
+
 def weigh(body: bytes) -> tuple[int, int]:
     """The bytes of a body that are no data URI, and how many images and files it has: what their bytes are is not
     what they cost."""

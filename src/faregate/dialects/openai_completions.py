@@ -39,6 +39,8 @@ class OpenAICompletions:
     request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
+    indispensable: frozenset[str] = frozenset()
+    own_statuses: frozenset[int] = frozenset()
     counting = None
 
     parse_request = staticmethod(parse_request)

@@ -6,7 +6,7 @@ import msgspec
 
 from ..core.call import UsageRecord
 from ..core.chat import ChatRequest
-from ..core.errors import CallError, ClientGone
+from ..core.errors import CallError, ClientGone, UpstreamError
 from ..core.ports import Response
 from ..dialects import Dialect
 from ..flow.keyed_run import Run
@@ -157,6 +157,8 @@ class Reply(msgspec.Struct, eq=False):
         response = self._response
         record.error_kind = error.kind
         status, members, lines = self._house.error(error, record.id)
+        if isinstance(error, UpstreamError) and error.status in self.dialect.own_statuses:
+            status = error.status
         if not response.status:
             self.send(status, self.dialect.render_error(status, members), _JSON + lines)
         elif not response.finished:

@@ -70,8 +70,8 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
         raise GatewayError("This account's books are not in order; the operator has been told.", kind="account_blocked")
     caller, request, record = call.caller, call.request, call.record
     call.tariff = tariff = gate.tariffs.of(model)
-    cap = model.max_output_tokens or OUTPUT_TOKENS_MAX
     asked = request.output_tokens_max
+    cap = output_tokens_max(model, request)
     if asked is not None and model.max_output_tokens and asked > cap:
         request.output_tokens_cap = cap
     output_tokens = request.choices * (cap if asked is None or asked > cap else asked)
@@ -81,6 +81,12 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
     record.hold_nano = amount
     record.price_version = tariff.version
     return Hold(id_bytes(call.id), caller.payer, budgets, amount, may_wait=not request.stream)
+
+
+def output_tokens_max(model: Model, request: ChatRequest) -> int:
+    """More tokens than an answer can have: the model's bound, or, where nobody has said it, what the client asks for
+    or what is held for in its place."""
+    return model.max_output_tokens or max(OUTPUT_TOKENS_MAX, request.output_tokens_max or 0)
 
 
 def input_tokens_max(request: ChatRequest) -> int:
@@ -123,7 +129,7 @@ def lowered(call: Call, model: Model, hold: Hold, free_nano: int) -> Hold | None
     if request.output_tokens_max is not None or tariff is None:
         return None
     input_tokens = input_tokens_max(request)
-    cap = model.max_output_tokens or OUTPUT_TOKENS_MAX
+    cap = output_tokens_max(model, request)
     share_nano = free_nano // 2 if call.schema is None else free_nano // 4
     tokens = min(cap, tariff.output_tokens_for(share_nano, input_tokens) // request.choices)
     if tokens < min(_LOWERED_TOKENS_MIN, cap):

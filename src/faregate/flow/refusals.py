@@ -1,5 +1,7 @@
 """What an upstream's refusal, or a failure on the way to it, means for the client (conformance.md 2.6)."""
 
+from collections.abc import Callable
+
 from ..core.errors import CallError, DeadlineExceeded, UpstreamLimited, UpstreamRefused, UpstreamUnavailable
 from ..dialects import Dialect
 from ..wire.incoming import IncomingResponse
@@ -9,10 +11,12 @@ from .gate import Gate
 _ERROR_BODY_BYTES_MAX = 256 * 1024
 _ERROR_CHARACTERS_MAX = 4000
 _RETRY_AFTER_S_MAX = 3600.0
+# How providers say that a prompt is larger than their model's window.
+_OVERFLOW_WORDS = ("prompt is too long", "exceeds the maximum number of tokens", "context window", "context length")
 _OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408})
 
 
-async def refusal(gate: Gate, dialect: Dialect, response: IncomingResponse) -> CallError:
+async def refusal(gate: Gate, dialect: Dialect, response: IncomingResponse, *, is_own: bool) -> CallError:
     """What an upstream's answer other than 200 means for the client (conformance.md 2.6)."""
     status = response.status
     body = await response.read(_ERROR_BODY_BYTES_MAX)
@@ -23,20 +27,26 @@ async def refusal(gate: Gate, dialect: Dialect, response: IncomingResponse) -> C
         words = dialect.parse_error(body)
         if words is not None:
             return UpstreamRefused(
-                _shown(gate, words.message) or "",
+                shown(gate.redact, words.message) or "",
                 status=status,
-                error_type=_shown(gate, words.type),
-                code=_shown(gate, words.code),
-                param=_shown(gate, words.param),
+                error_type=shown(gate.redact, words.type) if is_own else None,
+                code=shown(gate.redact, words.code) if is_own or words.code is not None else _code_of(words.message),
+                param=shown(gate.redact, words.param) if is_own else None,
             )
     return UpstreamUnavailable("The provider is not available.", retry_after_s=retry_after_s, status=status)
 
 
-def _shown(gate: Gate, text: str | None) -> str | None:
+def _code_of(message: str) -> str | None:
+    """What the words of a provider without codes come to."""
+    said = message.lower()
+    return "context_length_exceeded" if any(words in said for words in _OVERFLOW_WORDS) else None
+
+
+def shown(redact: Callable[[str], str], text: str | None) -> str | None:
     """A provider's words as the client may see them."""
     if text is None:
         return None
-    text = gate.redact(text)  # before it is cut: half a secret would not be known as one
+    text = redact(text)  # before it is cut: half a secret would not be known as one
     return text if len(text) <= _ERROR_CHARACTERS_MAX else text[:_ERROR_CHARACTERS_MAX] + "..."
 
 

@@ -15,7 +15,6 @@ import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from ..core.chat import OUTPUT_TOKENS_MAX
 from ..core.errors import (
     CallError,
     ClientGone,
@@ -25,7 +24,7 @@ from ..core.errors import (
     UpstreamUnavailable,
 )
 from ..core.usage import NO_USAGE, Usage
-from ..dialects import Addressee, StreamTransform
+from ..dialects import Addressee, StreamTransform, UpstreamWords
 from ..providers import Provider
 from ..wire.client import Exchange, Timeouts
 from ..wire.deadlines import NEVER
@@ -33,9 +32,10 @@ from ..wire.incoming import IncomingResponse
 from ..wire.messages import BadMessage, TimedOut, WireError
 from ..wire.strand import Signal
 from . import meter
+from .funds import output_tokens_max
 from .gate import Gate
 from .overhearing import Overheard, fault_of
-from .refusals import call_error, refusal
+from .refusals import call_error, refusal, shown
 from .translation import Speech, speech_of
 
 _HELD_BYTES_MAX = 1024 * 1024
@@ -97,6 +97,7 @@ class StreamAnswer:
         "_held_bytes",
         "_held_bytes_max",
         "_observed",
+        "_redact",
         "_response",
         "_transform",
         "_write",
@@ -105,7 +106,13 @@ class StreamAnswer:
     )
 
     def __init__(
-        self, call: Call, transform: StreamTransform | Overheard, response: IncomingResponse, held_bytes_max: int
+        self,
+        call: Call,
+        transform: StreamTransform | Overheard,
+        response: IncomingResponse,
+        *,
+        held_bytes_max: int = _HELD_BYTES_MAX,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._call = call
         self._transform = transform
@@ -114,6 +121,7 @@ class StreamAnswer:
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._held_bytes_max = held_bytes_max
+        self._redact = redact
         self._write: Callable[[bytes], None] | None = None
         self.opened: Signal[None] = Signal()
         self.ended: Signal[bytes] = Signal()
@@ -144,7 +152,9 @@ class StreamAnswer:
             self._put(out)  # what was said before it counts, in whatever pieces it came
             if observed.has_content:
                 self.opened.set(None)
-            self._break(UpstreamUnavailable("The provider failed while it was answering."))
+            self._break(
+                UpstreamUnavailable(f"The provider failed while it was answering: {self._said(observed.error)}")
+            )
         elif observed.done:
             self._complete(out)
         elif self._write is not None:
@@ -158,6 +168,10 @@ class StreamAnswer:
                     self._response.pause_reading()
             elif is_much:
                 self._break(UpstreamUnavailable("The provider sent more than can be held back."))
+
+    def _said(self, words: UpstreamWords) -> str:
+        """A provider's words as the client may see them."""
+        return shown(self._redact, words.message) or ""
 
     def _put(self, out: bytes) -> None:
         """On to the client, or held until there is one to write to."""
@@ -267,7 +281,8 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
             response = await _send(gate, provider, model, target, speech, call)
             record.upstream_request_id = _request_id(response)
             if response.status != 200:
-                raise await refusal(gate, speech.upstream, response)
+                is_own = speech.upstream.name == call.dialect
+                raise await refusal(gate, speech.upstream, response, is_own=is_own)
             if call.request.stream:
                 return await _stream(gate, speech, call, response)
             raw = response.take(gate.limits.answer_bytes_max)
@@ -298,7 +313,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
     body = speech.request(
         Addressee(
             model=target.upstream_model,
-            output_tokens_max=model.max_output_tokens or OUTPUT_TOKENS_MAX,
+            output_tokens_max=output_tokens_max(model, request),
             capabilities=model.capabilities,
             is_official=provider.exact,
             stream_usage=provider.stream_usage,
@@ -351,7 +366,7 @@ async def _stream(gate: Gate, speech: Speech, call: Call, response: IncomingResp
     if call.schema is not None:
         transform = Overheard(transform, gate.dialects[call.dialect].parser())
         held_bytes_max = gate.limits.answer_bytes_max
-    answer = StreamAnswer(call, transform, response, held_bytes_max)
+    answer = StreamAnswer(call, transform, response, held_bytes_max=held_bytes_max, redact=gate.redact)
     response.pour(answer)
     try:
         await answer.opened

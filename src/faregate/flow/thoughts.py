@@ -11,11 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from ..core.conversation import Conversation, Message, Part, Thinking, ToolCall
-from ..core.events import Completion, Event, ReasoningDelta, Redacted, Signed, ToolCallStarted
+from ..core.events import ArgumentsDelta, Completion, Event, ReasoningDelta, Redacted, Signed, ToolCallStarted
 
 KEPT_FOR_S = 3_600.0
 KEPT_BYTES_MAX = 64 * 1024 * 1024
 _ENTRY_BYTES = 500  # what an entry weighs besides its texts
+
+
+_Key = tuple[str, str, str, int]  # the project, and the call's id, name and arguments
+
+
+def _key(project_id: str, call: ToolCall) -> _Key:
+    """Under what the thoughts before a call are kept. Some servers give every call of a kind the same id, and clients
+    write arguments anew: all of it must fit, however the JSON is spaced and ordered."""
+    try:
+        arguments = msgspec.json.encode(msgspec.json.decode(call.arguments), order="deterministic")
+    except (msgspec.MsgspecError, RecursionError):
+        arguments = call.arguments.encode()
+    return project_id, call.id, call.name, hash(arguments)
 
 
 class _Kept(msgspec.Struct, kw_only=True):
@@ -33,14 +46,14 @@ class KeptThoughts:
         self.size_bytes = 0
         self._bytes_max = bytes_max
         self._clock = clock
-        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._kept: dict[_Key, _Kept] = {}
 
     def keep(self, project_id: str, parts: Sequence[Part]) -> None:
         """Keep what was thought before the calls among the parts of an answer."""
         thinking = tuple(part for part in parts if isinstance(part, Thinking) and (part.signature or part.redacted))
         for part in parts:
             if isinstance(part, ToolCall) and (thinking or part.signature):
-                self._put((project_id, part.id), thinking, part.signature, part.signed_by)
+                self._put(_key(project_id, part), thinking, part.signature, part.signed_by)
                 thinking = ()  # they stand before the first call
 
     def recall(self, project_id: str, conversation: Conversation) -> None:
@@ -49,7 +62,7 @@ class KeptThoughts:
             messages = conversation.messages
             conversation.messages = tuple(self._recalled(project_id, message) for message in messages)
 
-    def _put(self, key: tuple[str, str], thinking: tuple[Thinking, ...], signature: str, signed_by: str) -> None:
+    def _put(self, key: _Key, thinking: tuple[Thinking, ...], signature: str, signed_by: str) -> None:
         texts = sum(len(part.text) + len(part.signature) + len(part.redacted) for part in thinking)
         size = _ENTRY_BYTES + texts + len(signature)
         self._drop(key)
@@ -64,7 +77,7 @@ class KeptThoughts:
                 break
             self._drop(oldest)
 
-    def _drop(self, key: tuple[str, str]) -> None:
+    def _drop(self, key: _Key) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None:
             self.size_bytes -= kept.size_bytes
@@ -78,7 +91,7 @@ class KeptThoughts:
 
     def _with_thoughts(self, project_id: str, parts: tuple[Part, ...], *, has_own: bool) -> Iterator[Part]:
         for part in parts:
-            kept = self._kept.get((project_id, part.id)) if isinstance(part, ToolCall) else None
+            kept = self._kept.get(_key(project_id, part)) if isinstance(part, ToolCall) else None
             if not isinstance(part, ToolCall) or kept is None or kept.expires_at <= self._clock():
                 yield part
                 continue
@@ -95,6 +108,7 @@ class Thoughts:
 
     def __init__(self) -> None:
         self._text = ""
+        self._arguments: dict[int, str] = {}
         self._calls: dict[int, int] = {}  # number of a call -> its place among the parts
         self.parts: list[Part] = []
 
@@ -109,8 +123,16 @@ class Thoughts:
         elif isinstance(event, ToolCallStarted):
             self._calls[event.call] = len(self.parts)
             self.parts.append(ToolCall(id=event.id, name=event.name))
+        elif isinstance(event, ArgumentsDelta):
+            self._arguments[event.call] = self._arguments.get(event.call, "") + event.text
         elif isinstance(event, Signed):
             self._signed(event)
+
+    def complete(self) -> list[Part]:
+        """The parts, once the answer has ended."""
+        for call, place in self._calls.items():
+            self.parts[place] = msgspec.structs.replace(self.parts[place], arguments=self._arguments.get(call) or "{}")
+        return self.parts
 
     def _signed(self, event: Signed) -> None:
         place = None if event.call is None else self._calls.get(event.call)

@@ -153,9 +153,11 @@ class Translated:
             if self.upstream is self._client:
                 return with_members(rendered.body, call.request.members, of=conversation.extra)
         except Inexpressible as error:
-            error.param = self._client_name(error.param or "")
-            raise
+            raise self._renamed(error) from None
         dropped = tuple(dict.fromkeys(self._client_name(name) for name in rendered.dropped))
+        needed = next((name for name in dropped if name in self._client.indispensable), None)
+        if needed is not None:
+            raise Inexpressible(f"The provider of this model has nothing like '{needed}'.", param=needed)
         if dropped and call.is_strict:
             raise MalformedRequest(
                 f"The provider of this model cannot be told '{dropped[0]}', and nothing may be dropped.",
@@ -181,12 +183,19 @@ class Translated:
         def watch(event: Event) -> None:
             thoughts.watch(event)
             if isinstance(event, Ended):
-                self._gate.thoughts.keep(self._call.record.project_id, thoughts.parts)
+                self._gate.thoughts.keep(self._call.record.project_id, thoughts.complete())
 
         return Translation(self.upstream.parser(), self._client.renderer(self._call.request), watch)
 
+    def _renamed(self, error: Inexpressible) -> Inexpressible:
+        """An error in the client's words; not every dialect has a member for the parameter."""
+        param = self._client_name(error.param or "")
+        message = error.message if param in error.message else f"{error.message} ('{param}')"
+        return Inexpressible(message, param=param, kind=error.kind)
+
     def _client_name(self, name: str) -> str:
-        return self._client.parameters.get(name, name)
+        head, bracket, rest = name.partition("[")
+        return self._client.parameters.get(head, head) + bracket + rest
 
     def _client_assignment(self, said: str) -> str:
         name, _, value = said.partition("=")

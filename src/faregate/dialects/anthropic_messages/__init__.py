@@ -29,6 +29,8 @@ class AnthropicMessages:
     request_id_field = "request-id"
     keep_alive = b'event: ping\ndata: {"type":"ping"}\n\n'
     parameters = PARAMETERS
+    indispensable = frozenset({"container", "mcp_servers"})
+    own_statuses = frozenset({529})  # overloaded (conformance 2.6)
     counting = TokenCounting()
 
     parse_request = staticmethod(request.parse_request)

@@ -7,7 +7,7 @@ import msgspec
 from ...core.conversation import Choice, Citation, FinishReason, Foreign, Part, Text, Thinking, ToolCall
 from ...core.events import Completion
 from ...wire.messages import BadMessage
-from .blocks import DIALECT
+from .blocks import ANSWER_TOOL, DIALECT
 from .usage import usage_of
 
 _REASONS: dict[str, FinishReason] = {
@@ -75,6 +75,8 @@ def reason_of(word: str | None, *, has_calls: bool) -> tuple[FinishReason, str]:
     """Why an answer ended, and the provider's word where ours says less."""
     if word is None:
         return ("tool_calls" if has_calls else "stop"), ""
+    if word == "tool_use" and not has_calls:
+        return "stop", ""  # of the tool that stands for an answer
     return _REASONS.get(word, "stop"), "" if word in _PLAIN else word
 
 
@@ -100,6 +102,12 @@ def citation_of(raw: object) -> Citation | None:
     )
 
 
+def arguments_of(given: msgspec.Raw) -> str:
+    """The text of a call's arguments."""
+    text = bytes(given).decode()
+    return "{}" if text == "null" else text
+
+
 def _parts_of(raw: msgspec.Raw) -> list[Part]:
     block = _block_decoder.decode(raw)
     if block.type == "text":
@@ -111,9 +119,8 @@ def _parts_of(raw: msgspec.Raw) -> list[Part]:
         return [Thinking(text=block.thinking or "", signature=signature, signed_by=DIALECT if signature else "")]
     if block.type == "redacted_thinking":
         return [Thinking(redacted=block.data or "", signed_by=DIALECT)]
+    if block.type == "tool_use" and block.name == ANSWER_TOOL:
+        return [Text(arguments_of(block.input))]
     if block.type == "tool_use":
-        arguments = bytes(block.input).decode()
-        return [
-            ToolCall(id=block.id or "", name=block.name or "", arguments=arguments if arguments != "null" else "{}")
-        ]
+        return [ToolCall(id=block.id or "", name=block.name or "", arguments=arguments_of(block.input))]
     return [Foreign(dialect=DIALECT, name=block.type, raw=msgspec.Raw(bytes(raw)))]

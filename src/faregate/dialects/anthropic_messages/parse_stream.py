@@ -25,13 +25,14 @@ from ...core.events import (
 from ...wire.messages import BadMessage
 from ...wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
 from .. import UpstreamWords
-from .blocks import DIALECT
+from .blocks import ANSWER_TOOL, DIALECT
 from .errors import words_of
 from .parse_answer import citation_of, explanation_of, reason_of
 from .usage import UsageSoFar
 
 _UNSAID = UpstreamWords("The provider's stream failed.")
 _BLOCKS_MAX = 10_000
+_WORDS = -1  # the number of a call that stands for the answer
 
 
 class _Message(msgspec.Struct):
@@ -176,7 +177,11 @@ class Parser:
             if self._has_calls >= _BLOCKS_MAX:
                 raise BadMessage("the answer has too many calls")
             begun = bytes(block.input).decode()
-            self._calls[index] = call = _Call(self._has_calls, begun if begun not in ("{}", "null") else "")
+            begun = begun if begun not in ("{}", "null") else ""
+            if block.name == ANSWER_TOOL:
+                self._calls[index] = _Call(_WORDS, begun)
+                return
+            self._calls[index] = call = _Call(self._has_calls, begun)
             self._has_calls += 1
             events.append(ToolCallStarted(call=call.number, id=block.id or "", name=block.name or ""))
 
@@ -194,7 +199,7 @@ class Parser:
             call = self._calls.get(index)  # else it is of a tool of the provider's own
             if call is not None and delta.partial_json:
                 call.has_arguments = True
-                events.append(ArgumentsDelta(call=call.number, text=delta.partial_json))
+                events.append(_arguments(call, delta.partial_json))
         elif delta.type == "citations_delta":
             citation = citation_of(delta.citation)
             if citation is not None:
@@ -203,7 +208,7 @@ class Parser:
     def _stop(self, index: int, events: list[Event]) -> None:
         call = self._calls.pop(index, None)
         if call is not None and call.begun and not call.has_arguments:
-            events.append(ArgumentsDelta(call=call.number, text=call.begun))
+            events.append(_arguments(call, call.begun))
 
     def _finish(self, events: list[Event]) -> None:
         if not self._is_started:
@@ -220,6 +225,10 @@ class Parser:
             explanation=explanation_of(end.stop_details),
         )
         events += [finished, Ended()]
+
+
+def _arguments(call: _Call, text: str) -> Event:
+    return TextDelta(text) if call.number == _WORDS else ArgumentsDelta(call=call.number, text=text)
 
 
 def _event_of(data: bytes) -> _Event | None:

@@ -114,8 +114,11 @@ class MessagesWriter:
             return self.mark(block, part.cache)
         if isinstance(part, Foreign) and part.dialect == DIALECT:
             return part.raw
-        name = part.name if isinstance(part, Foreign) else str(part.__struct_config__.tag)
-        raise Inexpressible(f"The provider of this model cannot be told '{name}'.", param="messages")
+        if isinstance(part, Foreign):
+            message = f"The provider of this model cannot be told '{part.name}'."
+            raise Inexpressible(message, param=part.path or "messages")
+        kind = part.__struct_config__.tag
+        raise Inexpressible(f"A message of this role cannot hold a part of type '{kind}'.", param="messages")
 
     def _text(self, part: Text) -> Written:
         return self.mark({"type": "text", "text": part.text}, part.cache)
@@ -134,7 +137,7 @@ class MessagesWriter:
     def _media(self, part: Media) -> Written:
         if part.kind == "audio":
             raise Inexpressible(
-                "The provider of this model cannot be given sound.",
+                "The provider of this model cannot be given audio.",
                 param="messages",
                 kind="audio_not_supported_by_model",
             )

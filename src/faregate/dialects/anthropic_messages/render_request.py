@@ -7,8 +7,8 @@ import msgspec
 from ...core.conversation import Conversation, Foreign, Function, Part, Reasoning, Thinking, ToolCall
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
-from ..bodies import members_decoder
-from .blocks import DIALECT, Written
+from ..bodies import NULL, members_decoder
+from .blocks import ANSWER_TOOL, DIALECT, Written
 from .render_messages import MessagesWriter
 
 OUTPUT_TOKENS_DEFAULT = 4_096  # where nobody has said how much the model may put out
@@ -19,6 +19,7 @@ _EFFORTS = ((2_048, "low"), (16_384, "medium"))
 _UNSAID = ("seed", "presence_penalty", "frequency_penalty", "logit_bias")
 _TIERS = frozenset({"auto", "standard_only"})
 _JSON_WANTED = "Answer with nothing but one JSON object."
+_ANSWER_TOOL_IS = "Takes the answer."
 _SCHEMA_WANTED = "Answer with nothing but JSON that keeps to this JSON Schema:\n"
 
 
@@ -120,11 +121,24 @@ class _Writer:
             return
         if wanted.schema is None:
             system.append({"type": "text", "text": _JSON_WANTED})
-        elif self._capabilities.structured_outputs is False:
-            system.append({"type": "text", "text": _SCHEMA_WANTED + bytes(wanted.schema).decode()})
-        else:
+        elif self._capabilities.structured_outputs is not False:
             schema = _closed(msgspec.json.decode(wanted.schema))
             self._config["format"] = {"type": "json_schema", "schema": schema}
+        elif self._may_use_answer_tool():
+            schema = _object_schema(wanted.schema)
+            tool = {"name": ANSWER_TOOL, "description": _ANSWER_TOOL_IS, "input_schema": schema}
+            self._body["tools"] = [tool]
+            self._body["tool_choice"] = {"type": "tool", "name": ANSWER_TOOL}
+        else:
+            system.append({"type": "text", "text": _SCHEMA_WANTED + bytes(wanted.schema).decode()})
+
+    def _may_use_answer_tool(self) -> bool:
+        """Whether the model can be made to answer by calling a tool: not where it may call others, is to think, or is
+        to give anything but an object."""
+        said, wanted = self._said, self._said.output_format
+        thinks = said.reasoning is not None and said.reasoning.effort != "none"
+        schema = None if wanted is None or wanted.schema is None else members_decoder.decode(wanted.schema)
+        return not said.tools and not thinks and schema is not None and bytes(schema.get("type", NULL)) == b'"object"'
 
     def _write_bounds(self) -> None:
         said, most = self._said, self._addressee.output_tokens_max

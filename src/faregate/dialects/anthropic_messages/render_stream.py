@@ -44,6 +44,7 @@ class Renderer:
         "_has_arguments",
         "_has_begun",
         "_index",
+        "_is_signed",
         "_model",
         "_open",
         "_refused",
@@ -56,6 +57,7 @@ class Renderer:
         self._has_begun = False
         self._index = -1  # of the newest block
         self._open = ""  # its kind, while it is open
+        self._is_signed = False  # if it is thinking
         self._call = -1  # the number of the call that is open
         self._has_arguments = False
         self._waiting: list[Event] = []  # what came while a call is open
@@ -117,7 +119,9 @@ class Renderer:
             )
         if isinstance(event, Signed) and event.signed_by == DIALECT and event.call is None and not event.is_text:
             signature: Written = {"type": "signature_delta", "signature": event.signature}
-            return self._in("thinking") + self._delta(signature) + self._close()
+            out = self._in("thinking") + self._delta(signature)
+            self._is_signed = True
+            return out + self._close()
         if isinstance(event, Redacted) and event.signed_by == DIALECT:
             start = self._close() + self._start("redacted_thinking", {"type": "redacted_thinking", "data": event.data})
             return start + self._close()
@@ -145,6 +149,7 @@ class Renderer:
 
     def _start(self, kind: str, block: Written) -> bytes:
         self._open = kind
+        self._is_signed = False
         self._index += 1
         start = {"type": "content_block_start", "index": self._index, "content_block": block}
         return b"event: content_block_start\ndata: " + _encode(start) + b"\n\n"
@@ -163,7 +168,11 @@ class Renderer:
         """No block is open."""
         if not self._open:
             return b""
-        rest = self._arguments("{}") if self._open == "tool_use" and not self._has_arguments else b""
+        rest = b""
+        if self._open == "tool_use" and not self._has_arguments:
+            rest = self._arguments("{}")
+        elif self._open == "thinking" and not self._is_signed:
+            rest = self._delta({"type": "signature_delta", "signature": ""})  # every such block ends with one
         self._open = ""
         stop = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
         return rest + stop % self._index

@@ -7,7 +7,7 @@ import msgspec
 from ...core.chat import ChatRequest
 from ...core.conversation import Conversation, Foreign, Function, OutputFormat, Reasoning, Sampling, ToolChoice
 from .. import bodies
-from ..bodies import NULL, Extra, keep_unknown, missing, wrong
+from ..bodies import NULL, Extra, keep_unknown, missing, schema_object, wrong
 from .blocks import DIALECT
 from .understand_blocks import CacheMark, cache_of, understand_messages
 
@@ -66,8 +66,6 @@ class _Body(msgspec.Struct):
 _KNOWN = frozenset(_Body.__struct_fields__)
 # Said by the fields of the request that the gateway decides on, or by the messages.
 _DECIDED = frozenset({"model", "messages", "system", "stream", "max_tokens"})
-# What the answer would be wrong without, and no other dialect has (conformance 2.1).
-_ONLY_HERE = ("container", "mcp_servers")
 _INSIDE = {
     "output_config": frozenset({"effort", "format"}),
     "metadata": frozenset({"user_id"}),
@@ -109,8 +107,6 @@ def _keep_extra(members: bodies.Members, extra: Extra) -> None:
     for name, value in members.items():
         if bytes(value) in (b"null", b"[]"):
             continue
-        if name in _ONLY_HERE:
-            raise wrong(name, "the provider of this model has nothing like it")
         if name in _INSIDE:
             keep_unknown(value, _INSIDE[name], name, extra)
         elif name not in _KNOWN and name not in _DECIDED:
@@ -129,14 +125,11 @@ def _tools(body: _Body, known: bodies.Members, extra: Extra) -> list[Function | 
         if tool.name is None:
             raise missing(f"{path}.name")
         keep_unknown(raw, _TOOL_KNOWN, path, extra)
-        schema = bytes(tool.input_schema)
-        if schema[:1] not in (b"{", b"n"):
-            raise wrong(f"{path}.input_schema", "it must be an object")
         tools.append(
             Function(
                 name=tool.name,
                 description=tool.description or "",
-                parameters=None if schema == b"null" else msgspec.Raw(schema),
+                parameters=schema_object(tool.input_schema, f"{path}.input_schema"),
                 strict=tool.strict,
                 cache=cache_of(tool.cache_control),
             )

@@ -128,7 +128,7 @@ class _Reader:
     def _part(self, block: _Block, raw: msgspec.Raw, path: str) -> Part:
         is_known = block.type in _KNOWN and (block.source is None or block.source.type in _SOURCES)
         if not is_known:
-            return Foreign(dialect=DIALECT, name=block.type, raw=msgspec.Raw(bytes(raw)))
+            return Foreign(dialect=DIALECT, name=block.type, raw=msgspec.Raw(bytes(raw)), path=path)
         keep_unknown(raw, _KNOWN[block.type], path, self._extra)
         cache = cache_of(block.cache_control)
         if block.type == "text":

@@ -5,17 +5,14 @@ import msgspec
 
 from ...core.catalog import is_form_of, model_shown
 from ...core.chat import ChatRequest
-from ...core.events import Ended, Failed, Started, UsageReported
 from ...wire.messages import BadMessage
 from ...wire.sse import MEDIA_LINE_BYTES_MAX, Frame, FrameParser
 from .. import Observed, Result, UpstreamWords
 from ..splice import replace_member
-from .answer import Answer, blocked, decode_answer, parse_result
+from .answer import Answer, blocked, decode_answer
 from .errors import words_of
-from .parser import Parser
 from .reasons import is_reason
-from .renderer import Framing, Renderer
-from .result import render_result
+from .renderer import Framing
 from .usage import read_usage
 
 _NOT_JSON = UpstreamWords("An event is not the JSON it should be.")
@@ -23,9 +20,6 @@ _NOT_JSON = UpstreamWords("An event is not the JSON it should be.")
 
 def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
     """See Dialect."""
-    if not exact:
-        completion = parse_result(body)
-        return Result(render_result(completion, request), completion.usage, completion.model or None, True)
     answer = decode_answer(body)
     if not answer.candidates and blocked(answer.prompt_feedback) is None:
         raise BadMessage("the answer holds no candidates")
@@ -107,46 +101,3 @@ class Exact:
         if has_content:
             observed.has_content = True
             observed.deltas += 1
-
-
-class Reworded:
-    """StreamTransform that parses the upstream's stream and writes it anew."""
-
-    __slots__ = ("_parser", "_renderer", "observed")
-
-    def __init__(self, request: ChatRequest) -> None:
-        self.observed = Observed()
-        self._parser = Parser()
-        self._renderer = Renderer(request)
-
-    def feed(self, data: bytes) -> bytes:
-        """See StreamTransform."""
-        return self._take(data)
-
-    def close(self) -> bytes:
-        """See StreamTransform."""
-        return self._take(None)
-
-    def _take(self, data: bytes | None) -> bytes:
-        observed = self.observed
-        if observed.done or observed.error is not None:
-            return b""
-        out = []
-        for event in self._parser.close() if data is None else self._parser.feed(data):
-            if isinstance(event, Ended):
-                rest, observed.ending = self._renderer.finish()
-                observed.done = observed.finished = True
-                out.append(rest)
-            elif isinstance(event, Failed):
-                observed.error = event.words
-            elif isinstance(event, UsageReported):
-                observed.usage = event.usage
-                self._renderer.render(event)
-            elif isinstance(event, Started):
-                observed.model = event.model or None
-                self._renderer.render(event)
-            else:
-                observed.has_content = True
-                observed.deltas += 1
-                out.append(self._renderer.render(event))
-        return b"".join(out)

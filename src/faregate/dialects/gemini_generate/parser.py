@@ -49,22 +49,35 @@ class _Progress(msgspec.Struct):
 class Parser:
     """StreamParser of this dialect."""
 
-    __slots__ = ("_frames", "_has_started", "_is_over", "_progress", "_refusal", "_usage")
+    __slots__ = ("_failure", "_frames", "_has_started", "_is_over", "_progress", "_refusal", "_usage")
 
     def __init__(self) -> None:
         self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)
         self._has_started = False
         self._is_over = False
+        self._failure: BadMessage | None = None
         self._progress: dict[int, _Progress] = {}
         self._refusal: Finished | None = None
         self._usage: Usage | None = None
 
     def feed(self, data: bytes) -> list[Event]:
         """See StreamParser."""
-        return [event for frame in self._frames.feed(data) for event in self._frame(frame.data)]
+        if self._failure is not None:
+            raise self._failure
+        events: list[Event] = []
+        try:
+            for frame in self._frames.feed(data):
+                events += self._frame(frame.data)
+        except BadMessage as failure:
+            self._failure = failure
+            if not events:
+                raise
+        return events
 
     def close(self) -> list[Event]:
         """See StreamParser."""
+        if self._failure is not None:
+            raise self._failure
         rest = self._frames.close()
         events: list[Event] = []
         if rest is not None:
@@ -158,8 +171,8 @@ def _events(part: object, index: int, progress: _Progress) -> Iterator[Event]:
     elif isinstance(part, ToolCall):
         call, progress.calls = progress.calls, progress.calls + 1
         yield ToolCallStarted(call=call, id=part.id, name=part.name, choice=index)
-        yield ArgumentsDelta(call=call, text=part.arguments, choice=index)
         if part.signature:
             yield Signed(signature=part.signature, signed_by=part.signed_by, call=call, choice=index)
+        yield ArgumentsDelta(call=call, text=part.arguments, choice=index)
     elif isinstance(part, Media):
         yield MediaGiven(part, index)

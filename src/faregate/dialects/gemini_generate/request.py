@@ -120,6 +120,8 @@ class Tokens:
     def render_request(self, request: ChatRequest, upstream_model: str) -> bytes:
         """See Counting. More than contents is only understood inside of a request."""
         members = members_decoder.decode(spelled(request.members))
+        if members.keys() <= {"contents", "model"}:
+            return msgspec.json.encode({"contents": members.get("contents", [])})
         model = f"models/{upstream_model}"
         whole: dict[str, Any] = {"model": model, **{name: each for name, each in members.items() if name != "model"}}
         return msgspec.json.encode({COUNTED: whole})

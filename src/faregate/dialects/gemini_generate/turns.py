@@ -210,7 +210,7 @@ class Turns:
 
     def _foreign(self, part: Foreign, path: str) -> msgspec.Raw:
         if part.dialect != NAME:
-            raise Inexpressible(f"The provider of this model has no '{part.name}'.", param=path)
+            raise Inexpressible(f"The provider of this model has no '{part.name}'.", param=part.path or path)
         return part.raw
 
     def _note(self, part: Text | Media | ToolCall | ToolResult) -> None:

@@ -107,7 +107,7 @@ class _Reader:
             return found
         if not unknown:
             raise MalformedRequest(f"'{path}' says nothing.", param=path)
-        return Foreign(dialect=NAME, name=next(iter(unknown)), raw=raw)
+        return Foreign(dialect=NAME, name=next(iter(unknown)), raw=raw, path=path)
 
     def _known(self, part: wire.Part, path: str) -> Part | None:
         if part.function_call is not None:

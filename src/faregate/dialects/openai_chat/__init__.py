@@ -27,6 +27,8 @@ class OpenAIChat:
     request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
+    indispensable: frozenset[str] = frozenset()
+    own_statuses: frozenset[int] = frozenset()
     counting = None
 
     parse_request = staticmethod(request.parse_request)

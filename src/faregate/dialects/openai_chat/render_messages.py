@@ -1,6 +1,7 @@
 """A Conversation's messages for an upstream (openai-openapi, ChatCompletionRequest*Message; conformance 2.1)."""
 
 import hashlib
+import mimetypes
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -139,7 +140,8 @@ class MessagesWriter:
 
     def _foreign(self, part: Foreign) -> msgspec.Raw:
         if part.dialect != DIALECT:
-            raise Inexpressible(f"The provider of this model cannot be told '{part.name}'.", param="messages")
+            message = f"The provider of this model cannot be told '{part.name}'."
+            raise Inexpressible(message, param=part.path or "messages")
         return part.raw
 
     def _media(self, part: Media) -> Written:
@@ -183,9 +185,13 @@ class MessagesWriter:
             file["file_data"] = part.url  # as OpenRouter takes it
         else:
             file["file_data"] = media.data_uri(part.media_type, part.data)
-        if part.name:
-            file["filename"] = part.name
+        if part.name or "file_data" in file:
+            file["filename"] = part.name or _file_name(part.media_type)  # data without a name is refused
         return {"type": "file", "file": file}
+
+
+def _file_name(media_type: str) -> str:
+    return f"document{mimetypes.guess_extension(media_type) or ''}"
 
 
 def call_id_shown(call_id: str) -> str:

@@ -22,6 +22,7 @@ _SHARED = frozenset(
         *("verbosity", "web_search_options", "modalities", "audio"),
     }
 )
+_RENAMED = {"text.verbosity": "verbosity"}  # by the Responses API
 # The largest budget of thinking that each effort stands for (conformance 2.1).
 _EFFORTS: tuple[tuple[int, Effort], ...] = ((2_048, "low"), (16_384, "medium"))
 
@@ -155,11 +156,12 @@ class _Writer:
                 body["service_tier"] = said.service_tier
             else:
                 self._dropped.append("service_tier")
-        for path, value in said.extra.items():
+        for name, value in said.extra.items():
+            path = _RENAMED.get(name, name)
             if is_official and path in _SHARED:
                 body[path] = value
             else:
-                self._dropped.append(path)
+                self._dropped.append(name)
 
 
 def _is_one(choice: ToolChoice) -> bool:

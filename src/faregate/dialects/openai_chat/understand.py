@@ -21,7 +21,7 @@ from ...core.conversation import (
     ToolChoice,
 )
 from .. import bodies
-from ..bodies import NULL, Extra, keep_unknown, missing, wrong
+from ..bodies import NULL, Extra, keep_unknown, missing, schema_object, wrong
 from .understand_messages import understand_messages
 from .understand_parts import DIALECT, CacheMark, cache_of
 
@@ -179,20 +179,20 @@ def _tools(body: _Body, known: bodies.Members, extra: Extra) -> list[Function | 
             function = _Function(tool.name, tool.description, tool.parameters, tool.strict)
         else:
             raise missing(f"{path}.function")
-        tools.append(_function(function, tool.cache_control))
+        tools.append(_function(function, tool.cache_control, path))
     return tools
 
 
 def _legacy_tools(body: _Body) -> list[Function | Foreign]:
-    return [_function(function, None) for function in body.functions or ()]
+    functions = enumerate(body.functions or ())
+    return [_function(function, None, f"functions[{index}]") for index, function in functions]
 
 
-def _function(function: _Function, mark: CacheMark | None) -> Function:
-    parameters = function.parameters
+def _function(function: _Function, mark: CacheMark | None, path: str) -> Function:
     return Function(
         name=function.name,
         description=function.description or "",
-        parameters=None if _is_null(parameters) else msgspec.Raw(bytes(parameters)),
+        parameters=schema_object(function.parameters, f"{path}.parameters"),
         strict=function.strict,
         cache=cache_of(mark),
     )

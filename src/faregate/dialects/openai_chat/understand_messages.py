@@ -11,7 +11,7 @@ import msgspec
 
 from ...core.conversation import Foreign, Media, Message, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from .. import bodies
-from ..bodies import NULL, Extra, keep_unknown, missing, wrong
+from ..bodies import NULL, Extra, arguments_object, keep_unknown, missing, wrong
 from .understand_parts import DIALECT, CacheMark, cache_of, understand_content
 
 _NO_ARGUMENTS = "{}"
@@ -192,7 +192,7 @@ class _Reader:
     def _call(self, call: _Call, raw: msgspec.Raw, path: str) -> Part:
         self._call_ids.add(call.id)
         if call.type != "function":
-            return Foreign(dialect=DIALECT, name=call.type, raw=msgspec.Raw(bytes(raw)))
+            return Foreign(dialect=DIALECT, name=call.type, raw=msgspec.Raw(bytes(raw)), path=path)
         if call.function is None:
             raise missing(f"{path}.function")
         members = keep_unknown(raw, _CALL_KNOWN, path, self._extra)
@@ -237,15 +237,7 @@ def _thoughts(message: _Message) -> list[Thinking]:
 
 
 def _arguments(called: _Called, path: str) -> str:
-    """The text of a call's arguments, "{}" where there are none. MalformedRequest where it is no JSON object."""
-    text = called.arguments or ""
-    if not text.strip():
-        return _NO_ARGUMENTS
-    try:
-        _object_decoder.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
-        raise wrong(path, "not the JSON of an object") from None
-    return text
+    return arguments_object(called.arguments or "", path)
 
 
 def _marked(part: Part, mark: CacheMark) -> Part:

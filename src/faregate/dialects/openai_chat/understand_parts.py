@@ -91,7 +91,7 @@ def cache_of(mark: CacheMark | None, end: msgspec.Raw = NULL) -> CacheLifetime:
 
 def _part(part: _Part, raw: msgspec.Raw, path: str, extra: Extra) -> Part:
     if part.type not in _KNOWN:
-        return Foreign(dialect=DIALECT, name=part.type, raw=msgspec.Raw(bytes(raw)))
+        return Foreign(dialect=DIALECT, name=part.type, raw=msgspec.Raw(bytes(raw)), path=path)
     member, inside = _KNOWN[part.type]
     members = keep_unknown(raw, _MARKS | {member}, path, extra)
     value = getattr(part, member)

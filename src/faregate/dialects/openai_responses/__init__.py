@@ -19,6 +19,7 @@ PARAMETERS: Mapping[str, str] = {
     "messages": "input",
     "output_format": "text.format",
     "output_tokens_max": "max_output_tokens",
+    "logprobs": "top_logprobs",
 }
 
 
@@ -29,6 +30,8 @@ class OpenAIResponses:
     request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
+    indispensable: frozenset[str] = frozenset()
+    own_statuses: frozenset[int] = frozenset()
     counting = None
 
     parse_request = staticmethod(request.parse_request)

@@ -76,18 +76,28 @@ class Parser:
         self._with_arguments: set[int] = set()
         self._has_started = False
         self._is_over = False
+        self._failure: BadMessage | None = None
         self._thoughts: set[int] = set()  # places of thoughts that had words
 
     def feed(self, data: bytes) -> list[Event]:
         """See StreamParser."""
+        if self._failure is not None:
+            raise self._failure
         events: list[Event] = []
-        for frame in self._frames.feed(data):
-            if frame.data is not None and not self._is_over:
-                self._frame(frame.data, events)
+        try:
+            for frame in self._frames.feed(data):
+                if frame.data is not None and not self._is_over:
+                    self._frame(frame.data, events)
+        except BadMessage as failure:
+            self._failure = failure
+            if not events:
+                raise
         return events
 
     def close(self) -> list[Event]:
         """See StreamParser."""
+        if self._failure is not None:
+            raise self._failure
         events: list[Event] = []
         frame = self._frames.close()
         if frame is not None and frame.data is not None and not self._is_over:

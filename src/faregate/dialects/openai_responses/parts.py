@@ -78,7 +78,7 @@ def _part(raw: msgspec.Raw, within: str) -> Part:
         if sound is None:
             raise _missing(f"{within}.input_audio")
         return Media(kind="audio", media_type=f"audio/{sound.format}", data=sound.data)
-    return Foreign(dialect=NAME, name=part.type, raw=raw)
+    return Foreign(dialect=NAME, name=part.type, raw=raw, path=within)
 
 
 def _file(part: ContentPart, within: str) -> Media:

@@ -206,5 +206,7 @@ def _item(part: Part, within: str) -> Iterator[object]:
             yield {"type": "reasoning", "summary": summary, "encrypted_content": part.signature}
     elif isinstance(part, Foreign):
         if part.dialect != NAME:
-            raise Inexpressible(f"The provider of this model cannot be told a '{part.name}'.", param=within)
+            raise Inexpressible(
+                f"The provider of this model cannot be told a '{part.name}'.", param=part.path or within
+            )
         yield part.raw

@@ -23,7 +23,7 @@ from ...core.conversation import (
     ToolResult,
 )
 from ...core.errors import MalformedRequest
-from ..bodies import Members, decode, members_decoder
+from ..bodies import Members, arguments_object, decode, members_decoder, schema_object, wrong
 from .parts import ContentPart, parts_of
 from .proofs import NAME, thinking_of
 from .request import ENCRYPTED, is_null
@@ -114,6 +114,7 @@ _tool_decoder = msgspec.json.Decoder(_Tool)
 _format_decoder = msgspec.json.Decoder(_Format)
 _choice_decoder = msgspec.json.Decoder(_Choice)
 _mode_decoder = msgspec.json.Decoder(Literal["auto", "none", "required"])
+_summary_decoder = msgspec.json.Decoder(Literal["auto", "concise", "detailed"])
 _effort_decoder = msgspec.json.Decoder(Effort)
 _fields_decoder = msgspec.json.Decoder(_Fields)
 _string_decoder = msgspec.json.Decoder(str)
@@ -166,9 +167,14 @@ def _messages(raw: msgspec.Raw) -> tuple[Message, ...]:
     if memoryview(raw)[0] == _STRING:
         return (Message("user", (Text(decode(_string_decoder, raw, "input")),)),)
     turns: list[Message] = []
+    calls: set[str] = set()
     was_result = False
     for index, item in enumerate(decode(_raws_decoder, raw, "input") or ()):
         role, parts = _turn(item, f"input[{index}]")
+        calls.update(part.id for part in parts if isinstance(part, ToolCall))
+        for part in parts:
+            if isinstance(part, ToolResult) and part.call_id not in calls:
+                raise wrong(f"input[{index}].call_id", "no earlier item is a call of this id")
         is_result = bool(parts) and isinstance(parts[0], ToolResult)
         if turns and turns[-1].role == role and (role == "assistant" or (is_result and was_result)):
             turns[-1] = Message(role, turns[-1].parts + parts)
@@ -189,7 +195,8 @@ def _turn(raw: msgspec.Raw, within: str) -> tuple[Role, tuple[Part, ...]]:
         return item.role, parts_of(item.content, f"{within}.content")
     if item.type == "function_call":
         call_id, name = _needed(item.call_id, within, "call_id"), _needed(item.name, within, "name")
-        return "assistant", (ToolCall(id=call_id, name=name, arguments=item.arguments or "{}"),)
+        arguments = arguments_object(item.arguments or "", f"{within}.arguments")
+        return "assistant", (ToolCall(id=call_id, name=name, arguments=arguments),)
     if item.type == "function_call_output":
         call_id = _needed(item.call_id, within, "call_id")
         if is_null(item.output):
@@ -205,7 +212,7 @@ def _turn(raw: msgspec.Raw, within: str) -> tuple[Role, tuple[Part, ...]]:
     if item.type == "item_reference":
         raise MalformedRequest("There is no such item: send the item itself.", param=f"{within}.id")
     role: Role = "user" if item.type.endswith(("_output", "_response")) else "assistant"
-    return role, (Foreign(dialect=NAME, name=item.type, raw=raw),)
+    return role, (Foreign(dialect=NAME, name=item.type, raw=raw, path=within),)
 
 
 def _tools(members: Members) -> Iterator[Function | Foreign]:
@@ -218,7 +225,7 @@ def _tools(members: Members) -> Iterator[Function | Foreign]:
         yield Function(
             name=_needed(tool.name, within, "name"),
             description=tool.description or "",
-            parameters=None if is_null(tool.parameters) else tool.parameters,
+            parameters=schema_object(tool.parameters, f"{within}.parameters"),
             strict=tool.strict or None,  # every other dialect is not strict where nothing is said
         )
 
@@ -261,6 +268,8 @@ def _reasoning(raw: msgspec.Raw, extra: Members) -> Reasoning | None:
     given = {name: value for name, value in _object(raw, "reasoning").items() if not is_null(value)}
     effort = given.pop("effort", None)
     shown = given.pop("summary", None) or given.pop("generate_summary", None)
+    if shown is not None:
+        decode(_summary_decoder, shown, "reasoning.summary")
     extra.update((f"reasoning.{name}", value) for name, value in given.items())
     return Reasoning(
         effort=None if effort is None else decode(_effort_decoder, effort, "reasoning.effort"),
