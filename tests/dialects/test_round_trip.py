@@ -37,8 +37,8 @@ class Losses(NamedTuple):
     """What a dialect cannot say. `fields` are of a Conversation, `sampling` of its Sampling; `parts` are left out of
     messages, `is_error` is of results; `in_events` are left out of a stream. `id_prefix` stands before an answer's id,
     `refusals_are_texts` says that they are not told apart, `names_no_file` that media lose their names. What
-    `refuses_addresses` (pictures elsewhere are a 400) and `names_no_format` name is not asked of it. `asked` is what a
-    request says outside its body."""
+    `refuses_addresses` (pictures elsewhere are a 400), `refuses_sound` and `names_no_format` name is not asked of it,
+    nor what `simpler` takes away. `asked` is what a request says outside its body."""
 
     fields: frozenset[str] = frozenset()
     sampling: frozenset[str] = frozenset()
@@ -49,18 +49,38 @@ class Losses(NamedTuple):
     id_prefix: str = ""
     refusals_are_texts: bool = False
     refuses_addresses: bool = False
+    refuses_sound: bool = False
     names_no_format: bool = False
     names_no_file: bool = False
     asked: Callable[[Conversation], Asked] = lambda _: Asked()
+    simpler: Callable[[Conversation], Conversation] = lambda conversation: conversation
+
+
+def without_choices(conversation: Conversation) -> Conversation:
+    """Anthropic's models take either `temperature` or `top_p`, an answer is always bounded, and how much is to be
+    thought has tests of its own."""
+    sampling = msgspec.structs.replace(conversation.sampling, top_p=None)
+    if conversation.sampling.temperature is None:
+        sampling = conversation.sampling
+    bound = conversation.output_tokens_max or 100
+    return msgspec.structs.replace(conversation, sampling=sampling, reasoning=None, output_tokens_max=bound)
+
+
+def without_the_usual(conversation: Conversation) -> Conversation:
+    """To allow calls in parallel is to say nothing."""
+    given = conversation.parallel_tool_calls
+    return msgspec.structs.replace(conversation, parallel_tool_calls=False if given is False else None)
 
 
 LOSSES = {
     "anthropic_messages": Losses(
-        sampling=frozenset({"seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_p"}),
+        sampling=frozenset({"seed", "presence_penalty", "frequency_penalty", "logit_bias"}),
         parts=(Thinking,),
         id_prefix="msg_",
         refusals_are_texts=True,
+        refuses_sound=True,
         names_no_format=True,
+        simpler=without_choices,
     ),
     "gemini_generate": Losses(
         fields=frozenset({"parallel_tool_calls", "user", "reasoning"}),
@@ -72,6 +92,7 @@ LOSSES = {
         asked=lambda conversation: Asked(
             "m:streamGenerateContent" if conversation.stream else "m:generateContent", {"alt": "sse"}
         ),
+        simpler=without_the_usual,
     ),
     "openai_chat": Losses(
         sampling=frozenset({"top_k"}),
@@ -98,13 +119,23 @@ def expressible(conversation: Conversation, losses: Losses) -> Conversation:
     wanted = conversation.output_format
     if losses.names_no_format and wanted is not None:
         wanted = msgspec.structs.replace(wanted, name="")
+    conversation = losses.simpler(conversation)
     messages = conversation.messages
+    if losses.refuses_sound:
+        messages = tuple(
+            Message(message.role, tuple(Text("a") if is_sound(part) else part for part in message.parts))
+            for message in messages
+        )
     if losses.refuses_addresses:
         messages = tuple(
             Message(message.role, tuple(Text("a") if getattr(part, "url", "") else part for part in message.parts))
             for message in messages
         )
     return msgspec.structs.replace(conversation, messages=messages, output_format=wanted)
+
+
+def is_sound(part: Part) -> bool:
+    return isinstance(part, Media) and part.kind == "audio"
 
 
 def lessened(conversation: Conversation, losses: Losses) -> Conversation:

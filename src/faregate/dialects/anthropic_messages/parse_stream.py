@@ -160,7 +160,7 @@ class Parser:
 
     def _report(self, usage: object, events: list[Event]) -> None:
         known = self._usage.take(usage)
-        if known is not None:
+        if known is not None and (known.prompt or known.completion):  # at the beginning some do not know yet
             events.append(UsageReported(known))
 
     def _start(self, index: int, block: _Block, events: list[Event]) -> None:

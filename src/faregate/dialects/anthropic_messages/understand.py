@@ -149,7 +149,7 @@ def _tool_choice(choice: _ToolChoice | None) -> ToolChoice | None:
 
 
 def _output_format(given: _Format | None) -> OutputFormat | None:
-    return None if given is None else OutputFormat(schema=msgspec.Raw(bytes(given.schema)))
+    return None if given is None else OutputFormat(schema=schema_object(given.schema, "output_config.format.schema"))
 
 
 def _reasoning(body: _Body) -> Reasoning | None:

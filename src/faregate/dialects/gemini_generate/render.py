@@ -178,7 +178,7 @@ class _Writer:
             said = self._budget(wanted)
         elif thinking == "level":
             said = self._level(wanted)
-        elif wanted.effort != "none":
+        elif wanted.effort != "none" or self._addressee.capabilities.reasoning is not False:
             self.dropped["reasoning"] = None
             return
         is_wanted = bool(said) and wanted.effort != "none"

@@ -235,7 +235,7 @@ def _output_format(given: _Format | None) -> OutputFormat | None:
     if schema is None:
         raise missing("response_format.json_schema")
     return OutputFormat(
-        schema=None if _is_null(schema.schema) else msgspec.Raw(bytes(schema.schema)),
+        schema=schema_object(schema.schema, "response_format.json_schema.schema"),
         name=schema.name,
         description=schema.description or "",
         strict=schema.strict,

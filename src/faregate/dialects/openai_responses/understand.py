@@ -259,7 +259,8 @@ def _output_format(raw: msgspec.Raw, extra: Members) -> OutputFormat | None:
     if is_null(format_.schema):
         raise _missing("text.format.schema")
     name = _needed(format_.name, "text.format", "name")
-    return OutputFormat(schema=format_.schema, name=name, description=format_.description or "", strict=format_.strict)
+    schema = schema_object(format_.schema, "text.format.schema")
+    return OutputFormat(schema=schema, name=name, description=format_.description or "", strict=format_.strict)
 
 
 def _reasoning(raw: msgspec.Raw, extra: Members) -> Reasoning | None:
