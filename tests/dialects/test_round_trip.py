@@ -35,10 +35,11 @@ TRANSLATING = sorted(set(DIALECTS) - UNTRANSLATED)
 
 class Losses(NamedTuple):
     """What a dialect cannot say. `fields` are of a Conversation, `sampling` of its Sampling; `parts` are left out of
-    messages, `is_error` is of results; `in_events` are left out of a stream. `id_prefix` stands before an answer's id,
-    `refusals_are_texts` says that they are not told apart, `names_no_file` that media lose their names. What
-    `refuses_addresses` (pictures elsewhere are a 400), `refuses_sound` and `names_no_format` name is not asked of it,
-    nor what `simpler` takes away. `asked` is what a request says outside its body."""
+        messages, `is_error` is of results; `in_events` are left out of a stream. `id_prefix` stands before an answer's id,
+    `refusals_are_texts` says that they are not told apart, `refusals_end` that they are why an answer ended,
+        `names_no_file` that media lose their names. What `refuses_addresses` (pictures elsewhere are a 400),
+        `refuses_sound` and `names_no_format` name is not asked of it, nor what `simpler` takes away. `asked` is what a
+        request says outside its body."""
 
     fields: frozenset[str] = frozenset()
     sampling: frozenset[str] = frozenset()
@@ -48,6 +49,7 @@ class Losses(NamedTuple):
     in_answers: tuple[type, ...] = ()
     id_prefix: str = ""
     refusals_are_texts: bool = False
+    refusals_end: bool = False
     refuses_addresses: bool = False
     refuses_sound: bool = False
     names_no_format: bool = False
@@ -57,13 +59,19 @@ class Losses(NamedTuple):
 
 
 def without_choices(conversation: Conversation) -> Conversation:
-    """Anthropic's models take either `temperature` or `top_p`, an answer is always bounded, and how much is to be
-    thought has tests of its own."""
+    """Anthropic's models take either `temperature` or `top_p`, an answer is always bounded, JSON without a schema is
+    asked for in words, and how much is to be thought has tests of its own."""
     sampling = msgspec.structs.replace(conversation.sampling, top_p=None)
     if conversation.sampling.temperature is None:
         sampling = conversation.sampling
-    bound = conversation.output_tokens_max or 100
-    return msgspec.structs.replace(conversation, sampling=sampling, reasoning=None, output_tokens_max=bound)
+    wanted = conversation.output_format
+    return msgspec.structs.replace(
+        conversation,
+        sampling=sampling,
+        reasoning=None,
+        output_tokens_max=conversation.output_tokens_max or 100,
+        output_format=None if wanted is None or wanted.schema is None else wanted,
+    )
 
 
 def without_the_usual(conversation: Conversation) -> Conversation:
@@ -78,6 +86,7 @@ LOSSES = {
         parts=(Thinking,),
         id_prefix="msg_",
         refusals_are_texts=True,
+        refusals_end=True,
         refuses_sound=True,
         names_no_format=True,
         simpler=without_choices,
@@ -116,10 +125,10 @@ relaxed = settings(
 
 def expressible(conversation: Conversation, losses: Losses) -> Conversation:
     """The conversation without what a dialect refuses, or has no use for."""
+    conversation = losses.simpler(conversation)
     wanted = conversation.output_format
     if losses.names_no_format and wanted is not None:
         wanted = msgspec.structs.replace(wanted, name="")
-    conversation = losses.simpler(conversation)
     messages = conversation.messages
     if losses.refuses_sound:
         messages = tuple(
@@ -222,6 +231,8 @@ def test_an_answer_is_read_as_it_was_written(name: str, completion: Completion) 
     losses = LOSSES.get(name, Losses())
     found = dialect.parse_result(dialect.render_result(completion, asked_for()))
     for choice in completion.choices:
+        if losses.refusals_end and any(isinstance(part, Refusal) for part in choice.parts):
+            choice.reason, choice.native_reason = "content_filter", "refusal"
         choice.parts = tuple(
             Text(part.text) if losses.refusals_are_texts and isinstance(part, Refusal) else part
             for part in choice.parts

@@ -13,6 +13,7 @@ from .messages import BadMessage
 LINE_BYTES_MAX = 1024 * 1024
 MEDIA_LINE_BYTES_MAX = 32 * 1024 * 1024
 
+FRAME_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 DONE = b"data: [DONE]\n\n"
 
 _BOM = b"\xef\xbb\xbf"

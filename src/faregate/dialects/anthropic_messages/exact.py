@@ -10,7 +10,7 @@ import msgspec
 
 from ...core.catalog import is_form_of
 from ...core.chat import ChatRequest
-from ...wire.sse import Frame, FrameParser
+from ...wire.sse import FRAME_ENDS, Frame, FrameParser
 from .. import Observed, UpstreamWords
 from ..splice import member_bytes, replace_member
 from .errors import words_of
@@ -93,7 +93,7 @@ class Exact:
             self._delta(event)
         elif event.type == "message_stop":
             observed.done = observed.finished = True
-            observed.ending = raw
+            observed.ending = raw if raw.endswith(FRAME_ENDS) else MESSAGE_STOP
             return b""
         elif event.type == "error":
             observed.error = words_of({"error": event.error}) or UpstreamWords("The provider's stream failed.")

@@ -16,7 +16,7 @@ import msgspec
 
 from ...core.catalog import is_form_of
 from ...core.chat import ChatRequest
-from ...wire.sse import DONE, Frame, FrameParser
+from ...wire.sse import DONE, FRAME_ENDS, Frame, FrameParser
 from .. import Observed, UpstreamWords
 from ..splice import cut_member, member_bytes, replace_member
 from .errors import words_of
@@ -120,7 +120,7 @@ class Exact:
             return frame.raw
         if data == b"[DONE]":
             observed.done = observed.finished = True
-            observed.ending = frame.raw
+            observed.ending = frame.raw if frame.raw.endswith(FRAME_ENDS) else DONE
             return b""
         try:
             chunk = _decode(data)
