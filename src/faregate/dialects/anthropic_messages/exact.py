@@ -65,7 +65,9 @@ class Exact:
             rest = self._frame(frame)
             rest = rest.rstrip(b"\r\n") + b"\n\n" if rest else b""
         observed = self.observed
-        if not observed.done and observed.error is None and self._has_reason:
+        if observed.done:
+            observed.ending = observed.ending.rstrip(b"\r\n") + b"\n\n"  # its last line may be what was missing
+        elif observed.error is None and self._has_reason:
             observed.finished = True
             observed.ending = MESSAGE_STOP
         return rest

@@ -13,6 +13,7 @@ from .blocks import DIALECT, Written, call_id_shown, citation_shown, stop_detail
 from .usage import usage_shown
 
 _ID_PREFIX = "msg_"
+_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def render_result(completion: Completion, request: ChatRequest) -> bytes:
@@ -58,8 +59,18 @@ def _blocks(part: Part) -> list[object]:
             return []
         return [{"type": "thinking", "thinking": part.text, "signature": part.signature if is_ours else ""}]
     if isinstance(part, ToolCall):
-        arguments = msgspec.Raw((part.arguments or "{}").encode())
-        return [{"type": "tool_use", "id": call_id_shown(part.id), "name": part.name, "input": arguments}]
+        return [{"type": "tool_use", "id": call_id_shown(part.id), "name": part.name, "input": _input(part)}]
     if isinstance(part, Foreign) and part.dialect == DIALECT:
         return [part.raw]
     return []
+
+
+def _input(call: ToolCall) -> object:
+    """A call's arguments as an object. Those of an answer that was cut off are none, and would break the body: their
+    text is told instead."""
+    arguments = "{}" if call.arguments in ("", "null") else call.arguments
+    try:
+        _object_decoder.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return {"arguments": arguments}
+    return msgspec.Raw(arguments.encode())

@@ -10,6 +10,7 @@ from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import NULL, Members, decode, decode_members, missing, wrong
+from ..splice import replace_member
 
 MESSAGES_MAX = 10_000
 TOOLS_MAX = 1_024
@@ -89,7 +90,21 @@ def forward_request(request: ChatRequest, upstream_model: str, *, stream_usage: 
     members = dict(request.members)
     if request.output_tokens_cap is not None:
         members["max_tokens"] = msgspec.Raw(b"%d" % request.output_tokens_cap)
+        _cap_thinking(members, request.output_tokens_cap)
     return renamed(members, request, upstream_model)
+
+
+def _cap_thinking(members: Members, cap: int) -> None:
+    """A budget for thinking must stay below `max_tokens` (platform.claude.com, extended thinking), or what the client
+    asked in order would be refused for our cap."""
+    thinking = msgspec.json.decode(members.get("thinking", NULL))
+    if not isinstance(thinking, dict):
+        return
+    budget = thinking.get("budget_tokens")
+    if type(budget) is int and budget >= cap:
+        members["thinking"] = msgspec.Raw(
+            replace_member(bytes(members["thinking"]), b"budget_tokens", b"%d" % (cap - 1))
+        )
 
 
 def renamed(members: Members, request: ChatRequest, upstream_model: str) -> bytes:
