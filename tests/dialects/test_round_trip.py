@@ -35,11 +35,11 @@ TRANSLATING = sorted(set(DIALECTS) - UNTRANSLATED)
 
 class Losses(NamedTuple):
     """What a dialect cannot say. `fields` are of a Conversation, `sampling` of its Sampling; `parts` are left out of
-        messages, `is_error` is of results; `in_events` are left out of a stream. `id_prefix` stands before an answer's id,
+    messages, `is_error` is of results; `in_events` are left out of a stream. `id_prefix` stands before an answer's id,
     `refusals_are_texts` says that they are not told apart, `refusals_end` that they are why an answer ended,
-        `names_no_file` that media lose their names. What `refuses_addresses` (pictures elsewhere are a 400),
-        `refuses_sound` and `names_no_format` name is not asked of it, nor what `simpler` takes away. `asked` is what a
-        request says outside its body."""
+    `names_no_file` that media lose their names. What `refuses_addresses` (pictures elsewhere are a 400),
+    `refuses_sound` and `names_no_format` name is not asked of it, nor what `simpler` takes away. `asked` is what a
+    request says outside its body."""
 
     fields: frozenset[str] = frozenset()
     sampling: frozenset[str] = frozenset()
@@ -59,18 +59,14 @@ class Losses(NamedTuple):
 
 
 def without_choices(conversation: Conversation) -> Conversation:
-    """Anthropic's models take either `temperature` or `top_p`, an answer is always bounded, JSON without a schema is
-    asked for in words, and how much is to be thought has tests of its own."""
+    """Anthropic's models take either `temperature` or `top_p`, an answer is always bounded, and what form it is to have
+    and how much is to be thought have tests of their own."""
     sampling = msgspec.structs.replace(conversation.sampling, top_p=None)
     if conversation.sampling.temperature is None:
         sampling = conversation.sampling
-    wanted = conversation.output_format
+    bound = conversation.output_tokens_max or 100
     return msgspec.structs.replace(
-        conversation,
-        sampling=sampling,
-        reasoning=None,
-        output_tokens_max=conversation.output_tokens_max or 100,
-        output_format=None if wanted is None or wanted.schema is None else wanted,
+        conversation, sampling=sampling, reasoning=None, output_tokens_max=bound, output_format=None
     )
 
 

@@ -106,11 +106,18 @@ def arguments_object(text: str, path: str) -> str:
     """The text of a call's arguments, "{}" where there are none. MalformedRequest where it is no JSON object."""
     if not text.strip():
         return "{}"
+    if not is_object(text):
+        raise wrong(path, "not the JSON of an object")
+    return text
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is the JSON of an object."""
     try:
         members_decoder.decode(text)
     except (msgspec.MsgspecError, RecursionError):
-        raise wrong(path, "not the JSON of an object") from None
-    return text
+        return False
+    return True
 
 
 def weigh(body: bytes) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Events as the client's stream (conformance 1.10, 2.5): blocks one after another, dense from 0, each of one kind.
 
-A call of a tool stays open until the answer ends, for its arguments may still come among those of others; what follows
+A call of a tool stays open until its arguments are whole, for they may still come among those of others; what follows
 it waits. A block without arguments says "{}".
 """
 
@@ -23,6 +23,7 @@ from ...core.events import (
     UsageReported,
 )
 from ...core.usage import NO_USAGE, Usage
+from ..bodies import is_object
 from .blocks import DIALECT, Written, call_id_shown, citation_shown, stop_details, stop_reason_of
 from .exact import MESSAGE_STOP
 from .render_answer import id_shown
@@ -48,6 +49,7 @@ class Renderer:
         "_model",
         "_open",
         "_refused",
+        "_said",
         "_usage",
         "_waiting",
     )
@@ -60,7 +62,8 @@ class Renderer:
         self._is_signed = False  # if it is thinking
         self._call = -1  # the number of the call that is open
         self._has_arguments = False
-        self._waiting: list[Event] = []  # what came while a call is open
+        self._said: list[str] = []  # the arguments of the call that is open
+        self._waiting: list[Event] = []  # what came while that call is not whole
         self._usage: Usage | None = None
         self._finished = Finished(reason="stop")
         self._refused = False
@@ -80,9 +83,11 @@ class Renderer:
         out = b"" if self._has_begun else self._begin(Started())
         if self._open == "tool_use":
             if isinstance(event, ArgumentsDelta) and event.call == self._call:
+                self._said.append(event.text)
                 return out + self._arguments(event.text)
-            self._waiting.append(event)
-            return out
+            if self._waiting or not is_object("".join(self._said)):
+                self._waiting.append(event)
+                return out
         return out + self._say(event)
 
     def finish(self) -> tuple[bytes, bytes]:
@@ -107,9 +112,10 @@ class Renderer:
         if isinstance(event, ReasoningDelta):
             return self._in("thinking") + self._delta({"type": "thinking_delta", "thinking": event.text})
         if isinstance(event, ToolCallStarted):
-            self._call, self._has_arguments = event.call, False
+            out = self._close()
+            self._call, self._has_arguments, self._said = event.call, False, []
             block: Written = {"type": "tool_use", "id": call_id_shown(event.id), "name": event.name, "input": {}}
-            return self._close() + self._start("tool_use", block)
+            return out + self._start("tool_use", block)
         if isinstance(event, RefusalDelta):
             self._refused = True
             return self._in("text") + self._delta({"type": "text_delta", "text": event.text})
