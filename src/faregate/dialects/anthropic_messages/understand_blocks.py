@@ -98,7 +98,7 @@ class _Reader:
 
     def __init__(self, extra: Extra) -> None:
         self._extra = extra
-        self._names: dict[str, str] = {}  # of the tools that were called, by the ids of the calls
+        self._calls: set[str] = set()  # their ids
 
     def read(self, system: msgspec.Raw, raw: msgspec.Raw) -> tuple[Message, ...]:
         messages: list[Message] = []
@@ -150,20 +150,18 @@ class _Reader:
             arguments = b"{}"
         if arguments[:1] != b"{":
             raise wrong(f"{path}.input", "it must be an object")
-        self._names[call_id] = name
+        self._calls.add(call_id)
         return ToolCall(id=call_id, name=name, arguments=arguments.decode(), cache=cache)
 
     def _result(self, block: _Block, path: str, cache: CacheLifetime) -> ToolResult:
         call_id = _given(block.tool_use_id, f"{path}.tool_use_id")
-        if call_id not in self._names:
+        if call_id not in self._calls:
             raise wrong(f"{path}.tool_use_id", "no earlier message has a tool_use block of this id")
         content = self._content(block.content, f"{path}.content")
         parts = tuple(part for part in content if isinstance(part, Text | Media))
         if len(parts) < len(content):
             raise wrong(f"{path}.content", "only texts, images and documents can be told to this model's provider")
-        return ToolResult(
-            call_id=call_id, parts=parts, is_error=block.is_error is True, name=self._names[call_id], cache=cache
-        )
+        return ToolResult(call_id=call_id, parts=parts, is_error=block.is_error is True, cache=cache)
 
     def _media(self, block: _Block, path: str, cache: CacheLifetime) -> Media:
         source = block.source
