@@ -14,7 +14,18 @@ from conversations import completions, conversations, event_lists
 from hypothesis import HealthCheck, given, settings
 
 from faregate.core.chat import ChatRequest
-from faregate.core.conversation import Conversation, Media, Message, Part, Refusal, Sampling, Text, Thinking, ToolResult
+from faregate.core.conversation import (
+    Conversation,
+    Media,
+    Message,
+    Part,
+    Refusal,
+    Sampling,
+    Text,
+    Thinking,
+    ToolChoice,
+    ToolResult,
+)
 from faregate.core.events import (
     ArgumentsDelta,
     Completion,
@@ -64,9 +75,16 @@ def without_choices(conversation: Conversation) -> Conversation:
     sampling = msgspec.structs.replace(conversation.sampling, top_p=None)
     if conversation.sampling.temperature is None:
         sampling = conversation.sampling
-    bound = conversation.output_tokens_max or 100
+    choice = conversation.tool_choice
+    if conversation.tools and conversation.parallel_tool_calls is False and choice is None:
+        choice = ToolChoice("auto")  # in which it is said
     return msgspec.structs.replace(
-        conversation, sampling=sampling, reasoning=None, output_tokens_max=bound, output_format=None
+        conversation,
+        sampling=sampling,
+        reasoning=None,
+        output_tokens_max=conversation.output_tokens_max or 100,
+        output_format=None,
+        tool_choice=choice,
     )
 
 
