@@ -242,7 +242,7 @@ class StreamAnswer:
         return meter.usage_of_stream(self._call.request, self._observed)
 
     def texts(self) -> list[str]:
-        """What was said in an answer that has ended, where it is listened to. UpstreamUnavailable where it is unclear."""
+        """What was said in an answer that has ended, where it is heard. UpstreamUnavailable where it is unclear."""
         if not isinstance(self._transform, Overheard):
             return []
         try:
