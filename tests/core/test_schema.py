@@ -152,3 +152,8 @@ def test_a_path_with_escapes_is_followed() -> None:
     schema = {"$defs": {"a/b~c d": {"type": "string"}}, "items": {"$ref": "#/$defs/a~1b~0c%20d"}}
     assert fault_of(schema, '["x"]') == ""
     assert "at $[0]" in fault_of(schema, "[1]")
+
+
+@pytest.mark.parametrize("draft", [{}, {"$schema": "http://json-schema.org/draft-07/schema#"}])
+def test_a_format_is_not_judged_in_any_draft(draft: dict[str, str]) -> None:
+    assert fault_of({**draft, "type": "string", "format": "date"}, '"x"') == ""

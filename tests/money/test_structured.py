@@ -50,7 +50,8 @@ def house(session_folder: Path, scripted: Upstream) -> Iterator[Gateway]:
     """A model for each dialect of an upstream, and one that is not judged. In the end the books are in order."""
     providers = "".join(
         f'[providers.{name}]\nbase_url = "{scripted.base_url}"\nkey = "scripted-secret-key"\ndialect = "{name}"\n'
-        f'wire = "exact"\nmodels = ["of-{name}"]\n[models."of-{name}"]\nprice = {{ {RATES} }}\nmax_output_tokens = 20000\n'
+        f'wire = "exact"\nmodels = ["of-{name}"]\n[models."of-{name}"]\nprice = {{ {RATES} }}\n'
+        "max_output_tokens = 20000\n"
         for name in CLIENTS
     )
     more = f"""
@@ -368,6 +369,26 @@ def test_a_stream_is_not_held_where_there_is_no_schema(customer: Callable[..., C
     mine = customer()
     answer = mine.streamed(None, HELD, max_tokens=5)
     assert len(answer.text) == 3_000_000
+
+
+@pytest.mark.parametrize(("attempt", "status"), [(1, 503), (2, 422)])
+def test_a_held_stream_that_breaks_costs_nothing_itself(
+    attempt: int, status: int, customer: Callable[..., Customer], scripted: Upstream
+) -> None:
+    say = answering(CHAT, BAD)
+
+    def script(visit: Visit) -> None:
+        if len(scripted.visits) < attempt:
+            say(visit)
+        else:
+            visit.stream(b'data: {"choices":[{"index":0,"delta":{"content":"{"}}]}\n\n')
+            visit.reset()
+
+    scripted.play(script)
+    mine = customer()
+    answer = asked(mine, way(CHAT, "of-openai_chat", stream=True), HELD)
+    assert answer.status == status
+    paid(mine, answer, (attempt - 1) * ONCE, attempt, status)
 
 
 @pytest.mark.parametrize("attempt", [1, 2])

@@ -69,7 +69,7 @@ def _compiled(raw: bytes) -> Schema | str:
     """The schema, or what is wrong with it."""
     try:
         value: Any = msgspec.json.decode(raw)
-        validator = jsonschema_rs.validator_for(value, offline=True, pattern_options=_PATTERNS)
+        validator = jsonschema_rs.validator_for(value, offline=True, pattern_options=_PATTERNS, validate_formats=False)
         return Schema(validator, Work(value))
     except jsonschema_rs.ValidationError as error:
         return error.message[:_FAULT_CHARACTERS_MAX]
