@@ -363,14 +363,6 @@ def test_a_held_stream_that_is_too_large_costs_nothing(customer: Callable[..., C
     assert mine.settled(answer.header("x-request-id")).charged == mine.spent == 0
 
 
-def test_a_stream_is_not_held_where_there_is_no_schema(customer: Callable[..., Customer], scripted: Upstream) -> None:
-    """However much of it comes before its hold is on the disk."""
-    scripted.play(answering(CHAT, "x" * 3_000_000))
-    mine = customer()
-    answer = mine.streamed(None, HELD, max_tokens=5)
-    assert len(answer.text) == 3_000_000
-
-
 @pytest.mark.parametrize(("attempt", "status"), [(1, 503), (2, 422)])
 def test_a_held_stream_that_breaks_costs_nothing_itself(
     attempt: int, status: int, customer: Callable[..., Customer], scripted: Upstream

@@ -36,7 +36,9 @@ def _want(gate: Gate, call: Call, model: Model) -> None:
         return
     dialect = gate.dialects[call.dialect]
     param = dialect.parameters.get("output_format", "output_format")
-    if param.partition(".")[0] not in call.request.members:
+    if "output_format" in call.request.members:
+        param = "output_format"  # Anthropic's earlier name for it
+    elif param.partition(".")[0] not in call.request.members:
         return
     conversation = call.conversation or dialect.understand(call.request)
     wanted = conversation.output_format
