@@ -7,11 +7,13 @@ import jsonschema_rs
 import msgspec
 
 from .errors import MalformedRequest
+from .schema_work import Unjudged, Work
 
 SCHEMA_BYTES_MAX = 256 * 1024
 _COMPILED_MAX = 128
 _FAULTS_SHOWN_MAX = 3
 _FAULT_CHARACTERS_MAX = 300
+_EXPLAINED_WORK_MAX = 10_000  # to say what is wrong is a thousand times the work of knowing that something is
 # A client's pattern may backtrack so many steps and no more: it is run while others wait.
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000)
 
@@ -19,22 +21,28 @@ _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000)
 class Schema:
     """One schema. Texts are judged by it."""
 
-    __slots__ = ("_validator",)
+    __slots__ = ("_validator", "_work")
 
-    def __init__(self, validator: "jsonschema_rs.Validator") -> None:
+    def __init__(self, validator: "jsonschema_rs.Validator", work: Work) -> None:
         self._validator = validator
+        self._work = work
 
     def fault_of(self, text: str) -> str:
         """What is wrong with a text that should be the JSON of a fitting value, in the validator's words; "" where
         nothing is."""
         try:
             value: Any = msgspec.json.decode(text)
+            work = self._work.of(value)
             if self._validator.is_valid(value):
                 return ""
+            if work > _EXPLAINED_WORK_MAX:
+                return "it is not what the schema allows"
             errors = self._validator.iter_errors(value)
             return "; ".join(_words(error) for error, _ in zip(errors, range(_FAULTS_SHOWN_MAX), strict=False))
         except msgspec.DecodeError as error:
             return f"it is not JSON: {error}"
+        except Unjudged as reason:
+            return str(reason)
         except (ValueError, RecursionError):
             return "it is nested too deeply"
 
@@ -61,8 +69,11 @@ def _compiled(raw: bytes) -> Schema | str:
     """The schema, or what is wrong with it."""
     try:
         value: Any = msgspec.json.decode(raw)
-        return Schema(jsonschema_rs.validator_for(value, offline=True, pattern_options=_PATTERNS))
+        validator = jsonschema_rs.validator_for(value, offline=True, pattern_options=_PATTERNS, validate_formats=False)
+        return Schema(validator, Work(value))
     except jsonschema_rs.ValidationError as error:
         return error.message[:_FAULT_CHARACTERS_MAX]
+    except (AttributeError, TypeError):
+        return "what it says is not in order"
     except (ValueError, RecursionError, jsonschema_rs.ReferencingError) as error:
         return str(error).partition("\n")[0][:_FAULT_CHARACTERS_MAX]

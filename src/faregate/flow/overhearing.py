@@ -4,10 +4,14 @@ An answer is judged where it is complete words: one that was cut at its length, 
 is no value, and says so itself.
 """
 
+import msgspec
+
 from ..core.conversation import Choice, Refusal, Text, ToolCall
 from ..core.events import Completion, Event, Finished, RefusalDelta, TextDelta, ToolCallStarted
 from ..core.schema import Schema
 from ..dialects import Observed, StreamParser, StreamTransform
+
+_AROUND_ELEMENTS = b"[], \r\n"
 
 
 class Said:
@@ -35,13 +39,15 @@ class Said:
 
 
 class Overheard:
-    """A stream's transform (dialects.StreamTransform) that is listened to; `parser` is of the client's dialect."""
+    """A stream's transform (dialects.StreamTransform) that is listened to; `parser` is of the client's dialect. Where
+    the client's stream `is_array`, a JSON array of what would be events, the parser is given them as such."""
 
-    __slots__ = ("_inner", "_parser", "_said", "observed")
+    __slots__ = ("_inner", "_is_array", "_parser", "_said", "observed")
 
-    def __init__(self, inner: StreamTransform, parser: StreamParser) -> None:
+    def __init__(self, inner: StreamTransform, parser: StreamParser, *, is_array: bool = False) -> None:
         self.observed: Observed = inner.observed
         self._inner = inner
+        self._is_array = is_array
         self._parser = parser
         self._said = Said()
 
@@ -61,9 +67,16 @@ class Overheard:
         return self._said.texts()
 
     def _listen(self, data: bytes) -> bytes:
-        for event in self._parser.feed(data) if data else ():
+        heard = _as_events(data) if self._is_array else data
+        for event in self._parser.feed(heard) if heard else ():
             self._said.hear(event)
         return data
+
+
+def _as_events(data: bytes) -> bytes:
+    """Whole elements of an array, with whatever of its brackets and commas is around them, as events."""
+    elements = msgspec.json.decode(b"[%b]" % data.strip(_AROUND_ELEMENTS), type=list[msgspec.Raw])
+    return b"".join(b"data: %b\n\n" % bytes(element).replace(b"\n", b" ") for element in elements)
 
 
 def texts_of(completion: Completion) -> list[str]:

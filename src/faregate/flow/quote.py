@@ -6,7 +6,7 @@ from ..core.call import Call
 from ..core.catalog import Target
 from ..core.errors import CallError, NoFunds
 from ..core.usage import Usage
-from . import admission, funds, routing
+from . import admission, funds, routing, structured, translation
 from .gate import Gate
 
 
@@ -29,7 +29,10 @@ async def quote(gate: Gate, call: Call) -> Quote:
     try:
         model = admission.allow(call, gate.snapshot)
         found.model = model.id
-        found.target = routing.choose(model, gate.snapshot)[0]
+        targets = routing.choose(model, gate.snapshot)
+        found.target = targets[0]
+        translation.prepare(gate, call, model, targets)
+        structured.prepare(gate, call, model)
         call.tariff = tariff = gate.tariffs.of(model)
         found.price_version = tariff.version
         prompt, output = gate.expectations.tokens(model.id, call.request)

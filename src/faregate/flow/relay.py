@@ -242,8 +242,13 @@ class StreamAnswer:
         return meter.usage_of_stream(self._call.request, self._observed)
 
     def texts(self) -> list[str]:
-        """What was said in an answer that has ended, where it is listened to."""
-        return self._transform.texts() if isinstance(self._transform, Overheard) else []
+        """What was said in an answer that has ended, where it is heard. UpstreamUnavailable where it is unclear."""
+        if not isinstance(self._transform, Overheard):
+            return []
+        try:
+            return self._transform.texts()
+        except BadMessage as error:
+            raise UpstreamUnavailable(f"The provider sent what no stream is: {error}.") from None
 
     def check(self) -> None:
         """SchemaMissed where an answer that has ended is not what its schema allows."""
@@ -364,7 +369,8 @@ async def _stream(gate: Gate, speech: Speech, call: Call, response: IncomingResp
     transform = speech.stream()
     held_bytes_max = _HELD_BYTES_MAX
     if call.schema is not None:
-        transform = Overheard(transform, gate.dialects[call.dialect].parser())
+        transform = Overheard(transform, gate.dialects[call.dialect].parser(), is_array=call.request.is_array)
+    if call.is_held:
         held_bytes_max = gate.limits.answer_bytes_max
     answer = StreamAnswer(call, transform, response, held_bytes_max=held_bytes_max, redact=gate.redact)
     response.pour(answer)

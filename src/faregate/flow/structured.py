@@ -14,22 +14,31 @@ from ..core.conversation import Conversation, Message, Text
 from ..core.errors import UpstreamError
 from ..core.schema import schema_of
 from ..core.usage import NO_USAGE
+from ..wire.messages import BadMessage
 from . import relay
 from .gate import Gate
 from .overhearing import fault_of, texts_of
+from .refusals import call_error
 from .relay import StreamAnswer, WholeAnswer
 
-_SHOWN_BYTES_MAX = 2_000
+_SHOWN_CHARACTERS_MAX = 900  # within funds.AGAIN_TOKENS_MAX, whatever they are
 
 
 def prepare(gate: Gate, call: Call, model: Model) -> None:
     """What the answer of a call must be, where its client says so. Before anything is held: MalformedRequest for a
     schema that is none."""
+    _want(gate, call, model)
+    call.is_held = call.is_held and call.schema is not None
+
+
+def _want(gate: Gate, call: Call, model: Model) -> None:
     if call.operation != "chat" or model.capabilities.structured_outputs:
         return
     dialect = gate.dialects[call.dialect]
     param = dialect.parameters.get("output_format", "output_format")
-    if param.partition(".")[0] not in call.request.members:
+    if "output_format" in call.request.members:
+        param = "output_format"  # Anthropic's earlier name for it
+    elif param.partition(".")[0] not in call.request.members:
         return
     conversation = call.conversation or dialect.understand(call.request)
     wanted = conversation.output_format
@@ -49,13 +58,13 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
     _ask_again(call, answer, text, fault)
     try:
         answer = await relay.open(gate, model, targets, call)
+        _, fault_again = await _judge(gate, call, answer)
     except UpstreamError:
         raise relay.missed(fault) from None
-    _, fault = await _judge(gate, call, answer)
-    if fault:
-        call.record.usage = answer.used()
+    if fault_again:
         answer.close()
-        raise relay.missed(fault)
+        call.record.usage = answer.used()  # though nobody was given it
+        raise relay.missed(fault_again)
     return answer
 
 
@@ -63,7 +72,10 @@ async def _judge(gate: Gate, call: Call, answer: WholeAnswer | StreamAnswer) -> 
     """What is wrong with an answer that nobody has been given."""
     assert call.schema is not None
     if isinstance(answer, WholeAnswer):
-        return fault_of(call.schema, texts_of(gate.dialects[call.dialect].parse_result(answer.body)))
+        try:
+            return fault_of(call.schema, texts_of(gate.dialects[call.dialect].parse_result(answer.body)))
+        except BadMessage as error:
+            raise call_error(error) from None
     try:
         await answer.ended
     except BaseException:
@@ -82,7 +94,7 @@ def _ask_again(call: Call, answer: WholeAnswer | StreamAnswer, text: str, fault:
 
 
 def _with_correction(conversation: Conversation, text: str, fault: str) -> Conversation:
-    words = f"This is not what was asked for: {fault[:_SHOWN_BYTES_MAX]}. Answer again, with nothing but the JSON."
+    words = f"This is not what was asked for: {fault[:_SHOWN_CHARACTERS_MAX]}. Answer again, with nothing but the JSON."
     messages = (Message("assistant", (Text(text),)),) if text.strip() else ()
     correction = Message("user", (Text(words),))
     return msgspec.structs.replace(conversation, messages=(*conversation.messages, *messages, correction))
