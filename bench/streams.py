@@ -55,11 +55,11 @@ def anthropic_stream(model: str, text: str) -> tuple[bytes, bytes, bytes]:
 
 
 def gemini_stream(model: str, text: str) -> tuple[bytes, bytes, bytes]:
-    """What begins a stream of generateContent, one content event, and what ends it."""
+    """What begins a stream of generateContent, one content event, and what ends it. Lines end in CRLF, as there."""
     return (
-        http_chunk(_piece(model, {"content": {"parts": [{"text": "So"}], "role": "model"}, "index": 0})),
-        http_chunk(_piece(model, {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0})),
-        http_chunk(_piece(model, {"finishReason": "STOP", "index": 0})),
+        _piece(model, {"content": {"parts": [{"text": "So"}], "role": "model"}, "index": 0}),
+        _piece(model, {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}),
+        _piece(model, {"finishReason": "STOP", "index": 0}),
     )
 
 
@@ -69,4 +69,6 @@ def _named(event: dict[str, object]) -> bytes:
 
 def _piece(model: str, candidate: dict[str, object]) -> bytes:
     identity = {"modelVersion": model, "responseId": "bench0123456789abcdef"}
-    return dumps({"candidates": [candidate], "usageMetadata": _GEMINI_USAGE, **identity})
+    piece = dumps({"candidates": [candidate], "usageMetadata": _GEMINI_USAGE, **identity})
+    data = b"data: " + piece + b"\r\n\r\n"
+    return b"%x\r\n%s\r\n" % (len(data), data)
