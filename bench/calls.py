@@ -2,6 +2,7 @@
 
 import json
 
+MESSAGES_PATH = "/v1/messages"
 MESSAGE_BYTES = 2000
 SENTENCE = 'He said: "the price is 4.20",\nand left.\tNobody (as far as we know) asked why. '
 
@@ -32,6 +33,14 @@ def chat_body(body_bytes: int, model: str, pace: dict[str, int], *, streams: boo
     missing_bytes = max(0, body_bytes - len(_dumps(members)))
     messages[-1]["content"] += "." * missing_bytes
     return _dumps(members)
+
+
+def messages_body(body_bytes: int, model: str, pace: dict[str, int]) -> bytes:
+    """The same as a streamed request of Anthropic's Messages API."""
+    members = json.loads(chat_body(body_bytes, model, pace, streams=True))
+    system, *messages = members["messages"]
+    del members["stream_options"]
+    return _dumps(members | {"max_tokens": 1024, "system": system["content"], "messages": messages})
 
 
 def http_request(port: int, path: str, key: str, body: bytes) -> bytes:

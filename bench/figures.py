@@ -51,6 +51,7 @@ class Bar:
 
 REQUESTS_RATIO = "processor time per request, nginx's over ours"
 CHUNKS_RATIO = "processor time per chunk, ours over nginx's"
+TRANSLATED_RATIO = "processor time per chunk, translated over same dialect"
 HOLD_AND_SETTLE = "processor time to hold for a call and settle it"
 ADDED_P99 = "added p99 at half of saturation, of what is allowed"
 OPEN_STREAM = "private memory per open stream"
@@ -59,6 +60,15 @@ READY = "to ready"
 # The gateway as it is installed: every call held for, settled on the disk and recorded. And the same where every price
 # is nothing: nothing is held then, which leaves the relay.
 OURS, UNCHARGED, NGINX = "faregate", "faregate, no charge", "nginx"
+
+# The ways through the gateway where the client speaks another dialect than the provider, and that where both speak
+# OpenAI's, which they are held against.
+SAME_DIALECT = "OpenAI client, OpenAI provider"
+TRANSLATIONS = (
+    "OpenAI client, Anthropic provider",
+    "OpenAI client, Gemini provider",
+    "Anthropic client, OpenAI provider",
+)
 
 BARS = [
     Bar(OURS, "requests", REQUESTS_RATIO, 0.20, 0.28, at_least=True),
@@ -71,6 +81,8 @@ BARS = [
     Bar(OURS, "memory", OPEN_STREAM, 16.0, 8.0, at_least=False),
     Bar(OURS, "start-up", READY, 0.7, None, at_least=False),
 ]
+
+BARS += [Bar(name, "translation", TRANSLATED_RATIO, 2.5, None, at_least=False) for name in TRANSLATIONS]
 
 
 class Figures:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from bench.calls import chat_body, http_request
+from bench.calls import MESSAGES_PATH, chat_body, http_request, messages_body
 from bench.client import Client, Connection
 from bench.openloop import OpenLoop
 from bench.processes import cpu_ns, steal_ns
@@ -62,7 +62,10 @@ def client_of(spec: Spec) -> Client:
         pace = {"bench_chunks": spec.chunks, "bench_interval_us": spec.interval_us}
         if spec.kind == "open":
             pace["bench_stamp"] = 1
-    body = chat_body(spec.body_bytes, spec.model, pace, streams=spec.streams)
+    if spec.path == MESSAGES_PATH:
+        body = messages_body(spec.body_bytes, spec.model, pace)
+    else:
+        body = chat_body(spec.body_bytes, spec.model, pace, streams=spec.streams)
     request = http_request(spec.port, spec.path, spec.key, body)
     return Client(spec.port, request, streams=spec.streams, tls=spec.tls)
 

@@ -19,18 +19,20 @@ from bench.figures import (
     OURS,
     READY,
     REQUESTS_RATIO,
+    SAME_DIALECT,
+    TRANSLATED_RATIO,
     UNCHARGED,
     Figures,
 )
 from bench.processes import LOAD_CORE, SYSTEM_CORE, load_command, memory_bytes, run_load, spawn, stop
 from bench.systems import System, Systems, gateway_environment
-from bench.verify import first_answer_s
+from bench.verify import ROUTES, NotRelayed, first_answer_s, verify_translations
 
 ENDLESS_CHUNKS = 1_000_000_000
 CHUNK_INTERVAL_US = 1000
 STREAMS_FIRST_GUESS = 24
 STREAMS_MAX = 256
-HALF, FULL = 0.5, 1.5  # shares of our core that the load of chunks is sized for
+QUARTER, HALF, FULL = 0.25, 0.5, 1.5  # shares of our core that the load of chunks is sized for
 SHARES = (0.25, 0.5, 0.75)
 LATENCY_CHUNKS, LATENCY_INTERVAL_US = 10, 5000
 SETTLE_S = 3.0
@@ -145,6 +147,29 @@ class Measures:
                 for name in turn.keys() & {OURS, UNCHARGED} if NGINX in turn else ():
                     ratio = turn[name]["cpu_us_per_event"] / turn[NGINX]["cpu_us_per_event"]
                     add(section, CHUNKS_RATIO, name, "ratio", ratio)
+
+    def translation(self) -> None:
+        """Streams of a chunk a millisecond where client and provider speak different dialects, as many of them as keep
+        the core busy for a quarter of the time where both speak the same; then those in turn with these."""
+        if self.subject != OURS:
+            return
+        try:
+            verify_translations(self.systems.running[OURS])
+        except (NotRelayed, OSError) as error:
+            self.failures.append(f"{OURS} does not translate: {error}")
+            return
+        add = self.figures.add
+        pace = {"chunks": ENDLESS_CHUNKS, "interval_us": CHUNK_INTERVAL_US, "connections": self.streams_for(QUARTER)}
+        load = {"kind": "closed", "streams": True} | pace
+        add("translation", "streams of 1000 chunks/s", "all", "streams", pace["connections"])
+        for _ in range(self.effort.rounds):
+            turn = {name: self.load(self.systems.running[OURS], **(load | where)) for name, where in ROUTES.items()}
+            for name, seen in turn.items():
+                add("translation", "processor time per chunk", name, "us", seen["cpu_us_per_event"])
+                self.add_shares("translation", name, seen)
+                if name != SAME_DIALECT:
+                    ratio = seen["cpu_us_per_event"] / turn[SAME_DIALECT]["cpu_us_per_event"]
+                    add("translation", TRANSLATED_RATIO, name, "ratio", ratio)
 
     def streams_for(self, share: float) -> int:
         """How many streams keep the subject's core busy for that share; more than 1 saturates it.

@@ -4,15 +4,19 @@ The pace stands in the body as members or in the text of a message (`bench_chunk
 bench_interval_us=1000`), so that it survives gateways that drop or refuse unknown members.
 """
 
-import json
 import re
 from dataclasses import dataclass
+
+from bench.streams import anthropic_stream, dumps, gemini_stream, http_chunk
 
 TICK_NS = 1_000_000  # the upstream's timer: a stream's interval is a whole number of these
 CHUNKS_DEFAULT = 64
 INTERVAL_US_DEFAULT = 10_000
 STAMP_DIGITS = 16
 STAMP_MARK = b'"content":"'
+OPENAI_PATH = b"/chat/completions"
+ANTHROPIC_PATH = b"/messages"
+GEMINI_VERB = b":streamGenerateContent"
 
 _CHUNKS = re.compile(rb"bench_chunks\W+(\d+)")
 _INTERVAL = re.compile(rb"bench_interval_us\W+(\d+)")
@@ -55,21 +59,10 @@ class Plan:
     last: bytes = b""
 
 
-def dumps(value: object) -> bytes:
-    """Compact JSON, as a provider sends it."""
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
 def http_answer(status: bytes, body: bytes) -> bytes:
     """A whole HTTP answer with a length."""
     head = b"HTTP/1.1 %s\r\n%scontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     return head % (status, _HEADERS, len(body)) + body
-
-
-def http_chunk(event: bytes) -> bytes:
-    """One server-sent event as one HTTP chunk."""
-    data = b"data: " + event + b"\n\n"
-    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 def completion(model: str) -> bytes:
@@ -122,23 +115,38 @@ def delta(content: object, finish_reason: str | None = None) -> list[object]:
     return [choice]
 
 
-def plan_of(body: bytes) -> Plan:
-    """Read what the body asks for; no JSON parser, the bodies are ours."""
+def openai_stream(model: str, text: str, *, with_usage: bool) -> tuple[bytes, bytes, bytes]:
+    """What begins a stream of chat completions, one content event, and what ends it."""
+    null: object = None if with_usage else ...
+    opening = delta({"role": "assistant", "content": "", "refusal": None})
+    last = http_chunk(completion_chunk(model, delta({}, "stop"), null))
+    if with_usage:
+        last += http_chunk(completion_chunk(model, [], _USAGE_MEMBERS))
+    return (
+        http_chunk(completion_chunk(model, opening, null)),
+        http_chunk(completion_chunk(model, delta({"content": text}), null)),
+        last + http_chunk(b"[DONE]"),
+    )
+
+
+def plan_of(body: bytes, path: bytes = OPENAI_PATH) -> Plan:
+    """Read what a call to `path` asks for; no JSON parser, the bodies are ours."""
     found = _MODEL.search(body)
     model = found.group(1).decode() if found else "bench-model"
-    if not _STREAM.search(body):
+    is_gemini = GEMINI_VERB in path
+    if not is_gemini and not _STREAM.search(body):
         return Plan(http_answer(b"200 OK", completion(model)))
     chunks = _CHUNKS.search(body)
     interval = _INTERVAL.search(body)
     interval_us = int(interval.group(1)) if interval else INTERVAL_US_DEFAULT
-    with_usage = bool(_USAGE.search(body))
-    null: object = None if with_usage else ...
     text = "0" * STAMP_DIGITS
-    last = http_chunk(completion_chunk(model, delta({}, "stop"), null))
-    if with_usage:
-        last += http_chunk(completion_chunk(model, [], _USAGE_MEMBERS))
+    if is_gemini:
+        first, chunk, last = gemini_stream(model, text)
+    elif path.endswith(ANTHROPIC_PATH):
+        first, chunk, last = anthropic_stream(model, text)
+    else:
+        first, chunk, last = openai_stream(model, text, with_usage=bool(_USAGE.search(body)))
     head = b"HTTP/1.1 200 OK\r\n%scontent-type: text/event-stream; charset=utf-8\r\n"
-    opening = delta({"role": "assistant", "content": "", "refusal": None})
     return Plan(
         answer=head % _HEADERS + b"transfer-encoding: chunked\r\n\r\n",
         streams=True,
@@ -146,7 +154,7 @@ def plan_of(body: bytes) -> Plan:
         interval_ticks=max(1, interval_us * 1000 // TICK_NS),
         floods=interval_us == 0,
         stamped=bool(_STAMPED.search(body)),
-        first=http_chunk(completion_chunk(model, opening, null)),
-        chunk=http_chunk(completion_chunk(model, delta({"content": text}), null)),
-        last=last + http_chunk(b"[DONE]") + b"0\r\n\r\n",
+        first=first,
+        chunk=chunk,
+        last=last + b"0\r\n\r\n",
     )

@@ -14,6 +14,9 @@ METHOD = [
     "Plain requests: closed loop, keep-alive, a 1 KB body, a 1 KB answer, headers as an SDK sends.",
     "Chunks: endless streams of a chunk of 0.3 KB a millisecond, as many as keep our core busy"
     " for about half of the time, and three times as many (saturated).",
+    "Translation: the same streams, as many as keep our core busy for a quarter of the time where client and provider"
+    " both speak OpenAI's dialect, then as many where one speaks another; the content events are as many and their text"
+    " as long, each in the members that its API has. A ratio is to the stream of one dialect in the same round.",
     "Latency: open loop, evenly spaced, counted from when each request was due. 'Added' is the"
     " percentile through the system less the percentile of the direct path at the same rate; the"
     " direct path has one core, so with large bodies a relay on a second core can show less than"

@@ -25,7 +25,13 @@ from bench.processes import (
 )
 
 HERE = Path(__file__).parent
-MODEL = "bench-model"
+MODEL, ANTHROPIC_MODEL, GEMINI_MODEL = "bench-model", "bench-anthropic", "bench-gemini"
+# The upstream as the gateway's providers: name, dialect, model.
+PROVIDERS = (
+    ("bench", "openai_chat", MODEL),
+    ("bench-anthropic", "anthropic_messages", ANTHROPIC_MODEL),
+    ("bench-gemini", "gemini_generate", GEMINI_MODEL),
+)
 READY_TIMEOUT_S = 30.0
 POLL_S = 0.001
 
@@ -153,10 +159,7 @@ class Systems:
         """The gateway as `faregate up` starts it, in a new data directory; `charged`: at a price."""
         directory, port = self.new_directory("faregate"), free_port()
         lines = [
-            "[providers.bench]",
-            f'base_url = "http://127.0.0.1:{self.upstream.port}/v1"',
-            'wire = "exact"',
-            f'models = ["{MODEL}"]',
+            *(line for name, dialect, model in PROVIDERS for line in self.provider_lines(name, dialect, model)),
             "[ledger]",
             'demo_credit = "100000000"',
             "[prices]",
@@ -185,6 +188,16 @@ class Systems:
         system.ready_s, system.begun_s = ready_s, begun_s
         system.more_pids = [facts["pid"]]
         return system
+
+    def provider_lines(self, name: str, dialect: str, model: str) -> list[str]:
+        """The settings of one provider: the upstream, spoken to in a dialect."""
+        return [
+            f"[providers.{name}]",
+            f'base_url = "http://127.0.0.1:{self.upstream.port}/v1"',
+            f'dialect = "{dialect}"',
+            'wire = "exact"',
+            f'models = ["{model}"]',
+        ]
 
     def start_peer(self, peer: Peer, tls: bool) -> System:
         """Another gateway, from its entry in `peers.toml`."""

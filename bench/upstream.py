@@ -1,4 +1,5 @@
-"""The mock provider: a chat completions endpoint cheap enough to share a core with the load.
+"""The mock provider: chat completions and the streams of two other dialects, cheap enough to share a core with the
+load.
 
 Raw sockets and epoll. Paced streams share one timer of 1 ms; a chunk is one event, one HTTP chunk
 and one write; a tick that comes late is not made up for. `bench_interval_us=0` sends as fast as the
@@ -58,7 +59,7 @@ class Upstream:
         self.timer = open_ticks(TICK_NS)
         self.poll.register(self.timer, READ)
         self.connections: dict[int, Connection] = {}
-        self.plans: dict[bytes, Plan] = {}
+        self.plans: dict[tuple[bytes, bytes], Plan] = {}
         self.wheel: dict[int, list[Connection]] = {}
         self.now_tick = 0
         self.scratch = bytearray(SKIM_BYTES)
@@ -162,11 +163,12 @@ class Upstream:
         if not head.startswith(b"POST") or _CHUNKED.search(head):
             self.write(connection, self.answer_to_other(head))
             return
-        plan = self.plans.get(body)
+        path = head.split(b" ", 2)[1]
+        plan = self.plans.get((path, body))
         if plan is None:
-            plan = plan_of(body)
+            plan = plan_of(body, path)
             if len(self.plans) < PLANS_MAX and len(body) <= PLAN_BODY_BYTES_MAX:
-                self.plans[body] = plan
+                self.plans[path, body] = plan
         self.requests += 1
         if not plan.streams:
             self.write(connection, plan.answer)

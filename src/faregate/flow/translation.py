@@ -30,12 +30,15 @@ from .admission import takes
 from .gate import Gate
 from .thoughts import Thoughts, parts_of
 
-_CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallStarted, ArgumentsDelta, MediaGiven, Redacted, Finished)
-_UNCOUNTED = (ToolCallStarted, Finished)
+# What makes content of an answer, and what of it counts as one more piece.
+_COUNTED = frozenset({TextDelta, ReasoningDelta, RefusalDelta, ArgumentsDelta, MediaGiven, Redacted})
+_UNCOUNTED = frozenset({ToolCallStarted, Finished})
+_UNWATCHED = frozenset({TextDelta, ArgumentsDelta})
 
 
 class Translation:
-    """A stream translated (dialects.StreamTransform). `watch` hears of each event before it is rendered."""
+    """A stream translated (dialects.StreamTransform). `watch` hears of each event before it is rendered, but for words
+    and arguments, which are nearly all there are."""
 
     __slots__ = ("_parser", "_renderer", "_watch", "observed")
 
@@ -64,24 +67,26 @@ class Translation:
         observed = self.observed
         out = []
         for event in events:
-            if self._watch is not None:
+            kind = type(event)
+            if self._watch is not None and kind not in _UNWATCHED:
                 self._watch(event)
-            if isinstance(event, Ended):
+            if kind in _COUNTED:
+                observed.has_content = True
+                observed.deltas += 1
+            elif kind in _UNCOUNTED:
+                observed.has_content = True
+            elif isinstance(event, Ended):
                 rest, observed.ending = self._renderer.finish()
                 observed.done = observed.finished = True
                 out.append(rest)
                 break
-            if isinstance(event, Failed):
+            elif isinstance(event, Failed):
                 observed.error = event.words
                 break
-            if isinstance(event, UsageReported):
+            elif isinstance(event, UsageReported):
                 observed.usage = event.usage
             elif isinstance(event, Started):
                 observed.model = event.model or None
-            elif isinstance(event, _CONTENT):
-                observed.has_content = True
-                if not isinstance(event, _UNCOUNTED):
-                    observed.deltas += 1
             out.append(self._renderer.render(event))
         return b"".join(out)
 

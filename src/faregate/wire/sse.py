@@ -17,8 +17,8 @@ FRAME_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 DONE = b"data: [DONE]\n\n"
 
 _BOM = b"\xef\xbb\xbf"
-_LINE_END = re.compile(rb"\r\n|\n|\r")
-_FRAME_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+# Two ends of lines, the first one written out: so the search can skip to a byte that may begin it.
+_FRAME_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 
 
 class Frame(NamedTuple):
@@ -48,6 +48,8 @@ class FrameParser:
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes."""
         buffer = self._buffer
+        if self._started and not buffer and _is_one_frame(data):  # nearly always
+            return [parse_frame(data)]
         buffer += data
         if not self._started:
             if len(buffer) < len(_BOM) and _BOM.startswith(bytes(buffer)):
@@ -68,7 +70,13 @@ class FrameParser:
 
     def _frame_ends(self) -> list[int]:
         buffer = self._buffer
-        ends = []
+        ends: list[int] = []
+        if buffer.find(b"\r", self._searched) < 0:  # to look for LF alone is many times cheaper
+            end = self._searched
+            while (found := buffer.find(b"\n\n", end)) >= 0:
+                end = found + 2
+                ends.append(end)
+            return ends
         for match in _FRAME_END.finditer(buffer, self._searched):
             end = match.end()
             if end == len(buffer) and buffer[end - 1] == 0x0D:
@@ -91,7 +99,7 @@ def parse_frame(raw: bytes) -> Frame:
     """The frame that the lines of `raw` make."""
     data: list[bytes] = []
     event = b""
-    for line in _LINE_END.split(raw):
+    for line in raw.splitlines():
         if not line or line.startswith(b":"):
             continue
         name, _, value = line.partition(b":")
@@ -102,6 +110,13 @@ def parse_frame(raw: bytes) -> Frame:
         elif name == b"event":
             event = value
     return Frame(b"\n".join(data) if data else None, event, raw)
+
+
+def _is_one_frame(data: bytes) -> bool:
+    """Whether `data` is a single frame, whole; false is no proof of the contrary."""
+    if data.endswith(b"\n\n"):
+        return data.find(b"\n\n") == len(data) - 2 and b"\r" not in data
+    return data.endswith(b"\r\n\r\n") and data.count(b"\n") == data.count(b"\r") == 2
 
 
 def data_frame(data: bytes) -> bytes:

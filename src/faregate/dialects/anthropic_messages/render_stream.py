@@ -30,6 +30,10 @@ from .render_answer import id_shown
 from .usage import usage_shown
 
 _encode = msgspec.json.Encoder().encode
+_TEXT_DELTA = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+    b'"delta":{"type":"text_delta","text":%b}}\n\n'
+)
 _EMPTY: dict[str, Written] = {
     "text": {"type": "text", "text": ""},
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},
@@ -108,7 +112,7 @@ class Renderer:
 
     def _say(self, event: Event) -> bytes:
         if isinstance(event, TextDelta):
-            return self._in("text") + self._delta({"type": "text_delta", "text": event.text})
+            return self._in("text") + _TEXT_DELTA % (self._index, _encode(event.text))
         if isinstance(event, ReasoningDelta):
             return self._in("thinking") + self._delta({"type": "thinking_delta", "thinking": event.text})
         if isinstance(event, ToolCallStarted):

@@ -132,7 +132,7 @@ def parts_of(candidate: Candidate) -> Iterator[Part]:
 
 def _part(part: wire.Part, raw: msgspec.Raw) -> Part | None:
     """One part; None for one that says nothing. A signature does not make a thought of it: only `thought` does."""
-    signature, signed_by, _ = unsealed(part.thought_signature or "")
+    signature, signed_by, _ = unsealed(part.thought_signature) if part.thought_signature else ("", "", False)
     if part.function_call is not None:
         return ToolCall(
             id=part.function_call.id or f"call_{secrets.token_hex(12)}",

@@ -62,16 +62,9 @@ class Parser:
 
     def feed(self, data: bytes) -> list[Event]:
         """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
         events: list[Event] = []
-        try:
-            for frame in self._frames.feed(data):
-                events += self._frame(frame.data)
-        except BadMessage as failure:
-            self._failure = failure
-            if not events:
-                raise
+        for frame in self._frames.feed(data):
+            self._frame(frame.data, events)
         return events
 
     def close(self) -> list[Event]:
@@ -82,7 +75,7 @@ class Parser:
         events: list[Event] = []
         if rest is not None:
             try:
-                events = list(self._frame(rest.data))
+                self._frame(rest.data, events)
             except BadMessage:  # it was cut
                 return []
         if self._is_over:
@@ -103,35 +96,35 @@ class Parser:
             events.append(Finished(reason=reason, native_reason=native, explanation=explanation, choice=index))
         return events
 
-    def _frame(self, data: bytes | None) -> Iterator[Event]:
+    def _frame(self, data: bytes | None, events: list[Event]) -> None:
         if data is None or data == b"[DONE]" or self._is_over:
             return
         answer = decode_answer(data)
-        if bytes(answer.error) != b"null":
+        if answer.error is not ABSENT and bytes(answer.error) != b"null":
             words = words_of(msgspec.json.decode(data))
             if words is not None:
                 self._is_over = True
-                yield Failed(words)
+                events.append(Failed(words))
                 return
-        yield from self._answer(answer)
+        self._answer(answer, events)
 
-    def _answer(self, answer: Answer) -> Iterator[Event]:
+    def _answer(self, answer: Answer, events: list[Event]) -> None:
         if not self._has_started:
             self._has_started = True
-            yield Started(answer.response_id or "", answer.model_version or "")
+            events.append(Started(answer.response_id or "", answer.model_version or ""))
         choice = blocked(answer.prompt_feedback)
         if choice is not None:
             self._refusal = Finished(
                 reason=choice.reason, native_reason=choice.native_reason, explanation=choice.explanation
             )
         for candidate in answer.candidates or ():
-            yield from self._candidate(candidate)
-        usage = read_usage(answer.usage_metadata)
+            self._candidate(candidate, events)
+        usage = None if answer.usage_metadata is ABSENT else read_usage(answer.usage_metadata)
         if usage is not None and usage != self._usage:
             self._usage = usage
-            yield UsageReported(usage)
+            events.append(UsageReported(usage))
 
-    def _candidate(self, candidate: Candidate) -> Iterator[Event]:
+    def _candidate(self, candidate: Candidate, events: list[Event]) -> None:
         index = candidate.index
         progress = self._progress.get(index)
         if progress is None:
@@ -140,14 +133,17 @@ class Parser:
             progress = self._progress[index] = _Progress()
         for part in parts_of(candidate):
             progress.has_content = True
-            yield from _events(part, index, progress)
+            if type(part) is Text and not part.signature:  # nearly always
+                if part.text:
+                    events.append(TextDelta(part.text, index))
+            else:
+                events += _events(part, index, progress)
         if candidate.grounding_metadata is not ABSENT or candidate.citation_metadata is not ABSENT:
-            for citation in citations_of(candidate):
-                yield Cited(citation, index)
+            events += [Cited(citation, index) for citation in citations_of(candidate)]
         if candidate.logprobs_result is not ABSENT:
             logprobs = openai_logprobs(candidate.logprobs_result)
             if logprobs is not None:
-                yield LogprobsGiven(logprobs, index)
+                events.append(LogprobsGiven(logprobs, index))
         word = candidate.finish_reason
         if word is not None and is_reason(word):
             if went_wrong(word) and not progress.has_content:

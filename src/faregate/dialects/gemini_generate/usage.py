@@ -50,15 +50,17 @@ def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
     audio_output = _of(plain.candidates_tokens_details, "AUDIO")
     image_output = _of(plain.candidates_tokens_details, "IMAGE")
     figures = (prompt, cached, said, reasoning, audio_input, audio_output, image_output)
-    is_true = all(0 <= figure <= _TOKENS_MAX for figure in figures)
-    prompt, cached, said, reasoning, audio_input, audio_output, image_output = (
-        min(max(0, figure), _TOKENS_MAX) for figure in figures
-    )
+    is_true = min(figures) >= 0 and max(figures) <= _TOKENS_MAX
+    if not is_true:
+        prompt, cached, said, reasoning, audio_input, audio_output, image_output = (
+            min(max(0, figure), _TOKENS_MAX) for figure in figures
+        )
     is_true = is_true and cached + audio_input <= prompt and audio_output + image_output <= said
-    cached = min(cached, prompt)
-    audio_input = min(audio_input, prompt - cached)
-    audio_output = min(audio_output, said)
-    image_output = min(image_output, said - audio_output)
+    if not is_true:
+        cached = min(cached, prompt)
+        audio_input = min(audio_input, prompt - cached)
+        audio_output = min(audio_output, said)
+        image_output = min(image_output, said - audio_output)
     return Usage(
         input=prompt - cached - audio_input,
         cache_read=cached,
@@ -95,4 +97,8 @@ def _details(whole: int, shares: dict[str, int]) -> list[dict[str, Any]]:
 
 
 def _of(details: list[_Modality] | None, name: str) -> int:
-    return sum(each.token_count for each in details or () if each.modality == name)
+    tokens = 0
+    for each in details or ():
+        if each.modality == name:
+            tokens += each.token_count
+    return tokens

@@ -187,7 +187,12 @@ class Parser:
 
     def _take_delta(self, choice: _Choice, delta: dict[str, Any], events: list[Event]) -> None:
         index = choice.index
-        said, thought = texts_of(delta.get("content"))
+        content = delta.get("content")
+        if len(delta) == 1 and self._halves is None and isinstance(content, str):  # nearly always
+            if content:
+                events.append(TextDelta(content, index))
+            return
+        said, thought = texts_of(content)
         thought = self._joined((index, "thought"), reasoning_of(delta) or thought)
         if thought:
             choice.thoughts_from = "deltas"
