@@ -43,12 +43,20 @@ class Chat:
         members = _members(model, question, turns)
         with self._client.chat.completions.stream(**members, stream_options={"include_usage": True}) as stream:
             deltas = [event.delta for event in stream if event.type == "content.delta"]
-            said = _said(stream.get_final_completion(), turns, len(deltas))
+            said = _said(_final(stream), turns, len(deltas))
         assert "".join(deltas) == said.text
         return said
 
     def count(self, model: str, question: Question) -> int | None:
         return None
+
+
+def _final(stream: Any) -> Any:
+    """What a stream came to; the SDK raises one that was cut short."""
+    try:
+        return stream.get_final_completion()
+    except openai.LengthFinishReasonError as cut:
+        return cut.completion
 
 
 def _members(model: str, question: Question, turns: list[Any]) -> dict[str, Any]:

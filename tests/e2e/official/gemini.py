@@ -77,7 +77,8 @@ def _config(question: Question) -> types.GenerateContentConfig:
     if question.form:
         members |= {"response_mime_type": "application/json", "response_schema": question.form}
     if question.thinks:
-        members["thinking_config"] = {"thinking_level": "LOW", "include_thoughts": True}
+        amount = {"thinking_budget": 1024} if question.thinks == "budget" else {"thinking_level": "LOW"}
+        members["thinking_config"] = {**amount, "include_thoughts": True}
     off = types.AutomaticFunctionCallingConfig(disable=True)
     return types.GenerateContentConfig(automatic_function_calling=off, **members)
 

@@ -65,7 +65,9 @@ def _members(model: str, question: Question, turns: list[Any]) -> dict[str, Any]
         members["tool_choice"] = {"type": _CHOICES[question.choice]}
     if question.form:
         members["output_format"] = question.form
-    if question.thinks:
+    if question.thinks == "budget":
+        members["thinking"] = {"type": "enabled", "budget_tokens": 1024}
+    elif question.thinks:
         members["thinking"] = {"type": "adaptive", "display": "summarized"}
         members["output_config"] = {"effort": "low"}
     return members

@@ -18,7 +18,8 @@ class Tool(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """What to ask. `before` are turns that were said, the user's first; `plan` is for the simulator (faults.py), and
-    stands in the user's words so that every translation carries it; `form` is what the answer shall be."""
+    stands in the user's words so that every translation carries it; `form` is what the answer shall be;
+    `thinks` is how it is told to think, where the SDK has both ways."""
 
     words: str = "Hello"
     before: tuple[str, ...] = ()
@@ -26,7 +27,7 @@ class Question:
     tools: tuple[Tool, ...] = ()
     choice: Literal["auto", "none", "required"] | None = None
     form: type[BaseModel] | None = None
-    thinks: bool = False
+    thinks: Literal["", "effort", "budget"] = ""
     limit: int = 4000
     plan: dict[str, Any] = field(default_factory=dict[str, Any])
 

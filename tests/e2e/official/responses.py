@@ -42,8 +42,12 @@ class Responses:
 
     def stream(self, model: str, question: Question, turns: list[Any]) -> Said:
         with self._client.responses.stream(**_members(model, question, turns)) as stream:
-            deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
-            said = _said(stream.get_final_response(), turns, len(deltas))
+            events = list(stream)
+            deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+            # The SDK's helper has no final response of a stream that was cut short; its last event has.
+            last = events[-1]
+            response = last.response if last.type == "response.incomplete" else stream.get_final_response()
+            said = _said(response, turns, len(deltas))
         assert "".join(deltas) == said.text
         return said
 
