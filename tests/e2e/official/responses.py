@@ -1,0 +1,96 @@
+"""OpenAI's SDK, Responses."""
+
+import json
+from typing import Any
+
+import openai
+
+from .question import Call, Counts, Question, Said
+
+
+class Responses:
+    """`responses`: create, parse and stream, without a store: the items go back as they came."""
+
+    ends = ("completed", "completed", "incomplete")
+    refusals: dict[int, type[Exception]] = {
+        400: openai.BadRequestError,
+        401: openai.AuthenticationError,
+        404: openai.NotFoundError,
+    }
+    broken: type[Exception] = openai.APIError
+
+    def __init__(self, origin: str, key: str) -> None:
+        self._client = openai.OpenAI(base_url=f"{origin}/v1", api_key=key, max_retries=0)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def turns(self, question: Question) -> list[Any]:
+        said = [{"role": "assistant" if at % 2 else "user", "content": text} for at, text in enumerate(question.before)]
+        return [*said, {"role": "user", "content": question.prompt}]
+
+    def results(self, said: Said, results: dict[str, str]) -> list[Any]:
+        given = [
+            {"type": "function_call_output", "call_id": call.id, "output": results[call.name]} for call in said.calls
+        ]
+        return [*said.turns, *given]
+
+    def whole(self, model: str, question: Question, turns: list[Any]) -> Said:
+        members = _members(model, question, turns)
+        responses = self._client.responses
+        return _said((responses.create if question.form is None else responses.parse)(**members), turns, 0)
+
+    def stream(self, model: str, question: Question, turns: list[Any]) -> Said:
+        with self._client.responses.stream(**_members(model, question, turns)) as stream:
+            events = list(stream)
+            deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+            # The SDK's helper has no final response of a stream that was cut short; its last event has.
+            last = events[-1]
+            response = last.response if last.type == "response.incomplete" else stream.get_final_response()
+            said = _said(response, turns, len(deltas))
+        assert "".join(deltas) == said.text
+        return said
+
+    def count(self, model: str, question: Question) -> int | None:
+        return None
+
+
+def _members(model: str, question: Question, turns: list[Any]) -> dict[str, Any]:
+    members: dict[str, Any] = {"model": model, "input": turns, "max_output_tokens": question.limit, "store": False}
+    if question.system:
+        members["instructions"] = question.system
+    if question.tools:
+        members["tools"] = [{"type": "function", "strict": False, **tool._asdict()} for tool in question.tools]
+    if question.choice:
+        members["tool_choice"] = question.choice
+    if question.form:
+        members["text_format"] = question.form
+    if question.thinks:
+        members["reasoning"] = {"effort": "low", "summary": "auto"}
+        members["include"] = ["reasoning.encrypted_content"]
+    return members
+
+
+def _said(answer: Any, turns: list[Any], pieces: int) -> Said:
+    usage = answer.usage
+    thoughts = [part.text for item in answer.output if item.type == "reasoning" for part in item.summary]
+    return Said(
+        text=answer.output_text,
+        end=answer.status,
+        model=answer.model,
+        counts=Counts(
+            usage.input_tokens,
+            usage.input_tokens_details.cached_tokens,
+            usage.output_tokens,
+            usage.output_tokens_details.reasoning_tokens,
+        ),
+        turns=[*turns, *answer.output],
+        thoughts="".join(thoughts),
+        calls=tuple(
+            Call(item.call_id, item.name, json.loads(item.arguments))
+            for item in answer.output
+            if item.type == "function_call"
+        ),
+        parsed=getattr(answer, "output_parsed", None),
+        pieces=pieces,
+    )
