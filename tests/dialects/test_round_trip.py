@@ -75,6 +75,7 @@ def without_choices(conversation: Conversation) -> Conversation:
     sampling = msgspec.structs.replace(conversation.sampling, top_p=None)
     if conversation.sampling.temperature is None:
         sampling = conversation.sampling
+    conversation = without_the_usual(conversation)
     choice = conversation.tool_choice
     if conversation.tools and conversation.parallel_tool_calls is False and choice is None:
         choice = ToolChoice("auto")  # in which it is said

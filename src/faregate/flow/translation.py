@@ -33,12 +33,12 @@ from .thoughts import Thoughts, parts_of
 # What makes content of an answer, and what of it counts as one more piece.
 _COUNTED = frozenset({TextDelta, ReasoningDelta, RefusalDelta, ArgumentsDelta, MediaGiven, Redacted})
 _UNCOUNTED = frozenset({ToolCallStarted, Finished})
-_UNWATCHED = frozenset({TextDelta, ArgumentsDelta})
+_UNWATCHED = frozenset({TextDelta})
 
 
 class Translation:
-    """A stream translated (dialects.StreamTransform). `watch` hears of each event before it is rendered, but for words
-    and arguments, which are nearly all there are."""
+    """A stream translated (dialects.StreamTransform). `watch` hears of each event before it is rendered, but for words,
+    which are nearly all there are."""
 
     __slots__ = ("_parser", "_renderer", "_watch", "observed")
 

@@ -1,7 +1,7 @@
 """OpenAI's SDK, chat completions."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import openai
 
@@ -12,7 +12,7 @@ class Chat:
     """`chat.completions`: create, parse and stream."""
 
     ends = ("stop", "tool_calls", "length")
-    refusals: dict[int, type[Exception]] = {
+    refusals: ClassVar[dict[int, type[Exception]]] = {
         400: openai.BadRequestError,
         401: openai.AuthenticationError,
         404: openai.NotFoundError,

@@ -1,6 +1,6 @@
 """Google's SDK."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from google import genai
 from google.genai import errors, types
@@ -14,7 +14,7 @@ class Gemini:
     """`models`: generate_content, generate_content_stream and count_tokens."""
 
     ends = ("STOP", "STOP", "MAX_TOKENS")
-    refusals: dict[int, type[Exception]] = {
+    refusals: ClassVar[dict[int, type[Exception]]] = {
         400: errors.ClientError,
         401: errors.ClientError,
         404: errors.ClientError,

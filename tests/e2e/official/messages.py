@@ -1,6 +1,6 @@
 """Anthropic's SDK."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import anthropic
 
@@ -13,7 +13,7 @@ class Messages:
     """`messages`: create, parse, stream and count_tokens."""
 
     ends = ("end_turn", "tool_use", "max_tokens")
-    refusals: dict[int, type[Exception]] = {
+    refusals: ClassVar[dict[int, type[Exception]]] = {
         400: anthropic.BadRequestError,
         401: anthropic.AuthenticationError,
         404: anthropic.NotFoundError,

@@ -1,7 +1,7 @@
 """OpenAI's SDK, Responses."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import openai
 
@@ -12,7 +12,7 @@ class Responses:
     """`responses`: create, parse and stream, without a store: the items go back as they came."""
 
     ends = ("completed", "completed", "incomplete")
-    refusals: dict[int, type[Exception]] = {
+    refusals: ClassVar[dict[int, type[Exception]]] = {
         400: openai.BadRequestError,
         401: openai.AuthenticationError,
         404: openai.NotFoundError,

@@ -62,9 +62,16 @@ class Parser:
 
     def feed(self, data: bytes) -> list[Event]:
         """See StreamParser."""
+        if self._failure is not None:
+            raise self._failure
         events: list[Event] = []
-        for frame in self._frames.feed(data):
-            self._frame(frame.data, events)
+        try:
+            for frame in self._frames.feed(data):
+                self._frame(frame.data, events)
+        except BadMessage as failure:
+            self._failure = failure
+            if not events:
+                raise
         return events
 
     def close(self) -> list[Event]:
