@@ -77,6 +77,8 @@ def without_choices(conversation: Conversation) -> Conversation:
         sampling = conversation.sampling
     conversation = without_the_usual(conversation)
     choice = conversation.tool_choice
+    if choice is not None and choice.mode == "none":
+        conversation = msgspec.structs.replace(conversation, parallel_tool_calls=None)
     if conversation.tools and conversation.parallel_tool_calls is False and choice is None:
         choice = ToolChoice("auto")  # in which it is said
     return msgspec.structs.replace(
