@@ -29,6 +29,7 @@ from ...core.errors import MalformedRequest
 from ..bodies import Members, decode, members_decoder
 from ..media import kind_of
 from . import body as wire
+from .pieces import joined
 from .proofs import NAME, thinking_of, unsealed
 from .request import spelled
 from .schemas import json_schema
@@ -53,6 +54,7 @@ def understand(request: ChatRequest) -> Conversation:
     messages = list(reader.system(wire.Content(parts=[_quoted(system)]) if isinstance(system, str) else system))
     for index, content in enumerate(body.contents):
         messages.append(reader.message(content, f"contents[{index}]"))
+    messages = joined(messages)
     config = body.generation_config or wire.GenerationConfig()
     extra = reader.extra | {name: value for name, value in members.items() if name not in _PLACED}
     extra |= _unplaced(members, "generationConfig", _CONFIG_PLACED)

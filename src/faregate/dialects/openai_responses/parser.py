@@ -154,10 +154,10 @@ class Parser:
             case "response.refusal.delta":
                 events.append(RefusalDelta(_text(event.delta)))
             case "response.reasoning_summary_part.added" if event.summary_index:
-                events.append(ReasoningDelta("\n\n"))
+                events.append(ReasoningDelta("\n\n", thought_id=event.item_id))
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
                 self._thoughts.add(event.output_index)
-                events.append(ReasoningDelta(_text(event.delta)))
+                events.append(ReasoningDelta(_text(event.delta), thought_id=event.item_id))
             case "response.function_call_arguments.delta":
                 self._arguments(event.output_index, _text(event.delta), events)
             case "response.output_text.annotation.added":
@@ -194,7 +194,7 @@ class Parser:
         elif item.type == "reasoning":
             thinking = thought_of(item)
             if thinking.text and place not in self._thoughts:
-                events.append(ReasoningDelta(thinking.text))
+                events.append(ReasoningDelta(thinking.text, thought_id=item.id))
             if thinking.redacted:
                 events.append(Redacted(data=thinking.redacted, signed_by=thinking.signed_by or NAME))
             elif thinking.signature:

@@ -22,7 +22,7 @@ from ...core.conversation import (
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
 from .parts import write_part
-from .proofs import NAME
+from .proofs import NAME, named
 from .request import ENCRYPTED
 
 _NO_PARAMETERS = {"type": "object", "properties": {}}
@@ -203,7 +203,9 @@ def _item(part: Part, within: str) -> Iterator[object]:
     elif isinstance(part, Thinking):
         if _is_own(part):
             summary = [{"type": "summary_text", "text": part.text}] if part.text else []
-            yield {"type": "reasoning", "summary": summary, "encrypted_content": part.signature}
+            item_id, encrypted = named(part.signature)
+            its = {"id": item_id} if item_id else {}
+            yield {"type": "reasoning", **its, "summary": summary, "encrypted_content": encrypted}
     elif isinstance(part, Foreign):
         if part.dialect != NAME:
             raise Inexpressible(

@@ -29,7 +29,7 @@ from ...core.events import (
 )
 from ...core.usage import Usage
 from .parts import annotation_of
-from .proofs import encrypted_of
+from .proofs import encrypted_of, item_id_of
 from .snapshot import Snapshot, new_id
 
 Item = dict[str, Any]
@@ -91,7 +91,7 @@ class Renderer:
         elif isinstance(event, RefusalDelta):
             self._words("refusal", event.text)
         elif isinstance(event, ReasoningDelta):
-            self._thought(event.text)
+            self._thought(event)
         elif isinstance(event, Signed):
             self._signed(event)
         elif isinstance(event, Redacted):
@@ -203,15 +203,17 @@ class Renderer:
             self._say("response.refusal.done", {**where, "refusal": part["refusal"]})
         self._say("response.content_part.done", {**where, "part": part})
 
-    def _reasoning(self) -> Item:
-        if self._open is None or self._open["type"] != "reasoning":
+    def _reasoning(self, item_id: str) -> Item:
+        """The open thought, which has this id if it has one of its own."""
+        is_open = self._open is not None and self._open["type"] == "reasoning"
+        if self._open is None or not is_open or (item_id and self._open["id"] != item_id):
             self._close()
-            self._open = {"id": new_id("rs"), "type": "reasoning", "summary": []}
+            self._open = {"id": item_id or new_id("rs"), "type": "reasoning", "summary": []}
             self._at = self._add(self._open)
         return self._open
 
-    def _thought(self, text: str) -> None:
-        item = self._reasoning()
+    def _thought(self, event: ReasoningDelta) -> None:
+        item, text = self._reasoning(event.thought_id), event.text
         where = self._where(item) | {"summary_index": 0}
         if not item["summary"]:
             item["summary"].append({"type": "summary_text", "text": ""})
@@ -224,7 +226,7 @@ class Renderer:
         if event.call is not None or event.is_text:
             return
         thinking = Thinking(signature=event.signature, signed_by=event.signed_by)
-        self._reasoning()["encrypted_content"] = encrypted_of(thinking)
+        self._reasoning(item_id_of(thinking))["encrypted_content"] = encrypted_of(thinking)
         self._close()
 
     def _call(self, event: ToolCallStarted) -> None:

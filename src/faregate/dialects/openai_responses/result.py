@@ -34,7 +34,7 @@ from ...core.events import (
 )
 from ...wire.messages import BadMessage
 from .parts import ContentPart, citations_of
-from .proofs import NAME, thinking_of
+from .proofs import NAME, item_id_of, thinking_of
 from .renderer import Renderer
 from .usage import read_usage
 
@@ -116,7 +116,7 @@ def media_of(item: OutputItem) -> Media:
 def thought_of(item: OutputItem) -> Thinking:
     """What a reasoning item says."""
     said = item.summary or item.content or ()
-    return thinking_of("\n\n".join(part.text or "" for part in said), item.encrypted_content)
+    return thinking_of("\n\n".join(part.text or "" for part in said), item.encrypted_content, item.id)
 
 
 def _parts(item: OutputItem) -> Iterator[Part]:
@@ -185,6 +185,6 @@ def _said(part: Part) -> Iterator[Event]:
         if part.redacted:
             yield Redacted(data=part.redacted, signed_by=part.signed_by or NAME)
         elif part.text:
-            yield ReasoningDelta(part.text)
+            yield ReasoningDelta(part.text, thought_id=item_id_of(part))
         if part.signature:
             yield Signed(signature=part.signature, signed_by=part.signed_by or NAME)

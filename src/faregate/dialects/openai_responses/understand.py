@@ -62,6 +62,7 @@ _UNDERSTOOD = frozenset(
 
 class _Item(msgspec.Struct):
     type: str = "message"
+    id: str | None = None
     role: _Roles | None = None
     content: msgspec.Raw = _NULL
     call_id: str | None = None
@@ -208,7 +209,7 @@ def _turn(raw: msgspec.Raw, within: str) -> tuple[Role, tuple[Part, ...]]:
         words = "\n\n".join(part.text or "" for part in said)
         if not words and not is_null(item.content):
             words = "\n\n".join(getattr(part, "text", "") for part in parts_of(item.content, f"{within}.content"))
-        return "assistant", (thinking_of(words, item.encrypted_content),)
+        return "assistant", (thinking_of(words, item.encrypted_content, item.id or ""),)
     if item.type == "item_reference":
         raise MalformedRequest("There is no such item: send the item itself.", param=f"{within}.id")
     role: Role = "user" if item.type.endswith(("_output", "_response")) else "assistant"
