@@ -4,6 +4,7 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
@@ -92,7 +93,20 @@ def test_what_is_written_is_read_as_the_same(seed: int) -> None:
         found += parser.feed(raw[:size])
         raw = raw[size:]
     found += parser.close()
-    assert found[1:] == [*EVENTS[1:], Ended()]
+    named = {event.thought_id for event in found if isinstance(event, ReasoningDelta)}
+    assert len(named) == 1 and "" not in named
+    unnamed = [msgspec.structs.replace(event, thought_id="") if isinstance(event, ReasoningDelta) else event for event in found]
+    assert unnamed[1:] == [*EVENTS[1:], Ended()]
+
+
+def test_a_thought_of_its_own_keeps_the_id_that_its_proof_is_of() -> None:
+    signed = Signed(signature="rs_theirs:S", signed_by="openai_responses")
+    events = [Started("r", "m"), ReasoningDelta("a", thought_id="rs_theirs"), signed, Finished(reason="stop")]
+    final = decoded(rendered(events))[-1]["response"]
+    (item,) = final["output"]
+    assert (item["id"], item["encrypted_content"], item["summary"][0]["text"]) == ("rs_theirs", "S", "a")
+    silent = decoded(rendered([events[0], *events[2:]]))[-1]["response"]
+    assert [(item["id"], item["encrypted_content"]) for item in silent["output"]] == [("rs_theirs", "S")]
 
 
 @pytest.mark.parametrize("seed", range(20))

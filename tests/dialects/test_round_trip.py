@@ -215,7 +215,8 @@ def merged(last: Event | None, event: Event) -> Event | None:
 def ordered(events: list[Event]) -> list[Event]:
     """Events with what was said in pieces in one, the usage and the end last; arguments of "{}" are none."""
     out: list[Event] = []
-    for event in events:
+    for said in events:
+        event = msgspec.structs.replace(said, thought_id="") if isinstance(said, ReasoningDelta) else said
         both = merged(out[-1] if out else None, event)
         if both is None:
             out.append(event)
