@@ -95,7 +95,9 @@ def test_what_is_written_is_read_as_the_same(seed: int) -> None:
     found += parser.close()
     named = {event.thought_id for event in found if isinstance(event, ReasoningDelta)}
     assert len(named) == 1 and "" not in named
-    unnamed = [msgspec.structs.replace(event, thought_id="") if isinstance(event, ReasoningDelta) else event for event in found]
+    unnamed = [
+        msgspec.structs.replace(event, thought_id="") if isinstance(event, ReasoningDelta) else event for event in found
+    ]
     assert unnamed[1:] == [*EVENTS[1:], Ended()]
 
 

@@ -38,8 +38,8 @@ class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning_delta"):
-    """More of what the model thinks. `thought_id` is what its provider calls the thought, where the proof is of that name
-    too."""
+    """More of what the model thinks. `thought_id` is what its provider calls the thought, where the proof is of that
+    name too."""
 
     text: str
     choice: int = 0

@@ -2,8 +2,8 @@
 
 What this dialect's own providers gave goes through as it is. It proves the item of that id alone ("Encrypted content
 item_id did not match the target item id", says the API), so the id is the first part of the signature that clients of
-other dialects see, and the item has its own id for those of this one. Another dialect's proof is written with a mark, the
-dialect's name, and whether it is a signature or thinking that only its provider can read.
+other dialects see, and the item has its own id for those of this one. Another dialect's proof is written with a mark,
+the dialect's name, and whether it is a signature or thinking that only its provider can read.
 """
 
 from ...core.conversation import Thinking
