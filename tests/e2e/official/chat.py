@@ -11,13 +11,14 @@ from .question import Call, Counts, Question, Said
 class Chat:
     """`chat.completions`: create, parse and stream."""
 
-    ends = ("stop", "tool_calls", "length")
+    ends: ClassVar[tuple[str, str, str]] = ("stop", "tool_calls", "length")
     refusals: ClassVar[dict[int, type[Exception]]] = {
         400: openai.BadRequestError,
         401: openai.AuthenticationError,
         404: openai.NotFoundError,
     }
-    broken: type[Exception] = openai.APIError
+    broken: ClassVar[type[Exception]] = openai.APIError
+    nobodys: ClassVar[list[Any]] = [{"role": "nobody", "content": "x"}]
 
     def __init__(self, origin: str, key: str) -> None:
         self._client = openai.OpenAI(base_url=f"{origin}/v1", api_key=key, max_retries=0)

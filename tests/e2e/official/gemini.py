@@ -13,13 +13,14 @@ _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 class Gemini:
     """`models`: generate_content, generate_content_stream and count_tokens."""
 
-    ends = ("STOP", "STOP", "MAX_TOKENS")
+    ends: ClassVar[tuple[str, str, str]] = ("STOP", "STOP", "MAX_TOKENS")
     refusals: ClassVar[dict[int, type[Exception]]] = {
         400: errors.ClientError,
         401: errors.ClientError,
         404: errors.ClientError,
     }
-    broken: type[Exception] = errors.APIError
+    broken: ClassVar[type[Exception]] = errors.APIError
+    nobodys: ClassVar[list[Any]] = [types.Content(role="nobody", parts=[types.Part(text="x")])]
 
     def __init__(self, origin: str, key: str) -> None:
         self._client = genai.Client(api_key=key, http_options=types.HttpOptions(base_url=origin))

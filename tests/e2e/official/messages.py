@@ -12,13 +12,14 @@ _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 class Messages:
     """`messages`: create, parse, stream and count_tokens."""
 
-    ends = ("end_turn", "tool_use", "max_tokens")
+    ends: ClassVar[tuple[str, str, str]] = ("end_turn", "tool_use", "max_tokens")
     refusals: ClassVar[dict[int, type[Exception]]] = {
         400: anthropic.BadRequestError,
         401: anthropic.AuthenticationError,
         404: anthropic.NotFoundError,
     }
-    broken: type[Exception] = anthropic.APIError
+    broken: ClassVar[type[Exception]] = anthropic.APIError
+    nobodys: ClassVar[list[Any]] = [{"role": "nobody", "content": "x"}]
 
     def __init__(self, origin: str, key: str) -> None:
         self._client = anthropic.Anthropic(base_url=origin, api_key=key, max_retries=0)

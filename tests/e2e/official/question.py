@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
@@ -71,11 +71,14 @@ class Said:
 
 
 class Official(Protocol):
-    """An official SDK. `ends` are its words for an answer that is complete, that calls tools, that was cut short."""
+    """An official SDK. `ends` are its words for an answer that is complete, that calls tools, that was cut short;
+    `refusals` its exceptions by the status, `broken` the one of an answer that does not come, or not to its end;
+    `nobodys` is a conversation that nobody takes."""
 
-    ends: tuple[str, str, str]
-    refusals: dict[int, type[Exception]]
-    broken: type[Exception]
+    ends: ClassVar[tuple[str, str, str]]
+    refusals: ClassVar[dict[int, type[Exception]]]
+    broken: ClassVar[type[Exception]]
+    nobodys: ClassVar[list[Any]]
 
     def __init__(self, origin: str, key: str) -> None:
         """A client of what serves at `origin`, `http://host:port`."""

@@ -8,16 +8,21 @@ import openai
 from .question import Call, Counts, Question, Said
 
 
+class Failed(openai.OpenAIError):
+    """A stream ended with an `error`, which the SDK's helper hands on as an event and does not raise."""
+
+
 class Responses:
     """`responses`: create, parse and stream, without a store: the items go back as they came."""
 
-    ends = ("completed", "completed", "incomplete")
+    ends: ClassVar[tuple[str, str, str]] = ("completed", "completed", "incomplete")
     refusals: ClassVar[dict[int, type[Exception]]] = {
         400: openai.BadRequestError,
         401: openai.AuthenticationError,
         404: openai.NotFoundError,
     }
-    broken: type[Exception] = openai.APIError
+    broken: ClassVar[type[Exception]] = openai.OpenAIError
+    nobodys: ClassVar[list[Any]] = [{"role": "nobody", "content": "x"}]
 
     def __init__(self, origin: str, key: str) -> None:
         self._client = openai.OpenAI(base_url=f"{origin}/v1", api_key=key, max_retries=0)
@@ -46,6 +51,8 @@ class Responses:
             deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
             # The SDK's helper has no final response of a stream that was cut short; its last event has.
             last = events[-1]
+            if last.type == "error":
+                raise Failed(last.message)
             response = last.response if last.type == "response.incomplete" else stream.get_final_response()
             said = _said(response, turns, len(deltas))
         assert "".join(deltas) == said.text

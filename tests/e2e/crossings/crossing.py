@@ -1,0 +1,72 @@
+"""A gateway before the simulator on four wires, and official SDKs before the gateway.
+
+The simulator says the same to the same question on every wire, and vouches for the tokens. So what an SDK hears
+through the gateway is compared with what OpenAI's hears from the simulator itself, and with its log.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.e2e.official.chat import Chat
+from tests.e2e.official.question import Counts, Official, Question, Said
+from tests.running.processes import Simulator
+
+# By dialect: the path under which the simulator has it, and the catalogue's models that are served by it.
+UPSTREAMS: dict[str, tuple[str, list[str]]] = {
+    "openai_chat": ("/v1", ["gpt-5.4"]),
+    "openai_responses": ("/v1", ["gpt-5.4-mini"]),
+    "anthropic_messages": ("/v1", ["claude-sonnet-4-6", "claude-haiku-4-5", "claude-opus-4-8"]),
+    "gemini_generate": ("/v1beta", ["gemini-3-flash-preview", "gemini-2.5-flash"]),
+}
+_FIRST = [models[0] for _, models in UPSTREAMS.values()]
+# These are told to think by a budget, and know no effort. The budget is as long as the effort: the words follow it.
+BUDGETED = {"claude-haiku-4-5", "gemini-2.5-flash"}
+_ALL = [model for _, models in UPSTREAMS.values() for model in models]
+
+both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+to_each_dialect = pytest.mark.parametrize("model", _FIRST)
+to_each_model = pytest.mark.parametrize("model", _ALL)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A gateway before the simulator, an SDK before the gateway, the same as OpenAI's before the simulator."""
+
+    client: Official
+    direct: Chat
+    simulator: Simulator
+
+    def ask(self, model: str, question: Question, streamed: bool, turns: list[Any] | None = None) -> Said:
+        ask = self.client.stream if streamed else self.client.whole
+        return ask(model, question, self.client.turns(question) if turns is None else turns)
+
+    def heard_directly(self, question: Question) -> Said:
+        """What the simulator says to the same question without a gateway, to a model that takes everything."""
+        return self.direct.whole("any-model", question, self.direct.turns(question))
+
+    @property
+    def seq(self) -> int:
+        return self.simulator.get("/simulator/truth")["last_seq"]
+
+    def truth(self, since: int) -> dict[str, Any]:
+        """The log's one entry after `since`."""
+        (entry,) = self.simulator.get(f"/simulator/truth?since={since}&until={since + 1}&wait_ms=5000")["entries"]
+        return entry
+
+    def vouched(self, since: int, said: Said) -> Counts:
+        """What the log has for the tokens of an answer; of those thought only what the SDK tells."""
+        entry = self.truth(since)
+        thought = None if said.counts.thought is None else entry["reasoning_tokens"]
+        return Counts(entry["prompt_tokens"], entry["cached_tokens"], entry["completion_tokens"], thought)
+
+
+def settings_of(simulator: Simulator) -> str:
+    """One provider for each dialect, all of them the simulator."""
+    return "\n".join(
+        f'[providers.{dialect}]\nbase_url = "http://127.0.0.1:{simulator.port}{path}"\nkey = "simulator-key"\n'
+        f'dialect = "{dialect}"\nmodels = {json.dumps(models)}\n'
+        for dialect, (path, models) in UPSTREAMS.items()
+    )
