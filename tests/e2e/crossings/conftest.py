@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.official import CLIENTS
 from tests.e2e.official.chat import Chat
+from tests.e2e.official.question import Said
 from tests.running.processes import Gateway, Simulator
 
 from .crossing import Crossing, settings_of
@@ -36,11 +37,22 @@ def direct(simulator: Simulator) -> Iterator[Chat]:
     client.close()
 
 
+@pytest.fixture(scope="session")
+def heard() -> dict[str, Said]:
+    """What the simulator has said to it; it says the same each time."""
+    return {}
+
+
 @pytest.fixture(scope="session", params=CLIENTS)
 def crossing(
-    request: pytest.FixtureRequest, crossing_gateway: Gateway, origin: str, simulator: Simulator, direct: Chat
+    request: pytest.FixtureRequest,
+    crossing_gateway: Gateway,
+    origin: str,
+    simulator: Simulator,
+    direct: Chat,
+    heard: dict[str, Said],
 ) -> Iterator[Crossing]:
     """Each SDK in turn."""
     client = CLIENTS[request.param](origin, crossing_gateway.key)
-    yield Crossing(client, direct, simulator)
+    yield Crossing(client, direct, simulator, heard)
     client.close()

@@ -21,14 +21,14 @@ UPSTREAMS: dict[str, tuple[str, list[str]]] = {
     "anthropic_messages": ("/v1", ["claude-sonnet-4-6", "claude-haiku-4-5", "claude-opus-4-8"]),
     "gemini_generate": ("/v1beta", ["gemini-3-flash-preview", "gemini-2.5-flash"]),
 }
-_FIRST = [models[0] for _, models in UPSTREAMS.values()]
+FIRST_MODELS = [models[0] for _, models in UPSTREAMS.values()]
 # These are told to think by a budget, and know no effort. The budget is as long as the effort: the words follow it.
 BUDGETED = {"claude-haiku-4-5", "gemini-2.5-flash"}
-_ALL = [model for _, models in UPSTREAMS.values() for model in models]
+ALL_MODELS = [model for _, models in UPSTREAMS.values() for model in models]
 
 both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-to_each_dialect = pytest.mark.parametrize("model", _FIRST)
-to_each_model = pytest.mark.parametrize("model", _ALL)
+to_each_dialect = pytest.mark.parametrize("model", FIRST_MODELS)
+to_each_model = pytest.mark.parametrize("model", ALL_MODELS)
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Crossing:
     client: Official
     direct: Chat
     simulator: Simulator
+    heard: dict[str, Said]
 
     def ask(self, model: str, question: Question, streamed: bool, turns: list[Any] | None = None) -> Said:
         ask = self.client.stream if streamed else self.client.whole
@@ -45,7 +46,14 @@ class Crossing:
 
     def heard_directly(self, question: Question) -> Said:
         """What the simulator says to the same question without a gateway, to a model that takes everything."""
-        return self.direct.whole("any-model", question, self.direct.turns(question))
+        return self.told_directly(question, self.direct.turns(question))
+
+    def told_directly(self, question: Question, turns: list[Any]) -> Said:
+        """What it says next in a conversation of the other client."""
+        key = f"{question} {turns}"
+        if key not in self.heard:
+            self.heard[key] = self.direct.whole("any-model", question, turns)
+        return self.heard[key]
 
     @property
     def seq(self) -> int:

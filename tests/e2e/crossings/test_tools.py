@@ -65,7 +65,7 @@ def _go_on(crossing: Crossing, model: str, question: Question, streamed: bool, s
     assert final.counts == crossing.vouched(since, final)
     direct = crossing.heard_directly(question)
     told = {name: _as_told(result, crossing, model) for name, result in RESULTS.items()}
-    wanted = crossing.direct.whole("any-model", asked, crossing.direct.results(direct, told))
+    wanted = crossing.told_directly(asked, crossing.direct.results(direct, told))
     assert final.text == wanted.text
 
 

@@ -21,10 +21,10 @@ class Chat:
     nobodys: ClassVar[list[Any]] = [{"role": "nobody", "content": "x"}]
 
     def __init__(self, origin: str, key: str) -> None:
-        self._client = openai.OpenAI(base_url=f"{origin}/v1", api_key=key, max_retries=0)
+        self.sdk = openai.OpenAI(base_url=f"{origin}/v1", api_key=key, max_retries=0)
 
     def close(self) -> None:
-        self._client.close()
+        self.sdk.close()
 
     def turns(self, question: Question) -> list[Any]:
         first = [{"role": "system", "content": question.system}] if question.system else []
@@ -37,12 +37,12 @@ class Chat:
 
     def whole(self, model: str, question: Question, turns: list[Any]) -> Said:
         members = _members(model, question, turns)
-        chat = self._client.chat.completions
+        chat = self.sdk.chat.completions
         return _said((chat.create if question.form is None else chat.parse)(**members), turns, 0)
 
     def stream(self, model: str, question: Question, turns: list[Any]) -> Said:
         members = _members(model, question, turns)
-        with self._client.chat.completions.stream(**members, stream_options={"include_usage": True}) as stream:
+        with self.sdk.chat.completions.stream(**members, stream_options={"include_usage": True}) as stream:
             deltas = [event.delta for event in stream if event.type == "content.delta"]
             said = _said(_final(stream), turns, len(deltas))
         assert "".join(deltas) == said.text

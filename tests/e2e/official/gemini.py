@@ -23,10 +23,10 @@ class Gemini:
     nobodys: ClassVar[list[Any]] = [types.Content(role="nobody", parts=[types.Part(text="x")])]
 
     def __init__(self, origin: str, key: str) -> None:
-        self._client = genai.Client(api_key=key, http_options=types.HttpOptions(base_url=origin))
+        self.sdk = genai.Client(api_key=key, http_options=types.HttpOptions(base_url=origin))
 
     def close(self) -> None:
-        self._client.close()
+        self.sdk.close()
 
     def turns(self, question: Question) -> list[Any]:
         said = [_content("model" if at % 2 else "user", text) for at, text in enumerate(question.before)]
@@ -44,12 +44,12 @@ class Gemini:
         return [*said.turns, types.Content(role="user", parts=given)]
 
     def whole(self, model: str, question: Question, turns: list[Any]) -> Said:
-        answer = self._client.models.generate_content(model=model, contents=turns, config=_config(question))
+        answer = self.sdk.models.generate_content(model=model, contents=turns, config=_config(question))
         assert answer.candidates and answer.candidates[0].content
         return _said([answer], list(answer.candidates[0].content.parts or ()), turns, answer.parsed)
 
     def stream(self, model: str, question: Question, turns: list[Any]) -> Said:
-        models = self._client.models
+        models = self.sdk.models
         chunks = list(models.generate_content_stream(model=model, contents=turns, config=_config(question)))
         contents = [each.content for chunk in chunks for each in chunk.candidates or () if each.content]
         parts = [part for content in contents for part in content.parts or ()]
@@ -58,7 +58,7 @@ class Gemini:
         return Said(**{**vars(said), "parsed": parsed})
 
     def count(self, model: str, question: Question) -> int | None:
-        return self._client.models.count_tokens(model=model, contents=self.turns(question)).total_tokens
+        return self.sdk.models.count_tokens(model=model, contents=self.turns(question)).total_tokens
 
 
 def _content(role: str, text: str) -> types.Content:

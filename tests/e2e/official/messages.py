@@ -22,10 +22,10 @@ class Messages:
     nobodys: ClassVar[list[Any]] = [{"role": "nobody", "content": "x"}]
 
     def __init__(self, origin: str, key: str) -> None:
-        self._client = anthropic.Anthropic(base_url=origin, api_key=key, max_retries=0)
+        self.sdk = anthropic.Anthropic(base_url=origin, api_key=key, max_retries=0)
 
     def close(self) -> None:
-        self._client.close()
+        self.sdk.close()
 
     def turns(self, question: Question) -> list[Any]:
         said = [{"role": "assistant" if at % 2 else "user", "content": text} for at, text in enumerate(question.before)]
@@ -37,11 +37,11 @@ class Messages:
 
     def whole(self, model: str, question: Question, turns: list[Any]) -> Said:
         members = _members(model, question, turns)
-        messages = self._client.messages
+        messages = self.sdk.messages
         return _said((messages.create if question.form is None else messages.parse)(**members), turns, 0)
 
     def stream(self, model: str, question: Question, turns: list[Any]) -> Said:
-        with self._client.messages.stream(**_members(model, question, turns)) as stream:
+        with self.sdk.messages.stream(**_members(model, question, turns)) as stream:
             deltas = list(stream.text_stream)
             said = _said(stream.get_final_message(), turns, len(deltas))
         assert "".join(deltas) == said.text
@@ -50,7 +50,7 @@ class Messages:
     def count(self, model: str, question: Question) -> int | None:
         members = _members(model, question, self.turns(question))
         del members["max_tokens"]
-        return self._client.messages.count_tokens(**members).input_tokens
+        return self.sdk.messages.count_tokens(**members).input_tokens
 
 
 def _members(model: str, question: Question, turns: list[Any]) -> dict[str, Any]:

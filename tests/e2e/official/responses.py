@@ -25,10 +25,10 @@ class Responses:
     nobodys: ClassVar[list[Any]] = [{"role": "nobody", "content": "x"}]
 
     def __init__(self, origin: str, key: str) -> None:
-        self._client = openai.OpenAI(base_url=f"{origin}/v1", api_key=key, max_retries=0)
+        self.sdk = openai.OpenAI(base_url=f"{origin}/v1", api_key=key, max_retries=0)
 
     def close(self) -> None:
-        self._client.close()
+        self.sdk.close()
 
     def turns(self, question: Question) -> list[Any]:
         said = [{"role": "assistant" if at % 2 else "user", "content": text} for at, text in enumerate(question.before)]
@@ -42,11 +42,11 @@ class Responses:
 
     def whole(self, model: str, question: Question, turns: list[Any]) -> Said:
         members = _members(model, question, turns)
-        responses = self._client.responses
+        responses = self.sdk.responses
         return _said((responses.create if question.form is None else responses.parse)(**members), turns, 0)
 
     def stream(self, model: str, question: Question, turns: list[Any]) -> Said:
-        with self._client.responses.stream(**_members(model, question, turns)) as stream:
+        with self.sdk.responses.stream(**_members(model, question, turns)) as stream:
             events = list(stream)
             deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
             # The SDK's helper has no final response of a stream that was cut short; its last event has.
