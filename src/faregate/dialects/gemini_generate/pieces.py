@@ -1,6 +1,6 @@
 """Answers that came in pieces and come back so: Google's SDK keeps each piece of a stream as a content of its own, and
-its callers keep the parts as they came (google-genai, `chats.py`). Other dialects' providers are told the whole: a thought
-is what its proof is of, which stands in its last piece, and words that are only a space are words too.
+its callers keep the parts as they came (google-genai, `chats.py`). Other dialects' providers are told the whole: a
+thought is what its proof is of, which stands in its last piece, and words that are only a space are words too.
 """
 
 from collections.abc import Iterable
