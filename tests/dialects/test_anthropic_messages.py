@@ -100,6 +100,13 @@ def test_an_error_event_is_not_relayed() -> None:
     assert transform.observed.error.message == "Overloaded"
 
 
+def test_an_event_cut_off_among_whole_ones_is_not_relayed() -> None:
+    transform = DIALECT.forward_stream(ASKED, exact=True)
+    assert transform.feed(START % b"m" + DELTA) == START % b"m" + DELTA
+    assert transform.feed(DELTA + DELTA[:-20] + b"\n\n" + DELTA) == DELTA
+    assert transform.observed.error is not None
+
+
 def test_a_budget_for_thinking_stays_below_the_cap() -> None:
     thinking = {"type": "enabled", "budget_tokens": 8_000, "display": "summarized"}
     body = {"model": "m", "max_tokens": 9_000, "thinking": thinking, "messages": [{"role": "user", "content": "a"}]}

@@ -50,7 +50,8 @@ class Exact:
         observed = self.observed
         if self._is_flowing and data.startswith(_DELTA) and data.endswith(b"}\n\n") and b"\r" not in data:
             events = data.count(b"\n\n")
-            if events == data.count(_DELTA):
+            # An event that is cut off in its midst ends in something else than a brace.
+            if events == data.count(_DELTA) == data.count(b"}\n\n"):
                 observed.deltas += events
                 return data
         out = b"".join([self._frame(frame) for frame in self._frames.feed(data)])
