@@ -9,6 +9,7 @@ import msgspec
 from ..core.errors import MalformedRequest
 
 MEMBERS_MAX = 1_000
+TOOLS_MAX = 512  # four times what OpenAI takes
 
 Members = dict[str, msgspec.Raw]
 Extra = dict[str, msgspec.Raw]

@@ -18,6 +18,7 @@ from ..core.catalog import Model, Target
 from ..core.errors import (
     CallError,
     ClientGone,
+    Inexpressible,
     SchemaMissed,
     UpstreamError,
     UpstreamLimited,
@@ -269,13 +270,14 @@ def missed(fault: str) -> SchemaMissed:
 
 
 async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:
-    """The answer of the first target that gives one. Raises the last target's CallError where none does."""
+    """The answer of the first target that gives one. Raises the last target's CallError where none does; Inexpressible
+    where none can be told what the client says."""
     failures: list[UpstreamError] = []
+    untold: Inexpressible | None = None
     record = call.record
     for target in targets[: gate.limits.attempts_max]:
         if call.is_deserted:
             raise ClientGone  # what failed costs nothing, and nobody waits for more
-        record.attempts += 1
         record.provider = target.provider
         record.upstream_model = target.upstream_model
         record.region = target.region
@@ -301,6 +303,10 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
             failures.append(failure)
         except UpstreamError as failure:
             failures.append(failure)
+        except Inexpressible as failure:
+            untold = untold or failure
+    if untold is not None and not failures:
+        raise untold
     raise _verdict(failures)
 
 
@@ -324,6 +330,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
             stream_usage=provider.stream_usage,
         )
     )
+    call.record.attempts += 1
     limits = gate.limits
     timeouts = Timeouts(
         limits.connect_timeout_s,

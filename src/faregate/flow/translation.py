@@ -123,7 +123,8 @@ class Forwarded:
         self._exact = exact
 
     def request(self, addressee: Addressee) -> bytes:
-        """See Speech."""
+        """See Speech. What an earlier target was not told, this one is."""
+        self._call.dropped = self._call.adjusted = ()
         return self._dialect.forward_request(self._call.request, addressee.model, stream_usage=addressee.stream_usage)
 
     def whole(self, raw: bytes) -> Result:
@@ -147,7 +148,7 @@ class Translated:
         self._call = call
 
     def request(self, addressee: Addressee) -> bytes:
-        """See Speech. MalformedRequest where something may not be left out."""
+        """See Speech. Inexpressible where something may not be left out."""
         call = self._call
         conversation = call.conversation
         assert conversation is not None  # by `prepare`
@@ -164,10 +165,8 @@ class Translated:
         if needed is not None:
             raise Inexpressible(f"The provider of this model has nothing like '{needed}'.", param=needed)
         if dropped and call.is_strict:
-            raise MalformedRequest(
-                f"The provider of this model cannot be told '{dropped[0]}', and nothing may be dropped.",
-                param=dropped[0],
-            )
+            message = f"The provider of this model cannot be told '{dropped[0]}', and nothing may be dropped."
+            raise Inexpressible(message, param=dropped[0], kind="malformed_request")
         call.dropped = dropped
         call.adjusted = tuple(self._client_assignment(said) for said in rendered.adjusted)
         return rendered.body

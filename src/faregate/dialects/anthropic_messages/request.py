@@ -9,11 +9,10 @@ import msgspec
 from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
-from ..bodies import NULL, Members, decode, decode_members, missing, wrong
+from ..bodies import NULL, TOOLS_MAX, Members, decode, decode_members, missing, wrong
 from ..splice import replace_member
 
 MESSAGES_MAX = 10_000
-TOOLS_MAX = 1_024
 STRICT_SAMPLING_VERSION = b"2026-10-21"  # from then on the sampling members are refused (conformance 0)
 _FORWARDED = (b"anthropic-version", b"anthropic-beta")
 _FORWARDED_BYTES_MAX = 2_000

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import msgspec
 
+from ..bodies import TOOLS_MAX
+
 MESSAGES_MAX = 10_000
 PARTS_MAX = 10_000
-TOOLS_MAX = 1_024
 CHOICES_MAX = 8
 
 ABSENT = msgspec.Raw(b"null")

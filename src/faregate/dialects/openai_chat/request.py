@@ -12,10 +12,10 @@ import msgspec
 from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
-from ..bodies import Members, decode, decode_members, members_decoder, weigh
+from ..bodies import NULL, TOOLS_MAX, Members, decode, decode_members, members_decoder, weigh
+from .odd import from_input, has_input, with_whole_tools
 
 MESSAGES_MAX = 10_000
-TOOLS_MAX = 1_024
 CHOICES_MAX = 128
 
 _OUTPUT_MEMBERS = ("max_completion_tokens", "max_tokens")
@@ -30,6 +30,12 @@ _Choices = Annotated[int, msgspec.Meta(ge=1, le=CHOICES_MAX)]
 
 class _Typed(msgspec.Struct):
     type: str
+
+
+class _Tool(msgspec.Struct):
+    type: str
+    name: str | None = None
+    function: msgspec.Raw = NULL
 
 
 class _Message(msgspec.Struct):
@@ -58,7 +64,7 @@ class Common(msgspec.Struct):
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     presence_penalty: _Number | None = None
     frequency_penalty: _Number | None = None
-    tools: Annotated[list[_Typed], msgspec.Meta(max_length=TOOLS_MAX)] | None = None
+    tools: Annotated[list[_Tool], msgspec.Meta(max_length=TOOLS_MAX)] | None = None
 
 
 class _Chat(Common, kw_only=True):
@@ -74,7 +80,13 @@ _typed_list_decoder = msgspec.json.Decoder(list[_Typed])
 def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
     """A body of POST /v1/chat/completions. MalformedRequest names the parameter at fault."""
     members = decode_members(body)
+    if has_input(members):
+        body = from_input(members)
+        members = decode_members(body)
     chat = decode(_chat_decoder, body)
+    if any(tool.name is not None and tool.type == "function" and tool.function is NULL for tool in chat.tools or ()):
+        body = msgspec.json.encode(with_whole_tools(msgspec.json.decode(body)))
+        members = decode_members(body)
     for index, message in enumerate(chat.messages):
         content = message.content
         first = memoryview(content)[0]

@@ -12,10 +12,9 @@ import msgspec
 from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
-from ..bodies import Members, decode, decode_members, weigh
+from ..bodies import TOOLS_MAX, Members, decode, decode_members, weigh
 
 ITEMS_MAX = 10_000
-TOOLS_MAX = 1_024
 ENCRYPTED = "reasoning.encrypted_content"
 
 _LIST, _STRING = b"["[0], b'"'[0]
