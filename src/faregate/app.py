@@ -20,7 +20,7 @@ from . import demo
 from .core.catalog import Snapshot
 from .core.identity import Caller
 from .core.money import parse_amount
-from .dialects.table import DIALECTS
+from .dialects.table import DIALECTS, UPSTREAMS
 from .edge.cors import Cors
 from .edge.door import Door, DoorLimits
 from .edge.house import load_house
@@ -154,6 +154,7 @@ class DataPlane:
             snapshot=self._snapshot(),
             providers=providers,
             dialects=DIALECTS,
+            upstreams=UPSTREAMS,
             redact=Redactor(tuple(secrets_of(providers))),
             ledger=self._ledger,
             budgets=BudgetAccounts(self._database),

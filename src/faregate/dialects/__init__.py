@@ -28,6 +28,7 @@ __all__ = [
     "StreamParser",
     "StreamRenderer",
     "StreamTransform",
+    "Upstream",
     "UpstreamWords",
 ]
 
@@ -155,18 +156,50 @@ class Counting(Protocol):
         ...
 
 
-class Dialect(Protocol):
-    """What each dialect offers.
+class Upstream(Protocol):
+    """What providers can speak. `name` is what it is called, `stream_type` the media type of its streams."""
 
-    `name` is what it is called; `request_id_field` the header in which its clients look for the id beside the house's
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stream_type(self) -> bytes: ...
+
+    def path(self, request: ChatRequest, upstream_model: str, /) -> str:
+        """Where a request goes, under the provider's base path; with a query where it needs one."""
+        ...
+
+    def request_lines(self, forwarded: bytes, /) -> bytes:
+        """The header lines that every request needs beside credential and framing; `forwarded` are those of a client
+        of the same dialect, empty for others."""
+        ...
+
+    def render_request(self, conversation: Conversation, addressee: Addressee, /) -> Rendered:
+        """The body for an upstream. Inexpressible for what it cannot be told and must not be left out."""
+        ...
+
+    def parse_result(self, body: bytes, /) -> Completion:
+        """An upstream's whole answer. BadMessage for what is none."""
+        ...
+
+    def parser(self) -> StreamParser:
+        """The upstream's stream."""
+        ...
+
+    def parse_error(self, body: bytes, /) -> UpstreamWords | None:
+        """The words of an upstream's error body, None where it is none of this dialect."""
+        ...
+
+
+class Dialect(Upstream, Protocol):
+    """What clients can speak, and providers too.
+
+    `request_id_field` is the header in which its clients look for the id beside the house's
     own; `keep_alive` what can be said in a stream to keep it alive, empty where nothing can; `parameters` what the
     fields of a Conversation are called in a client's body, where it is not the same; `indispensable` names those of its
     members that no other dialect has, and that an answer would be wrong without; `own_statuses` are those of a provider
     that its clients know beside the house's; `counting` how it asks for the tokens of a prompt, where it can.
     """
-
-    @property
-    def name(self) -> str: ...
 
     @property
     def request_id_field(self) -> str | None: ...
@@ -215,33 +248,6 @@ class Dialect(Protocol):
 
     def render_stream_error(self, status: int, members: dict[str, object], request: ChatRequest | None, /) -> bytes:
         """The end of a stream that fails, as bytes of its wire."""
-        ...
-
-    # The upstream's side.
-
-    def path(self, request: ChatRequest, upstream_model: str, /) -> str:
-        """Where a request goes, under the provider's base path; with a query where it needs one."""
-        ...
-
-    def request_lines(self, forwarded: bytes, /) -> bytes:
-        """The header lines that every request needs beside credential and framing; `forwarded` are those of a client
-        of the same dialect, empty for others."""
-        ...
-
-    def render_request(self, conversation: Conversation, addressee: Addressee, /) -> Rendered:
-        """The body for an upstream. Inexpressible for what it cannot be told and must not be left out."""
-        ...
-
-    def parse_result(self, body: bytes, /) -> Completion:
-        """An upstream's whole answer. BadMessage for what is none."""
-        ...
-
-    def parser(self) -> StreamParser:
-        """The upstream's stream."""
-        ...
-
-    def parse_error(self, body: bytes, /) -> UpstreamWords | None:
-        """The words of an upstream's error body, None where it is none of this dialect."""
         ...
 
     # Both: nothing is translated.

@@ -1,8 +1,8 @@
-"""The dialects, by name."""
+"""The dialects, by name: those that clients speak, and those that providers do."""
 
 from collections.abc import Mapping
 
-from . import Dialect
+from . import Dialect, Upstream
 from .anthropic_messages import AnthropicMessages
 from .gemini_generate import GeminiGenerate
 from .openai_chat import OpenAIChat
@@ -13,3 +13,5 @@ DIALECTS: Mapping[str, Dialect] = {
     dialect.name: dialect
     for dialect in (OpenAIChat(), OpenAICompletions(), OpenAIResponses(), AnthropicMessages(), GeminiGenerate())
 }
+
+UPSTREAMS: Mapping[str, Upstream] = {**DIALECTS}

@@ -30,9 +30,11 @@ async def count_tokens(gate: Gate, call: Call, counting: Counting) -> int:
 async def _asked(gate: Gate, provider: Provider, target: Target, call: Call, counting: Counting) -> int | None:
     """A provider's own count; None where it gives none."""
     body = counting.render_request(call.request, target.upstream_model)
-    head = b"POST %b HTTP/1.1\r\n%b%baccept: application/json\r\ncontent-type: application/json\r\n" % (
-        (provider.path + counting.path(target.upstream_model)).encode(),
+    path = provider.path_of(counting.path(target.upstream_model), target.upstream_model)
+    head = b"POST %b HTTP/1.1\r\n%b%b%baccept: application/json\r\ncontent-type: application/json\r\n" % (
+        path.encode(),
         provider.fields,
+        provider.authorization(path, body),
         gate.dialects[call.dialect].request_lines(call.request.forwarded),
     )
     limits = gate.limits

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..core.catalog import Snapshot
-from ..dialects import Dialect
+from ..dialects import Dialect, Upstream
 from ..ledger.budgets import BudgetAccounts
 from ..ledger.ledger import Ledger
 from ..providers import Provider
@@ -42,6 +42,7 @@ class Gate:
     snapshot: Snapshot
     providers: Mapping[str, Provider]
     dialects: Mapping[str, Dialect]
+    upstreams: Mapping[str, Upstream]
     redact: Redactor
     ledger: Ledger
     budgets: BudgetAccounts

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ..core.errors import CallError, DeadlineExceeded, UpstreamLimited, UpstreamRefused, UpstreamUnavailable
-from ..dialects import Dialect
+from ..dialects import Upstream
 from ..wire.incoming import IncomingResponse
 from ..wire.messages import TimedOut
 from .gate import Gate
@@ -16,7 +16,7 @@ _OVERFLOW_WORDS = ("prompt is too long", "exceeds the maximum number of tokens",
 _OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408})
 
 
-async def refusal(gate: Gate, dialect: Dialect, response: IncomingResponse, *, is_own: bool) -> CallError:
+async def refusal(gate: Gate, dialect: Upstream, response: IncomingResponse, *, is_own: bool) -> CallError:
     """What an upstream's answer other than 200 means for the client (conformance.md 2.6)."""
     status = response.status
     body = await response.read(_ERROR_BODY_BYTES_MAX)

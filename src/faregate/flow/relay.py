@@ -338,8 +338,11 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
         limits.idle_timeout_s,
         call.deadline_at,
     )
-    head = b"%bcontent-length: %d\r\n\r\n" % (_head(gate, provider, target, speech, call), len(body))
-    return gate.client.send(provider.origin, head, body, timeouts)
+    head = _head(gate, provider, target, speech, call)
+    if provider.authorize is not None:
+        path = head.split(b" ", 2)[1].decode()
+        head += provider.authorization(path, body)
+    return gate.client.send(provider.origin, b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, timeouts)
 
 
 def _head(gate: Gate, provider: Provider, target: Target, speech: Speech, call: Call) -> bytes:
@@ -349,8 +352,8 @@ def _head(gate: Gate, provider: Provider, target: Target, speech: Speech, call: 
     key = (provider.name, upstream.name, target.upstream_model, call.request.stream, forwarded)
     head = gate.heads.get(key)
     if head is None:
-        path = provider.path + upstream.path(call.request, target.upstream_model)
-        accept = b"text/event-stream" if call.request.stream else b"application/json"
+        path = provider.path_of(upstream.path(call.request, target.upstream_model), target.upstream_model)
+        accept = upstream.stream_type if call.request.stream else b"application/json"
         if len(gate.heads) >= _HEADS_MAX:
             gate.heads.clear()
         head = gate.heads[key] = b"POST %b HTTP/1.1\r\n%b%baccept: %b\r\ncontent-type: application/json\r\n" % (
@@ -369,7 +372,7 @@ def _whole(speech: Speech, call: Call, raw: bytes) -> WholeAnswer:
 
 
 async def _stream(gate: Gate, speech: Speech, call: Call, response: IncomingResponse) -> StreamAnswer:
-    if not (response.field(b"content-type") or b"").lower().startswith(b"text/event-stream"):
+    if not (response.field(b"content-type") or b"").lower().startswith(speech.upstream.stream_type):
         response.abort()
         raise UpstreamUnavailable("The provider answered a stream with something else.")
     response.forget_head()

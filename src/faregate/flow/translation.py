@@ -22,7 +22,7 @@ from ..core.events import (
     ToolCallStarted,
     UsageReported,
 )
-from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform
+from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform, Upstream
 from ..dialects.bodies import with_members
 from ..providers import Provider
 from ..wire.messages import BadMessage
@@ -95,7 +95,7 @@ class Speech(Protocol):
     """How a call is put to one provider, and how its answer comes back. See Dialect for the errors."""
 
     @property
-    def upstream(self) -> Dialect:
+    def upstream(self) -> Upstream:
         """What the provider speaks."""
         ...
 
@@ -141,7 +141,7 @@ class Translated:
 
     __slots__ = ("_call", "_client", "_gate", "upstream")
 
-    def __init__(self, gate: Gate, client: Dialect, upstream: Dialect, call: Call) -> None:
+    def __init__(self, gate: Gate, client: Dialect, upstream: Upstream, call: Call) -> None:
         self._gate = gate
         self._client = client
         self.upstream = upstream
@@ -222,7 +222,7 @@ def speech_of(gate: Gate, provider: Provider, call: Call) -> Forwarded | Transla
     """How a call is put to a provider."""
     client = gate.dialects[call.dialect]
     if call.dialect not in provider.dialects:
-        return Translated(gate, client, gate.dialects[provider.dialects[0]], call)
+        return Translated(gate, client, gate.upstreams[provider.dialects[0]], call)
     if call.earlier is None:
         return Forwarded(client, call, exact=provider.exact)
     return Translated(gate, client, client, call)  # what the model is asked again, the client has not said

@@ -1,7 +1,7 @@
 """Whom we call: address, credential, dialect and quirks, one file each. No provider's name appears elsewhere."""
 
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..core.call import OnDisconnect
@@ -37,7 +37,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """An active provider: where it is and how it wants to be spoken to."""
+    """An active provider: where it is and how it wants to be spoken to.
+
+    Where its paths are not its dialect's, `place` makes its own of one of them and the upstream model's name. Where its
+    credential changes from request to request, `authorize` gives the header lines for a path and a body."""
 
     name: str
     origin: Origin
@@ -54,6 +57,8 @@ class Provider:
     replica: str = "default"
     headers: Mapping[str, Secret] = field(default_factory=dict)
     price: Price | None = None
+    place: Callable[[str, str], str] | None = None
+    authorize: Callable[[str, bytes], bytes] | None = None
     fields: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +69,14 @@ class Provider:
             pairs.append((self.credential_field, bearer + self.credential.reveal()))
         pairs += [(name.lower(), value.reveal()) for name, value in self.headers.items()]
         object.__setattr__(self, "fields", header_lines(pairs))
+
+    def path_of(self, dialect_path: str, upstream_model: str) -> str:
+        """The path, with its query, where the operation of a dialect is to be had for a model."""
+        return self.path + (dialect_path if self.place is None else self.place(dialect_path, upstream_model))
+
+    def authorization(self, path: str, body: bytes) -> bytes:
+        """The header lines that are this one request's own."""
+        return b"" if self.authorize is None else self.authorize(path, body)
 
 
 def origin_of(base_url: str, unix_path: str | None = None, ca_file: str | None = None) -> tuple[Origin, str]:

@@ -30,6 +30,7 @@ class AnthropicMessages:
     keep_alive = b'event: ping\ndata: {"type":"ping"}\n\n'
     parameters = PARAMETERS
     indispensable = frozenset({"container", "mcp_servers"})
+    stream_type = b"text/event-stream"
     own_statuses = frozenset({529})  # overloaded (conformance 2.6)
     counting = TokenCounting()
 

@@ -39,6 +39,7 @@ class GeminiGenerate:
     keep_alive = b""  # its clients take every line for an event (conformance.md 1.11)
     parameters = PARAMETERS
     indispensable = frozenset({"cachedContent"})
+    stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
     counting = request.Tokens()
 

@@ -28,6 +28,7 @@ class OpenAIChat:
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
     indispensable: frozenset[str] = frozenset()
+    stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
     counting = None
 
