@@ -14,7 +14,7 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 Requests = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Bounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is counted of one subject: a key, a project, or all of an organisation. Requests in any 60 seconds by class
     of endpoint, or of `all` together; a day is UTC's. What is not said is not bounded."""
 
@@ -27,7 +27,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 NO_BOUNDS = Bounds()
 
 
-class Allowances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Allowances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one request may be. Tokens of its input, and of its answer; `models` by any of their names, all where there
     are none; `regions` are the only ones that may serve it."""
 
@@ -38,7 +38,7 @@ class Allowances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     regions: tuple[str, ...] = ()
 
 
-class Plan(Allowances, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Plan(Allowances, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A plan: what each request may be, and what is counted of each key, of each project, and of the organisation as a
     whole. `storage_bytes_max` bounds its files; records are kept for `retention_days`."""
 
@@ -49,7 +49,7 @@ class Plan(Allowances, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] | None = None
 
 
-class Overrides(Allowances, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Overrides(Allowances, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is said of one key, or of one project: within its plan, never beyond it."""
 
     bounds: Bounds = NO_BOUNDS
