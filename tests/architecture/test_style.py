@@ -28,6 +28,7 @@ RANKS = {
     "edge": 7,
     "demo": 7,
     "starting": 7,
+    "revisions": 7,
     "workers": 8,
     "app": 8,
     "cli": 9,

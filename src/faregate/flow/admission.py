@@ -14,15 +14,18 @@ _CACHED_MAX = 100_000
 _UNKNOWN_MAX = 10_000
 
 FindKey = Callable[[bytes, str], Awaitable[Caller | None]]
+Agree = Callable[[Caller], Caller]
 
 
 class Callers:
-    """Proven keys, cached by their full digest for at most 30 s and until the directory changes (security.md S3)."""
+    """Proven keys, cached by their full digest for at most 30 s and until the directory changes (security.md S3).
+    `agree` gives a caller its terms."""
 
-    def __init__(self, prefix: str, pepper: bytes, find_key: FindKey) -> None:
+    def __init__(self, prefix: str, pepper: bytes, find_key: FindKey, agree: Agree) -> None:
         self._prefix = prefix.encode()
         self._pepper = pepper
         self._find_key = find_key
+        self._agree = agree
         self._known: dict[bytes, tuple[Caller, float]] = {}
         self._unknown: dict[bytes, float] = {}
         self._generation = 0
@@ -55,6 +58,7 @@ class Callers:
                 self._unknown.clear()
             self._unknown[digest] = now + CACHE_TTL_S
             raise InvalidKey
+        caller = self._agree(caller)
         if len(self._known) >= _CACHED_MAX:
             self._known.clear()
         self._known[digest] = (caller, now + CACHE_TTL_S)
