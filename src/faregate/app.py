@@ -19,7 +19,6 @@ import uvloop
 from . import demo
 from .core.catalog import Snapshot
 from .core.money import parse_amount
-from .core.terms import Plans
 from .dialects.table import DIALECTS, UPSTREAMS
 from .edge.cors import Cors
 from .edge.door import Door, DoorLimits
@@ -48,7 +47,7 @@ from .stores.directory import Directory
 from .stores.idempotency import IdempotencyKeys
 from .stores.journal import Journal
 from .stores.pepper import load_pepper
-from .stores.plans import CurrentPlans
+from .stores.plans import CurrentPlans, written_plans
 from .stores.retention import Retention
 from .stores.sqlite import SqliteDatabase
 from .telemetry.log import Log
@@ -206,8 +205,7 @@ class DataPlane:
 
     def _made_callers(self) -> Callers:
         given = self._settings
-        written = Plans(settings=given.plans, default_plan=given.default_plan, paid_plan=given.paid_plan)
-        self._plans = CurrentPlans(self._database, written, self._log.event)
+        self._plans = CurrentPlans(self._database, written_plans(given), self._log.event)
         return Callers(given.keys.prefix, self._pepper.value, self._directory.find_key, self._plans.agree)
 
     def _made_ledger(self) -> Ledger:

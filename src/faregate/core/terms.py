@@ -57,7 +57,8 @@ class Plans:
         paid_plan: str | None = None,
     ) -> None:
         self.written = {**(house or {}), **(settings or {})}
-        self.by_name = {**self.written, **(stored or {})}
+        self.stored = stored or {}
+        self.by_name = {**self.written, **self.stored}
         self.default_plan = default_plan
         self.paid_plan = paid_plan
 
@@ -143,10 +144,21 @@ def beyond(overrides: Overrides, plan: Plan, of_subject: Bounds) -> list[str]:
         for each, asked in bounds.requests_per_minute.items()
     ]
     return [
-        f"{what} {asked:g} is beyond the plan's {most:g}, which holds"
+        f"{what} {asked} is beyond the plan's {most}, which holds"
         for what, asked, most in pairs
         if asked is not None and most is not None and asked > most
     ]
+
+
+def counted_in(terms: Terms) -> list[tuple[str, Bound]]:
+    """What is counted, for people: each counter once, with its class of endpoint, or `all`, or `reserved`."""
+    found: dict[bytes, tuple[str, Bound]] = {}
+    for endpoint_class in ENDPOINT_CLASSES:
+        for bound in terms.bounds_of(endpoint_class):
+            names = (endpoint_class, _ALL, _RESERVED)
+            counted = next(each for each in names if scope_of(bound.kind, each, *bound[3:]) == bound.scope)
+            found.setdefault(bound.scope, (counted, bound))
+    return list(found.values())
 
 
 def scope_of(kind: BoundKind, counted: str, subject: str, subject_id: str) -> bytes:

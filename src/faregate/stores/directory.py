@@ -20,6 +20,7 @@ from .database import Conflict, Database, NoSuchRecord, Row, StoreError, Transac
 from .directory_rows import json_of, key_of, organisation_of, project_of
 from .pepper import Pepper
 from .proving import read_proof
+from .shares import end_share
 
 GRACE_S_MAX = 7 * 86_400.0
 _NAME_CHARACTERS_MAX = 200
@@ -221,6 +222,7 @@ class Directory:
             after = msgspec.structs.replace(before, revoked_at=self._clock())
             writing.run(self._queries["revoke_key"], (after.revoked_at, key_id))
             writing.run(self._queries["delete_secrets"], (key_id,))
+            end_share(writing, after.organisation_id, key_id)  # of throughput: others may use it now
             self.note(writing, actor, "key.revoke", before, after)
             return after
 

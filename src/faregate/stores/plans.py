@@ -8,6 +8,7 @@ import msgspec
 from ..core.identity import Caller, Organisation
 from ..core.plans import PLAN_NAME, Plan
 from ..core.terms import Plans
+from ..settings import Settings
 from . import audit
 from .audit import Actor
 from .database import Conflict, Database, NoSuchRecord, StoreError, Transaction, named_queries
@@ -15,6 +16,11 @@ from .directory import Directory
 from .directory_rows import json_of
 
 _decode = msgspec.json.Decoder(Plan).decode
+
+
+def written_plans(settings: Settings) -> Plans:
+    """The plans that stand in files, and which are the default ones."""
+    return Plans(settings=settings.plans, default_plan=settings.default_plan, paid_plan=settings.paid_plan)
 
 
 def check_plan_name(name: str) -> None:
@@ -61,6 +67,13 @@ class PlanOffice:
     async def all(self) -> Plans:
         """Every plan there is."""
         return self._plans.with_stored(await self._database.read(stored_plans))
+
+    async def show(self, name: str) -> Plan:
+        """What a plan says. NoSuchRecord."""
+        found = (await self.all()).by_name.get(name)
+        if found is None:
+            raise NoSuchRecord(f"there is no plan {name}")
+        return found
 
     async def create(self, name: str, plan: Plan, *, actor: Actor) -> Plan:
         """A new plan. Conflict where one of this name was made already."""

@@ -66,7 +66,7 @@ def _caller(reading: Transaction, key_id: str, row: Row) -> Caller:
         organisation=decode_bounds(bounds),
         projects=_overrides(reading, projects),
         key=decode_overrides(overrides),
-        shares=_shares(reading, (key_id, organisation_id, *projects)),
+        shares=shares_of(reading, (key_id, organisation_id, *projects)),
     )
     return Caller(
         key_id=key_id,
@@ -95,7 +95,8 @@ def _overrides(reading: Transaction, projects: Iterable[str]) -> dict[str, Overr
     return {project_id: decode_overrides(overrides) for project_id, overrides in rows}
 
 
-def _shares(reading: Transaction, subjects: Iterable[str]) -> dict[str, Share]:
+def shares_of(reading: Transaction, subjects: Iterable[str]) -> dict[str, Share]:
+    """The shares of throughput that these have, those that have one."""
     query = named_queries("plans")["share_of"]
     rows = [row for each in subjects for row in reading.all(query, (each,))]
     return {row[1]: Share(*row) for row in rows}

@@ -132,3 +132,10 @@ UPDATE project SET overrides = ? WHERE id = ?;
 
 -- name: override_key
 UPDATE api_key SET overrides = ? WHERE id = ?;
+
+-- name: has_paid
+-- As prove_key has it.
+SELECT o.billing = 'metered' OR EXISTS (
+    SELECT 1 FROM account AS c JOIN transfer AS t ON t.credit_account = c.id
+    WHERE c.name = 'cust:' || o.id AND t.kind = 'topup')
+FROM organisation AS o WHERE o.id = ?;
