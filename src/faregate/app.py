@@ -15,14 +15,13 @@ import uvloop
 
 from . import demo
 from .core.catalog import Snapshot
-from .core.identity import Caller
 from .core.money import parse_amount
 from .dialects.table import DIALECTS, UPSTREAMS
 from .edge.cors import Cors
 from .edge.desk import Desk
 from .edge.door import Door, DoorLimits
 from .edge.house import House
-from .edge.neighbourhood import load_houses
+from .edge.neighbourhood import load_houses, plans_of
 from .edge.probes import Probes
 from .flow.admission import Callers
 from .flow.expectations import Expectations
@@ -39,6 +38,7 @@ from .providers import secrets_of
 from .providers.active import active_providers
 from .providers.discovery import discover
 from .providers.simulated import simulated
+from .revisions import Revisions
 from .settings import Settings
 from .starting import Options, StartError, limit_resources, picked, start_simulator
 from .stores.catalog import build_snapshot
@@ -47,6 +47,7 @@ from .stores.directory import Directory
 from .stores.idempotency import IdempotencyKeys
 from .stores.journal import Journal
 from .stores.pepper import load_pepper
+from .stores.plans import CurrentPlans
 from .stores.retention import Retention
 from .stores.sqlite import SqliteDatabase
 from .telemetry.log import Log
@@ -60,7 +61,6 @@ from .wire.proxies import proxies_from
 from .wire.server import Server, ServerLimits, bound_unix_socket, server_tls
 
 DATABASE = "faregate.db"
-NOTICE_INTERVAL_S = 0.2
 SWITCH_INTERVAL_S = 0.002
 DISCOVERY_INTERVAL_S = 60.0
 
@@ -90,7 +90,7 @@ class DataPlane:
         try:
             base_url = await self._listen()
             background = [
-                asyncio.ensure_future(self._watch_directory()),
+                asyncio.ensure_future(self._revisions.watch()),
                 asyncio.ensure_future(self._watch_models()),
                 asyncio.ensure_future(self._idempotency_keys.keep_deleting_expired()),
                 asyncio.ensure_future(Seals(self._database, self._log.event).run()),
@@ -166,8 +166,9 @@ class DataPlane:
         )
         self._idempotency_keys = self._made_idempotency_keys()
         self._runs = self._made_runs()
-        self._callers = Callers(self._pepper.value, self._directory.find_key)
+        self._callers = self._made_callers()
         self._door = self._made_door(charged_prices)
+        await self._begin_plans()
 
     def _made_door(self, charged_prices: ChargedPrices) -> Door:
         settings = self._settings
@@ -194,6 +195,24 @@ class DataPlane:
             region=settings.server.region,
             limits=picked(DoorLimits, settings.limits),
         )
+
+    async def _begin_plans(self) -> None:
+        self._revisions = Revisions(
+            self._directory,
+            self._plans,
+            self._callers,
+            self._door.in_flight,
+            self._door.cut_revoked,
+            self._log.event,
+        )
+        await self._revisions.begin()
+        for name in self._plans.missing_defaults():
+            raise StartError(f"there is no plan {name}, which is to be a default one")
+
+    def _made_callers(self) -> Callers:
+        written = {house.name: plans_of(house, self._settings) for house in self._houses.houses}
+        self._plans = CurrentPlans(self._database, written, self._log.event)
+        return Callers(self._pepper.value, self._directory.find_key, self._plans.agree)
 
     def _made_ledger(self) -> Ledger:
         return Ledger(
@@ -299,42 +318,6 @@ class DataPlane:
         return problems
 
     # Watching
-
-    async def _watch_directory(self) -> None:
-        """Notice within 0.2 s what any process changed in the directory (security.md S3)."""
-        revision = await self._directory.revision()
-        while True:
-            await asyncio.sleep(NOTICE_INTERVAL_S)
-            try:
-                now = await self._directory.revision()
-                if now != revision:
-                    self._callers.forget()
-                    await self._cut_revoked()
-                    revision = now
-            except Exception as error:
-                self._log.event("error", "directory_unreadable", error=type(error).__name__)
-
-    async def _cut_revoked(self) -> None:
-        if not self._door.in_flight:
-            return
-        now = time.time()
-        keys = {key.id: key for key in await self._directory.list_keys()}
-        organisations = {each.id for each in await self._directory.list_organisations() if not each.disabled}
-        projects = {each.id for each in await self._directory.list_projects() if not each.disabled}
-
-        def still_valid(caller: Caller) -> bool:
-            key = keys.get(caller.key_id)
-            return (
-                key is not None
-                and key.revoked_at is None
-                and (key.expires_at is None or key.expires_at > now)
-                and caller.organisation_id in organisations
-                and caller.project_id in projects
-            )
-
-        cut = self._door.cut_revoked(still_valid)
-        if cut:
-            self._log.event("info", "revoked_calls_cut", calls=cut)
 
     async def _watch_models(self) -> None:
         """Ask the local servers what they serve, at the start and every minute."""

@@ -17,6 +17,7 @@ import msgspec
 from .core.call import OnDisconnect
 from .core.catalog import Capabilities
 from .core.identity import Network
+from .core.plans import PLAN_NAME, Plan
 from .core.secret import Secret
 from .settings_prices import PriceEntrySettings, PricesSettings, RatesSettings, flaw_of
 from .settings_reader import VISIBLE, Reader, explain
@@ -225,6 +226,9 @@ class Settings(_Table, frozen=True):
     serve_retired: bool = False
     house: Name = "faregate"
     houses: tuple[HouseSettings, ...] = ()
+    plans: dict[str, Plan] = {}
+    default_plan: Name | None = None
+    paid_plan: Name | None = None
     places: Places = Places(None, {})  # not of the file: where in it each key stands
 
 
@@ -249,8 +253,9 @@ def load_settings(path: Path | None, environment: Mapping[str, str] = NO_ENVIRON
     providers = reader.mapping("providers", ProviderSettings)
     models = reader.mapping("models", ModelSettings)
     given = reader.table("aliases").items()
+    plans = reader.mapping("plans", Plan)
     aliases = {alias: reader.convert(target, Name, ("aliases", alias)) for alias, target in given}
-    rest = {name: value for name, value in tree.items() if name not in ("providers", "models", "aliases")}
+    rest = {name: value for name, value in tree.items() if name not in ("providers", "models", "plans", "aliases")}
     if "places" in rest:
         raise source.fail(("places",), "unknown key")
     settings: Settings = reader.convert(rest, Settings, ())
@@ -261,7 +266,11 @@ def load_settings(path: Path | None, environment: Mapping[str, str] = NO_ENVIRON
         flaw = flaw_of(model.price, model.prices)
         if flaw is not None:
             raise source.fail(("models", name, *flaw[0]), flaw[1])
-    return msgspec.structs.replace(settings, providers=providers, models=models, aliases=aliases, places=source.places)
+    for name in plans:
+        if not PLAN_NAME.fullmatch(name):
+            raise source.fail(("plans", name), "a plan's name is letters, digits, dots, - and _")
+    tables = {"providers": providers, "models": models, "plans": plans, "aliases": aliases}
+    return msgspec.structs.replace(settings, **tables, places=source.places)
 
 
 def _apply_environment(reader: Reader, environment: Mapping[str, str]) -> None:

@@ -29,6 +29,7 @@ RANKS = {
     "demo": 7,
     "starting": 7,
     "gauges": 8,
+    "revisions": 7,
     "workers": 8,
     "app": 9,
     "cli": 10,

@@ -1,5 +1,6 @@
 """Plans: what an organisation may do, beside what it pays for (contract.md 6)."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -9,6 +10,8 @@ from .limits import Bound
 
 EndpointClass = Literal["chat", "embeddings", "images", "audio", "videos", "music", "files"]
 ENDPOINT_CLASSES: tuple[EndpointClass, ...] = ("chat", "embeddings", "images", "audio", "videos", "music", "files")
+
+PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 Requests = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
@@ -55,16 +58,48 @@ class Overrides(Allowances, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bounds: Bounds = NO_BOUNDS
 
 
+NO_OVERRIDES = Overrides()
+
+
+class Share(msgspec.Struct, frozen=True, array_like=True):
+    """What is reserved for one subject, an organisation, a project or a key, requests and tokens a minute (contract.md
+    6.6), and how much of it is shared out to what is below it. None: nothing is said of that."""
+
+    subject: str
+    subject_id: str
+    requests: int | None = None
+    tokens: int | None = None
+    requests_shared: int = 0
+    tokens_shared: int = 0
+
+
+class Agreed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the directory says of what a key may do: its organisation's plan (None: the default one of those that paid,
+    or never did), what is said of the organisation, of each project that it may bill, and of itself, and the shares of
+    throughput of all these, by subject."""
+
+    plan: str | None = None
+    has_paid: bool = False
+    organisation: Bounds = NO_BOUNDS
+    projects: Mapping[str, Overrides] = {}
+    key: Overrides = NO_OVERRIDES
+    shares: Mapping[str, Share] = {}
+
+
+NOTHING_AGREED = Agreed()
+
+
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for one key: its plan, narrowed by what is said of its project and of itself. `bounds` are what is
-    counted of a call, by class of endpoint."""
+    """What holds for one key: its plan, narrowed by what is said of its project and of itself. `models` and `regions`
+    are lists: a call's must be in each of them (models by any of their names, so that lists of different names cannot
+    be made one). `bounds` are what is counted of a call, by class of endpoint; one of 0 lets nothing through."""
 
     plan: str = ""
     context_tokens_max: int | None = None
     output_tokens_max: int | None = None
     longest_request_s: float | None = None
-    models: frozenset[str] = frozenset()
-    regions: frozenset[str] = frozenset()
+    models: tuple[frozenset[str], ...] = ()
+    regions: tuple[frozenset[str], ...] = ()
     bounds: Mapping[EndpointClass, tuple[Bound, ...]] = {}
 
     def bounds_of(self, endpoint_class: EndpointClass) -> tuple[Bound, ...]:

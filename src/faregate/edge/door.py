@@ -285,7 +285,7 @@ class Door:
         if facts.problem is not None:
             kind, message = facts.problem
             raise kind(message)
-        return await self.callers.prove(facts.credential, facts.digest, facts.house.key_prefix)
+        return await self.callers.prove(facts.credential, facts.digest, facts.house.key_prefix, facts.house.name)
 
     def _call(
         self, route: Route, facts: HeadFacts, caller: Caller, body: bytes, reply: Reply, record: UsageRecord

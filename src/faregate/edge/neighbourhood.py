@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ..core.terms import Plans
 from ..settings import Settings
 from .house import House, load_house
 
@@ -70,3 +71,22 @@ def load_houses(settings: Settings) -> Neighbourhood:
         if given.base_path and by_path.setdefault(given.base_path, house) is not house:
             raise fail((*at, "base_path"), "another house has this path")
     return Neighbourhood(main, by_host, by_path.items())
+
+
+def plans_of(house: House, settings: Settings) -> Plans:
+    """The plans of a house as files have them, the settings' above its own, and which are the default ones."""
+    facts = house.facts
+    return Plans(
+        house=facts.plans,
+        settings=settings.plans,
+        default_plan=settings.default_plan or facts.default_plan or None,
+        paid_plan=settings.paid_plan or facts.paid_plan or None,
+    )
+
+
+def written_plans(settings: Settings) -> Plans:
+    """The plans that stand in files, of all houses; of two with one name the main house's. SettingsError."""
+    houses = load_houses(settings)
+    plans = {name: plan for house in reversed(houses.houses) for name, plan in house.facts.plans.items()}
+    main = plans_of(houses.main, settings)
+    return Plans(house=plans, settings=settings.plans, default_plan=main.default_plan, paid_plan=main.paid_plan)

@@ -14,14 +14,17 @@ _CACHED_MAX = 100_000
 _UNKNOWN_MAX = 10_000
 
 FindKey = Callable[[bytes, str], Awaitable[Caller | None]]
+Agree = Callable[[str, Caller], Caller]
 
 
 class Callers:
-    """Proven keys, cached by their full digest for at most 30 s and until the directory changes (security.md S3)."""
+    """Proven keys, cached by their full digest for at most 30 s and until the directory changes (security.md S3).
+    `agree` gives a caller its terms."""
 
-    def __init__(self, pepper: bytes, find_key: FindKey) -> None:
+    def __init__(self, pepper: bytes, find_key: FindKey, agree: Agree) -> None:
         self._pepper = pepper
         self._find_key = find_key
+        self._agree = agree
         self._known: dict[bytes, tuple[Caller, float]] = {}
         self._unknown: dict[bytes, float] = {}
         self._generation = 0
@@ -37,9 +40,9 @@ class Callers:
             return None
         return found[0]
 
-    async def prove(self, presented: bytes, digest: bytes, prefix: bytes) -> Caller:
-        """The caller behind `presented`, a key that begins with `prefix`. InvalidKey, the same for whatever is wrong
-        with it."""
+    async def prove(self, presented: bytes, digest: bytes, prefix: bytes, house_name: str) -> Caller:
+        """The caller behind `presented`, a key that begins with the `prefix` of a house. InvalidKey, the same for
+        whatever is wrong with it."""
         key_id = key_id_of(presented, prefix)
         if key_id is None:
             raise InvalidKey
@@ -55,6 +58,7 @@ class Callers:
                 self._unknown.clear()
             self._unknown[digest] = now + CACHE_TTL_S
             raise InvalidKey
+        caller = self._agree(house_name, caller)
         if len(self._known) >= _CACHED_MAX:
             self._known.clear()
         self._known[digest] = (caller, now + CACHE_TTL_S)
