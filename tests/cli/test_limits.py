@@ -203,3 +203,9 @@ def test_settings_with_a_wrong_plan_are_refused(shell: Desk) -> None:
     (shell.folder / "faregate.toml").write_text('default_plan = "gone"\n')
     assert "there is no plan gone" in Shell(shell.folder).fails("serve", "--port", "0")
     assert "calls of acme are refused" in shell.fails("orgs", "limits", "acme")
+    assert "there is no plan gone here" in shell.ok("config", "check")
+    done = shell.run("keys", "create", "k", "--project", "web", "--concurrency", "3")
+    assert done.returncode == 0 and KEY.fullmatch(
+        done.stdout.strip()
+    )  # shown once: what else is wrong must not lose it
+    assert "calls of acme are refused" in done.stderr

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..core.terms import Plans
 from ..ledger.notices import RUN_FOLDER, recall_once
 from ..settings import Settings, SettingsError, load_settings
 from ..stores.audit import Actor
 from ..stores.database import StoreError
 from ..stores.directory import Directory
 from ..stores.pepper import load_pepper
+from ..stores.plans import written_plans
 from ..stores.sqlite import SqliteDatabase
 
 DATABASE = "faregate.db"
@@ -53,6 +55,11 @@ def data_directory(arguments: argparse.Namespace) -> Path:
 def read_settings(arguments: argparse.Namespace) -> Settings:
     """The settings that the command is to go by. SettingsError."""
     return load_settings(settings_path(arguments), os.environ)
+
+
+def known_plans(arguments: argparse.Namespace) -> Plans:
+    """The plans that stand in files. SettingsError."""
+    return written_plans(read_settings(arguments))
 
 
 def actor() -> Actor:

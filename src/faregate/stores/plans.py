@@ -1,7 +1,7 @@
 """Plans made by command, and which plan each organisation has. Plans of the settings and of the house are never written
 here; core/terms.py says which of the same name holds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -18,9 +18,20 @@ from .directory_rows import json_of
 _decode = msgspec.json.Decoder(Plan).decode
 
 
-def written_plans(settings: Settings) -> Plans:
-    """The plans that stand in files, and which are the default ones."""
-    return Plans(settings=settings.plans, default_plan=settings.default_plan, paid_plan=settings.paid_plan)
+def written_plans(
+    settings: Settings,
+    house: Mapping[str, Plan] | None = None,
+    *,
+    default_plan: str | None = None,
+    paid_plan: str | None = None,
+) -> Plans:
+    """The plans that stand in files, and which are the default ones: the house's, where the settings say no other."""
+    return Plans(
+        house=house,
+        settings=settings.plans,
+        default_plan=settings.default_plan or default_plan,
+        paid_plan=settings.paid_plan or paid_plan,
+    )
 
 
 def check_plan_name(name: str) -> None:
