@@ -32,6 +32,9 @@ Bytes = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+KeyPrefix = Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_-]+$")]
+Host = Annotated[str, msgspec.Meta(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]{1,253})\Z")]
+BasePath = Annotated[str, msgspec.Meta(pattern=r"^(|(/[A-Za-z0-9._~-]{1,100}){1,10})\Z")]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -111,9 +114,9 @@ class DeadlinesSettings(_Table, frozen=True):
 
 
 class KeysSettings(_Table, frozen=True):
-    """[keys]: what the gateway's own keys begin with."""
+    """[keys]: what the gateway's own keys begin with; the house says where this does not."""
 
-    prefix: Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_-]+$")] = "sk-fg-"
+    prefix: KeyPrefix | None = None
 
 
 class UsageSettings(_Table, frozen=True):
@@ -145,7 +148,8 @@ DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "
 
 class ProviderSettings(_Table, frozen=True):
     """[providers.NAME]: an upstream. `key_env` names the variable with the key; header values are secret.
-    `price` is what its models cost that have no price of their own."""
+    `price` is what its models cost that have no price of their own; it keeps nothing of a request where the operator
+    says `zero_retention`."""
 
     base_url: str | None = None
     key: Secret | None = None
@@ -161,6 +165,7 @@ class ProviderSettings(_Table, frozen=True):
     ca_file: Path | None = None
     stream_usage: bool = True
     on_disconnect: OnDisconnect | None = None
+    zero_retention: bool = False
     price: RatesSettings | None = None
 
 
@@ -188,10 +193,22 @@ class RouteSettings(_Table, frozen=True):
     region: Label | None = None
     replica: Label | None = None
     weight: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1
+    zero_retention: bool | None = None
+
+
+class HouseSettings(_Table, frozen=True):
+    """[[houses]]: a further house on the same address, for those who come by one of its `hosts`, or whose paths begin
+    with `base_path`."""
+
+    house: Name
+    hosts: tuple[Host, ...] = ()
+    base_path: BasePath = ""
+    key_prefix: KeyPrefix | None = None
 
 
 class Settings(_Table, frozen=True):
-    """All that the operator decides."""
+    """All that the operator decides. `house` is the name of one that is shipped, or the path of a file of one's own,
+    which ends in .toml."""
 
     server: ServerSettings = ServerSettings()
     limits: LimitsSettings = LimitsSettings()
@@ -207,7 +224,8 @@ class Settings(_Table, frozen=True):
     routes: tuple[RouteSettings, ...] = ()
     aliases: dict[str, str] = {}
     serve_retired: bool = False
-    house_file: Path | None = None
+    house: Name = "faregate"
+    houses: tuple[HouseSettings, ...] = ()
     plans: dict[str, Plan] = {}
     default_plan: Name | None = None
     paid_plan: Name | None = None

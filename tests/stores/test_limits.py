@@ -377,7 +377,7 @@ class Attentive(Callers):
     """Callers that say when they were told to look anew."""
 
     def __init__(self, world: Offices, current: CurrentPlans) -> None:
-        super().__init__("sk-fg-", PEPPER.value, world.directory.find_key, current.agree)
+        super().__init__(PEPPER.value, world.directory.find_key, current.agree)
         self.told = asyncio.Event()
 
     def forget(self) -> None:
@@ -388,7 +388,7 @@ class Attentive(Callers):
 def test_running_gateways_hear_of_it(tmp_path: Path) -> None:
     async def story(world: Offices) -> None:
         events: list[object] = []
-        current = CurrentPlans(world.database, WRITTEN, lambda *words, **_: events.append(words))
+        current = CurrentPlans(world.database, {"h": WRITTEN}, lambda *words, **_: events.append(words))
         callers = Attentive(world, current)
         revisions = Revisions(
             world.directory, current, callers, {}, lambda _: 0, lambda *words, **_: events.append(words)
@@ -400,14 +400,14 @@ def test_running_gateways_hear_of_it(tmp_path: Path) -> None:
         await world.plans.create("big", Plan(output_tokens_max=9), actor=ACTOR)
 
         async def tokens_after(deed: Awaitable[object]) -> int | None:
-            await callers.prove(presented, digest)
+            await callers.prove(presented, digest, b"sk-fg-", "h")
             assert callers.cached(digest) is not None
             callers.told.clear()
             await deed
             async with asyncio.timeout(10):
                 await callers.told.wait()
             assert callers.cached(digest) is None
-            return (await callers.prove(presented, digest)).terms.output_tokens_max
+            return (await callers.prove(presented, digest, b"sk-fg-", "h")).terms.output_tokens_max
 
         assert await tokens_after(world.plans.assign("acme", "big", actor=ACTOR)) == 9
         change = world.plans.change("big", lambda _: Plan(output_tokens_max=5), actor=ACTOR)
@@ -424,17 +424,17 @@ def test_a_plan_that_is_gone_disables_and_is_told(tmp_path: Path) -> None:
     async def story(world: Offices) -> None:
         await world.plans.assign("acme", "paid", actor=ACTOR)
         told: list[object] = []
-        without = CurrentPlans(world.database, Plans(), lambda *words, **facts: told.append((*words, facts)))
+        without = CurrentPlans(world.database, {"h": Plans()}, lambda *words, **facts: told.append((*words, facts)))
         caller = await world.prove(world.key)
         assert caller is not None and not caller.disabled
-        assert without.agree(caller).disabled
+        assert without.agree("h", caller).disabled
         assert told == [("error", "plan_unknown", {"plan": "paid", "organisation": world.organisation.id})]
         elsewhere = OverridesOffice(world.database, world.directory, Plans())
         with pytest.raises(NoSuchRecord, match="no plan paid: calls of acme are refused"):
             await elsewhere.standing_of_organisation("acme")
-        nothing = CurrentPlans(world.database, Plans(), lambda *_, **__: None)
+        nothing = CurrentPlans(world.database, {"h": Plans()}, lambda *_, **__: None)
         await world.plans.assign("acme", None, actor=ACTOR)
         again = await world.prove(world.key)
-        assert again is not None and nothing.agree(again).terms == UNLIMITED
+        assert again is not None and nothing.agree("h", again).terms == UNLIMITED
 
     play(tmp_path, story)

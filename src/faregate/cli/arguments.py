@@ -229,6 +229,14 @@ def _others(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     _common(nouns.add_parser("models", help=text, description=text))
     verbs = _verbs(nouns, "config", "settings")
     _verb(verbs, "check", "check the settings and say what would be served")
+    verbs = _verbs(nouns, "house", "the public face of a gateway: paths, headers, errors, plans, prices")
+    _verb(verbs, "list", "the houses that come with the gateway")
+    for verb, text in (
+        ("show", "all that a house says, as a file: the start of one of your own"),
+        ("check", "whether a file is a house"),
+    ):
+        command = _verb(verbs, verb, text)
+        command.add_argument("house", metavar="NAME-OR-FILE", help="one that is shipped, or a path that ends in .toml")
     text = "run the simulator, a provider to test against"
     simulator = nouns.add_parser("simulator", help=text, description=text)
     simulator.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")

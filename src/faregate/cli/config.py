@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections import Counter
 
-from ..stores.plans import written_plans
+from ..edge.neighbourhood import written_plans
 from .context import data_directory, settings_path, show_json
 from .offer import FAILURES, Offer, make_offer
 

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..core.terms import Plans
+from ..edge.neighbourhood import load_houses, written_plans
 from ..ledger.notices import RUN_FOLDER, recall_once
 from ..settings import Settings, SettingsError, load_settings
 from ..stores.audit import Actor
 from ..stores.database import StoreError
 from ..stores.directory import Directory
 from ..stores.pepper import load_pepper
-from ..stores.plans import written_plans
 from ..stores.sqlite import SqliteDatabase
 
 DATABASE = "faregate.db"
@@ -87,7 +87,7 @@ def with_stores(
         pepper = load_pepper(data, os.environ)
         database = SqliteDatabase(data / DATABASE)
         try:
-            directory = Directory(database, pepper, prefix=settings.keys.prefix)
+            directory = Directory(database, pepper, prefix=load_houses(settings).main.key_prefix.decode())
             await directory.check_pepper()
             return await work(directory, database)
         finally:

@@ -8,7 +8,6 @@ import msgspec
 from ..core.identity import Caller, Organisation
 from ..core.plans import PLAN_NAME, Plan
 from ..core.terms import Plans
-from ..settings import Settings
 from . import audit
 from .audit import Actor
 from .database import Conflict, Database, NoSuchRecord, StoreError, Transaction, named_queries
@@ -16,22 +15,6 @@ from .directory import Directory
 from .directory_rows import json_of
 
 _decode = msgspec.json.Decoder(Plan).decode
-
-
-def written_plans(
-    settings: Settings,
-    house: Mapping[str, Plan] | None = None,
-    *,
-    default_plan: str | None = None,
-    paid_plan: str | None = None,
-) -> Plans:
-    """The plans that stand in files, and which are the default ones: the house's, where the settings say no other."""
-    return Plans(
-        house=house,
-        settings=settings.plans,
-        default_plan=settings.default_plan or default_plan,
-        paid_plan=settings.paid_plan or paid_plan,
-    )
 
 
 def check_plan_name(name: str) -> None:
@@ -46,20 +29,25 @@ def stored_plans(reading: Transaction) -> dict[str, Plan]:
 
 
 class CurrentPlans:
-    """The plans as a gateway knows them. `report` is told of callers whose plan there is not."""
+    """The plans of each house as a gateway knows them. `report` is told of callers whose plan there is not."""
 
-    def __init__(self, database: Database, plans: Plans, report: Callable[..., None]) -> None:
+    def __init__(self, database: Database, plans: Mapping[str, Plans], report: Callable[..., None]) -> None:
         self._database = database
         self._report = report
-        self.plans = plans
+        self._plans = dict(plans)
 
     async def refresh(self) -> None:
         """Read anew what was made by command."""
-        self.plans = self.plans.with_stored(await self._database.read(stored_plans))
+        stored = await self._database.read(stored_plans)
+        self._plans = {house: plans.with_stored(stored) for house, plans in self._plans.items()}
 
-    def agree(self, caller: Caller) -> Caller:
-        """The caller with its terms; one that may do nothing where its plan is not known."""
-        agreed = self.plans.agree(caller)
+    def missing_defaults(self) -> list[str]:
+        """Default plans that there are not."""
+        return [name for plans in self._plans.values() for name in plans.missing_defaults()]
+
+    def agree(self, house: str, caller: Caller) -> Caller:
+        """The caller with its terms in a house; one that may do nothing where its plan is not known."""
+        agreed = self._plans[house].agree(caller)
         if agreed.disabled and not caller.disabled:
             self._report("error", "plan_unknown", plan=agreed.terms.plan, organisation=caller.organisation_id)
         return agreed

@@ -12,6 +12,7 @@ from ...core.events import Completion
 from ...core.usage import Usage
 from .. import media
 from .repair_rules import made_answer_id
+from .usage import with_cache_split
 
 Written = dict[str, object]
 
@@ -28,7 +29,7 @@ def render_result(completion: Completion, request: ChatRequest) -> bytes:
         "choices": [_choice(index, choice) for index, choice in enumerate(completion.choices)],
     }
     if completion.usage is not None:
-        answer["usage"] = usage_shown(completion.usage)
+        answer["usage"] = usage_shown(completion.usage, splits_cache=request.splits_cache)
     return msgspec.json.encode(answer)
 
 
@@ -39,10 +40,10 @@ def id_shown(given: str) -> str:
     return given if given.startswith(_ID_PREFIX) else _ID_PREFIX + given
 
 
-def usage_shown(usage: Usage) -> Written:
+def usage_shown(usage: Usage, *, splits_cache: bool) -> Written:
     """OpenAI's usage: prompt and completion include their details (conformance 2.4)."""
     prompt, completion = usage.prompt, usage.completion
-    return {
+    shown: Written = {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
@@ -53,6 +54,7 @@ def usage_shown(usage: Usage) -> Written:
         },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output},
     }
+    return with_cache_split(shown) if splits_cache else shown
 
 
 def block_shown(thinking: Thinking) -> Written:
