@@ -40,6 +40,7 @@ Report = Callable[[str, str], object]  # (level, text)
 SMALL_CELLS, RING_CELLS = 65_536, 32_768  # all of them touched: 71 MB and 318 MB
 FULL_RETRY_S = 1.0
 _BUSY_RETRY_S_MAX = 10.0
+_NOTHING_RETRY_S = 60.0  # of a limit of 0: what is left of a throughput that is all shared out
 _TYPICAL_NS_MAX = 600 * SECOND_NS
 _OWED_NS_MAX = 1 << 60
 _TOKENS_MAX = 10**13  # of one call
@@ -154,6 +155,8 @@ class MachineCounters:
         if places.tokens:
             owed = []
             for cell, limit, _ in places.tokens:
+                if not limit:
+                    return self._refused(places, demand, now)
                 cost = (demand.tokens_expected * MINUTE_NS + limit - 1) // limit
                 until = view[cell]
                 if until <= now:
@@ -196,7 +199,7 @@ class MachineCounters:
         deaths, sums = self._file.deaths, self._sums(places)
         busy_s = min(max(1.0, self._typical_ns / SECOND_NS), _BUSY_RETRY_S_MAX)
         waits = [
-            (request_log.wait_ns(self._view, ring, limit, now) / SECOND_NS, bound)
+            (request_log.wait_ns(self._view, ring, limit, now) / SECOND_NS if limit else _NOTHING_RETRY_S, bound)
             for ring, limit, bound in places.requests
         ]
         for cell, limit, bound in places.tokens:
@@ -218,6 +221,8 @@ class MachineCounters:
 
     def _wait_for_tokens(self, cell: int, limit: int, tokens: int, now: int) -> float:
         """Seconds until so many tokens may be owed."""
+        if not limit:
+            return _NOTHING_RETRY_S
         cost = (tokens * MINUTE_NS + limit - 1) // limit
         return max(0, self._view[cell] + min(cost, MINUTE_NS) - MINUTE_NS - now) / SECOND_NS
 
