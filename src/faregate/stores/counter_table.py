@@ -180,7 +180,6 @@ class Cells:
         self._first = first
         self._cells = cells
         self._words = words
-        self._zeros = memoryview(bytes(8 * words)).cast("q")
 
     def find(self, name: tuple[int, int], tag: int) -> int | None:
         """Where a cell is."""
@@ -193,9 +192,11 @@ class Cells:
                 return None
         return None
 
-    def claim(self, name: tuple[int, int], tag: int, is_empty: Callable[[int], bool], cleared: int) -> int | None:
-        """Where a cell is that was not found, from now on: its `cleared` words behind the name are zero. None where
-        no place is left, or the disk has none. In the critical section."""
+    def claim(
+        self, name: tuple[int, int], tag: int, is_empty: Callable[[int], bool], prepare: Callable[[int], None]
+    ) -> int | None:
+        """Where a cell is that was not found, from now on, as `prepare` leaves it. None where no place is left, or the
+        disk has none. In the critical section."""
         view = self._file.view
         places = self._places(name, tag)
         cell = next((place for place in places if not view[place + 2]), None)
@@ -210,7 +211,7 @@ class Cells:
                 return None
             view[ERA] += 1
         view[cell + 2] = _BEING_MADE
-        view[cell + 3 : cell + 3 + cleared] = self._zeros[:cleared]
+        prepare(cell)
         view[cell], view[cell + 1] = name
         view[cell + 2] = tag
         return cell
