@@ -177,9 +177,13 @@ class Cells:
 
     def __init__(self, file: CounterFile, first: int, cells: int, words: int) -> None:
         self._file = file
-        self._first = first
+        self.first = first
         self._cells = cells
         self._words = words
+
+    def ask_disk(self) -> None:
+        """Have the disk give what all cells need. OSError where it has nothing left."""
+        self._file.ask_disk(self.first, self._cells * self._words)
 
     def find(self, name: tuple[int, int], tag: int) -> int | None:
         """Where a cell is."""
@@ -220,7 +224,7 @@ class Cells:
         mixed = (name[0] * _HASH_1 ^ name[1] * _HASH_2 ^ tag * _HASH_3) & 0xFFFFFFFF_FFFFFFFF
         start = (mixed ^ mixed >> 29) * _HASH_2 >> 17
         number = min(PROBES, self._cells)
-        return [self._first + (start + step) % self._cells * self._words for step in range(number)]
+        return [self.first + (start + step) % self._cells * self._words for step in range(number)]
 
 
 def _head(regions: Sequence[tuple[int, int]]) -> bytes:
