@@ -37,8 +37,10 @@ def test_a_high_limit_is_never_passed_and_gives_back_a_tenth_of_a_second_late_at
         machine.now_ns += wait_ns(answer) - 1
         assert isinstance(take(counters, high), Refused)
         machine.now_ns += 1
-        moments.append(machine.now_ns)
         admitted(counters, high)
+        moments.append(machine.now_ns)
+        while isinstance(take(counters, high), MachineTaken):
+            moments.append(machine.now_ns)
     assert all(late - early >= MINUTE_NS for early, late in zip(moments, moments[700:], strict=False))
     counters.close()
 
@@ -95,6 +97,20 @@ def test_a_demand_for_more_tokens_than_the_limit_waits_for_all_of_it_and_owes_al
     machine.now_ns += SECOND_NS
     admitted(counters, limit, expected=120)
     assert wait_ns(refused(counters, limit, expected=1)) == MINUTE_NS + SECOND_NS
+    counters.close()
+
+
+def test_tokens_come_back_exactly_when_it_was_said(machine: Machine) -> None:
+    counters = machine.process()
+    limit = bound("tokens", 7)
+    admitted(counters, limit, expected=5)
+    machine.now_ns += 12345
+    for tokens in (3, 7, 1, 6):
+        machine.now_ns += wait_ns(refused(counters, limit, expected=tokens)) - 1
+        assert wait_ns(refused(counters, limit, expected=tokens)) == 1
+        machine.now_ns += 1
+        admitted(counters, limit, expected=tokens)
+        admitted(counters, limit, expected=0)
     counters.close()
 
 
@@ -260,6 +276,25 @@ def test_a_new_bound_takes_the_place_of_one_that_is_over_and_of_no_other(machine
     kept.settle(7)
     refused(counters, day, most=4)
     admitted(counters, day, one, most=3)
+    counters.close()
+
+
+def test_what_was_remembered_of_a_cell_is_forgotten_when_it_has_gone_to_another(machine: Machine) -> None:
+    counters, other = machine.process(ring_cells=1), machine.process(ring_cells=1)
+    first, second = (Demand((bound("requests", 2, name),), 0, 0, DAY) for name in "ab")
+    assert isinstance(asyncio.run(counters.take(first)), MachineTaken)
+    machine.now_ns += MINUTE_NS
+    assert isinstance(asyncio.run(other.take(second)), MachineTaken)
+    assert isinstance(asyncio.run(counters.take(first)), Refused)
+    assert isinstance(asyncio.run(other.take(second)), MachineTaken)
+    assert isinstance(asyncio.run(other.take(second)), Refused)
+    for each in (counters, other):
+        each.close()
+
+
+def test_the_bounds_of_one_call_do_not_take_each_others_cells(machine: Machine) -> None:
+    counters = machine.process(ring_cells=1)
+    assert refused(counters, bound("requests", 2, "a"), bound("requests", 2, "b")).retry_after_s == 1.0
     counters.close()
 
 

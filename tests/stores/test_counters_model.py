@@ -90,6 +90,7 @@ class CountersAgainstTheModel(RuleBasedStateMachine):
         self.model = Model()
         self.limits = dict.fromkeys(_KEPT, 5)
         self.day = DAY
+        self.bounds: dict[tuple[Bound, ...], tuple[Bound, ...]] = {}  # the same objects for the same bounds
 
     def teardown(self) -> None:
         for process in self.processes:
@@ -116,6 +117,7 @@ class CountersAgainstTheModel(RuleBasedStateMachine):
     )
     def take(self, process: int, places: list[tuple[BoundKind, str]], expected: int, most: int) -> None:
         bounds = tuple(bound(kind, self.limits[kind, name], name) for kind, name in places)
+        bounds = self.bounds.setdefault(bounds, bounds)
         demand = Demand(bounds, expected, most, self.day)
         model, now = self.model, self.machine.now_ns
         waits = [(model.wait_ns(each, demand, now), each) for each in bounds]
