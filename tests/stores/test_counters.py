@@ -161,13 +161,13 @@ def test_a_bound_that_is_named_twice_counts_once_and_the_lower_limit_holds(machi
 def test_how_long_to_wait_for_a_place_is_what_calls_take_of_late(machine: Machine) -> None:
     counters = machine.process()
     one = bound("concurrency", 1)
-    for seconds, expected in ((0.1, 1.0), (4.0, 4.0), (900.0, 10.0)):
-        for _ in range(100):
+    for seconds, expected in ((0.1, 1.0), (4.0, 4.0), (900.0, 10.0), (2.0, 2.0)):
+        for _ in range(300):
             taken = admitted(counters, one)
             machine.now_ns += int(seconds * SECOND_NS)
             taken.settle(0)
         taken = admitted(counters, one)
-        assert refused(counters, one).retry_after_s == pytest.approx(expected, rel=0.02)
+        assert refused(counters, one).retry_after_s == pytest.approx(expected, rel=0.1)
         taken.settle(0)
     counters.close()
 
