@@ -45,7 +45,7 @@ _OWED_NS_MAX = 1 << 60
 _TOKENS_MAX = 10**13  # of one call
 
 
-class MachineTaken(msgspec.Struct, gc=False):
+class MachineTaken(msgspec.Struct, eq=False, gc=False):
     """What a call has taken, until it is over (core.limits.Taken)."""
 
     _counters: "MachineCounters"
