@@ -1,13 +1,18 @@
 """What goes wrong, as the SDK's own exceptions."""
 
+import re
 from typing import Any
 
 import pytest
 
 from tests.e2e.official import CLIENTS
+from tests.e2e.official.chat import Chat
+from tests.e2e.official.gemini import Gemini
+from tests.e2e.official.messages import Messages
 from tests.e2e.official.question import Question
+from tests.e2e.official.responses import Responses
 
-from .crossing import Crossing, both_ways, to_each_dialect
+from .crossing import FIRST_MODELS, Crossing, both_ways, to_each_dialect
 
 
 @both_ways
@@ -35,6 +40,20 @@ def test_what_is_malformed(crossing: Crossing, model: str, streamed: bool) -> No
         with pytest.raises(crossing.client.refusals[400]) as refused:
             crossing.ask(model, question, streamed, turns)
         assert _status(refused.value) == 400
+
+
+OWN = {Chat: "gpt-5.4", Responses: "gpt-5.4-mini", Messages: "claude-sonnet-4-6", Gemini: "gemini-3-flash-preview"}
+
+
+@both_ways
+def test_a_picture_that_is_none_is_told_by_its_place(crossing: Crossing, streamed: bool) -> None:
+    """Wherever it would have to be translated to; a provider of the client's own dialect sees for itself."""
+    turns, place = crossing.client.blind
+    for model in FIRST_MODELS:
+        if model == OWN[type(crossing.client)]:
+            continue
+        with pytest.raises(crossing.client.refusals[400], match=re.escape(place)):
+            crossing.ask(model, Question(), streamed, turns)
 
 
 @both_ways
