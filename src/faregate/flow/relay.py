@@ -37,7 +37,7 @@ from .funds import output_tokens_max
 from .gate import Gate
 from .overhearing import Overheard, fault_of
 from .refusals import call_error, refusal, shown
-from .translation import Speech, speech_of
+from .translation import Speech, speech_of, told
 
 _HELD_BYTES_MAX = 1024 * 1024
 _HEADS_MAX = 10_000
@@ -288,6 +288,8 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
             response = await _send(gate, provider, model, target, speech, call)
             record.upstream_request_id = _request_id(response)
             if response.status != 200:
+                if response.status == 401 and provider.tokens is not None:
+                    provider.tokens.doubt()
                 is_own = speech.upstream.name == call.dialect
                 raise await refusal(gate, speech.upstream, response, is_own=is_own)
             if call.request.stream:
@@ -326,7 +328,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
             model=target.upstream_model,
             output_tokens_max=output_tokens_max(model, request),
             capabilities=model.capabilities,
-            is_official=provider.exact,
+            is_official=provider.exact or provider.is_official,
             stream_usage=provider.stream_usage,
         )
     )
@@ -339,8 +341,9 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
         call.deadline_at,
     )
     head = _head(gate, provider, target, speech, call)
-    if provider.authorize is not None:
+    if provider.adapt is not None or provider.authorize is not None:
         path = head.split(b" ", 2)[1].decode()
+        body = told(call, provider.adapted(path, body))
         head += provider.authorization(path, body)
     return gate.client.send(provider.origin, b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, timeouts)
 

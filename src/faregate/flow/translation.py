@@ -22,7 +22,17 @@ from ..core.events import (
     ToolCallStarted,
     UsageReported,
 )
-from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform, Upstream
+from ..dialects import (
+    Addressee,
+    Dialect,
+    Observed,
+    Rendered,
+    Result,
+    StreamParser,
+    StreamRenderer,
+    StreamTransform,
+    Upstream,
+)
 from ..dialects.bodies import with_members
 from ..providers import Provider
 from ..wire.messages import BadMessage
@@ -204,6 +214,16 @@ class Translated:
     def _client_assignment(self, said: str) -> str:
         name, _, value = said.partition("=")
         return f"{self._client_name(name)}={value}"
+
+
+def told(call: Call, rendered: Rendered) -> bytes:
+    """A body as its provider takes it; what that lost is remembered too, or refused where nothing may be dropped."""
+    lost = tuple(name for name in rendered.dropped if name not in call.dropped)
+    if lost and call.is_strict:
+        message = f"The provider of this model cannot be told '{lost[0]}', and nothing may be dropped."
+        raise Inexpressible(message, param=lost[0], kind="malformed_request")
+    call.dropped += lost
+    return rendered.body
 
 
 def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -> None:
