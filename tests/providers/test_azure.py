@@ -2,12 +2,15 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anthropic
+import openai
 import pytest
+from google import genai
+from google.genai import errors, types
 
 from faregate.providers.azure import placing
 from tests.running.client import CHAT, HELLO, Answer, Caller
@@ -144,24 +147,60 @@ def test_a_prompt_that_is_filtered_is_400(azure: Caller, scripted: Upstream, str
     assert "content management policy" in refused.error["message"]
 
 
-def test_the_filter_translated(azure: Caller, scripted: Upstream) -> None:
-    """To a client of another dialect a filtered answer is a refusal, a filtered prompt is a bad request."""
-    client = anthropic.Anthropic(base_url=azure.gateway.base_url.removesuffix("/v1"), api_key=azure.key, max_retries=0)
+def filtered(seed: int) -> Callable[[Visit], None]:
+    data = stream_bytes(chunks("content_filter"))
+
+    def script(visit: Visit) -> None:
+        visit.stream(*in_pieces(data, seed))
+        visit.end()
+
+    return script
+
+
+def refusing(visit: Visit) -> None:
+    visit.whole(400, json.dumps(REFUSAL).encode())
+
+
+# To a client of another dialect an answer that is filtered ends as its own do, a filtered prompt is a bad request.
+
+
+def test_the_filter_as_anthropics_sdk_sees_it(azure: Caller, scripted: Upstream) -> None:
+    origin = azure.gateway.base_url.removesuffix("/v1")
     asked: Any = {"model": "gpt-4o", "max_tokens": 50, "messages": HELLO}
-    with client:
-        data = stream_bytes(chunks("content_filter"))
-
-        def script(visit: Visit) -> None:
-            visit.stream(*in_pieces(data, 0))
-            visit.end()
-
-        scripted.play(script)
+    with anthropic.Anthropic(base_url=origin, api_key=azure.key, max_retries=0) as client:
+        visits = scripted.play(filtered(0))
         with client.messages.stream(**asked) as stream:
             final = stream.get_final_message()
         assert (final.content[0].text, final.stop_reason) == ("Grüße", "refusal")  # type: ignore[union-attr]
-        scripted.play(lambda visit: visit.whole(400, json.dumps(REFUSAL).encode()))
+        assert visits[0].json()["max_tokens"] == 50  # which every version knows
+        scripted.play(refusing)
         with pytest.raises(anthropic.BadRequestError, match="content management policy"):
             client.messages.create(**asked)
+
+
+def test_the_filter_as_googles_sdk_sees_it(azure: Caller, scripted: Upstream) -> None:
+    options = types.HttpOptions(base_url=azure.gateway.base_url.removesuffix("/v1"))
+    with genai.Client(api_key=azure.key, http_options=options) as client:
+        scripted.play(filtered(1))
+        pieces = list(client.models.generate_content_stream(model="gpt-4o", contents="hello"))
+        assert "".join(piece.text or "" for piece in pieces) == "Grüße"
+        (ended,) = [each for piece in pieces for each in piece.candidates or () if each.finish_reason]
+        assert ended.finish_reason is types.FinishReason.SAFETY
+        scripted.play(refusing)
+        with pytest.raises(errors.ClientError, match="content management policy"):
+            client.models.generate_content(model="gpt-4o", contents="hello")
+
+
+def test_the_filter_as_openais_sdk_sees_it(azure: Caller, scripted: Upstream) -> None:
+    asked: Any = {"model": "gpt-4o", "messages": HELLO}
+    with openai.OpenAI(base_url=azure.gateway.base_url, api_key=azure.key, max_retries=0) as client:
+        scripted.play(filtered(2))
+        with pytest.raises(openai.ContentFilterFinishReasonError), client.chat.completions.stream(**asked) as stream:
+            stream.get_final_completion()
+        scripted.play(refusing)
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.chat.completions.create(**asked)
+        assert refused.value.code == "content_filter"
 
 
 def test_what_a_request_looks_like(azure: Caller, scripted: Upstream) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from google.genai import types
 
 from tests.e2e.crossings.crossing import Crossing, both_ways
 from tests.e2e.crossings.test_tools import TOOL_QUESTIONS, _calls, _go_on
 from tests.e2e.official import CLIENTS
 from tests.e2e.official.chat import Chat
 from tests.e2e.official.question import Question
-from tests.running.client import Caller
 from tests.running.processes import Gateway, Simulator
 
 MODELS = ["gpt-5.4", "gpt-5.4-mini", "gemini-2.5-flash", "gemini-3-flash-preview"]
@@ -85,12 +85,23 @@ def test_a_stream_that_breaks(crossing: Crossing, model: str, plan: dict[str, An
     assert crossing.truth(since)["tokens_sent"] > 0
 
 
+URL = f"data:image/png;base64,{PNG}"
+PICTURES: dict[str, list[Any]] = {
+    "Chat": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": URL}}]}],
+    "Responses": [{"role": "user", "content": [{"type": "input_image", "image_url": URL, "detail": "auto"}]}],
+    "Messages": [
+        {
+            "role": "user",
+            "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}],
+        }
+    ],
+    "Gemini": [types.Content(parts=[types.Part.from_bytes(data=base64.b64decode(PNG), mime_type="image/png")])],
+}
+
+
 @both_ways
 @to_each_model
-def test_pictures(hosted: Gateway, simulator: Simulator, model: str, streamed: bool) -> None:
-    caller = Caller(hosted, model=model)
-    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
-    messages = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}]
-    answer = caller.streamed(messages=messages) if streamed else caller.chat(messages=messages)
-    assert answer.status == 200, answer.body
-    assert PNG in str(simulator.get("/simulator/last_request")["body"])
+def test_pictures(crossing: Crossing, model: str, streamed: bool) -> None:
+    said = crossing.ask(model, Question(), streamed, PICTURES[type(crossing.client).__name__])
+    assert said.text
+    assert PNG in str(crossing.simulator.get("/simulator/last_request")["body"])

@@ -1,6 +1,8 @@
 """What Vertex takes otherwise than AI Studio does: seen by Google's SDK as a client, and member by member."""
 
 import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ from faregate.core.errors import Inexpressible
 from faregate.providers.vertex import adapted
 from tests.running.client import Answer, Caller
 from tests.running.processes import Gateway, Simulator
+from tests.running.upstreams import Upstream, Visit
+
+from .test_azure import in_pieces
 
 MODEL = "gemini-2.5-flash"
 BASE = f"/v1beta/models/{MODEL}"
@@ -133,3 +138,81 @@ def test_numbers_and_words_stay_as_they_were() -> None:
     body = b'{"contents":[{"role":"user","parts":[{"functionResponse":{"name":"f","response":{"n":1.0e2,"u":"\\u00e9",'
     body += b'"big":123456789012345678901234567890}}}]}]}'
     assert adapted(ANSWER, body).body == body
+
+
+# Vertex's own words, from a script: a first event with nothing but the kind of traffic, no indexes, no ids of calls.
+
+
+def event(**members: Any) -> bytes:
+    head = {"modelVersion": MODEL, "createTime": "2026-11-26T00:00:00.000000Z", "responseId": "r"}
+    return b"data: %b\r\n\r\n" % json.dumps({**members, **head}).encode()
+
+
+def part(text: str) -> dict[str, Any]:
+    return {"content": {"role": "model", "parts": [{"text": text}]}}
+
+
+USED = {"promptTokenCount": 9, "candidatesTokenCount": 2, "totalTokenCount": 11, "trafficType": "ON_DEMAND"}
+SAID = [
+    event(usageMetadata={"trafficType": "ON_DEMAND"}),
+    event(candidates=[part("Grü")], usageMetadata={"trafficType": "ON_DEMAND"}),
+    event(candidates=[part("ße") | {"finishReason": "STOP", "avgLogprobs": -0.1}], usageMetadata=USED),
+]
+BLOCKED = [event(promptFeedback={"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": "no"}, usageMetadata=USED)]
+
+
+@pytest.fixture(scope="module")
+def scripted_vertex(session_folder: Path, scripted: Upstream) -> Iterator[Gateway]:
+    process = Gateway(
+        session_folder,
+        f"""
+[providers.google-cloud]
+kind = "vertex"
+base_url = "http://127.0.0.1:{scripted.port}"
+project = "p"
+token = "ya29.static-token"
+models = ["{MODEL}"]
+""",
+    )
+    yield process
+    process.stop()
+
+
+def streaming(events: list[bytes], seed: int) -> Callable[[Visit], None]:
+    def script(visit: Visit) -> None:
+        visit.stream(*in_pieces(b"".join(events), seed))
+        visit.end()
+
+    return script
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_its_stream_is_geminis_to_the_byte(scripted_vertex: Gateway, scripted: Upstream, seed: int) -> None:
+    scripted.play(streaming(SAID, seed))
+    caller = Caller(scripted_vertex, model=MODEL)
+    answer = gemini(caller, "streamGenerateContent?alt=sse", {"contents": [HELLO]})
+    assert answer.body == b"".join(SAID)
+    usage = caller.record(answer.header("x-request-id"))["usage"]
+    assert (usage["input"], usage["output"], usage["source"]) == (9, 2, "provider")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_its_stream_translated(scripted_vertex: Gateway, scripted: Upstream, seed: int) -> None:
+    scripted.play(streaming(SAID, seed))
+    answer = Caller(scripted_vertex, model=MODEL).streamed(stream_options={"include_usage": True})
+    assert answer.text == "Grüße"
+    assert answer.events[-2]["usage"]["total_tokens"] == 11
+    scripted.play(streaming(BLOCKED, seed))
+    answer = Caller(scripted_vertex, model=MODEL).streamed()
+    assert [event["choices"][0]["finish_reason"] for event in answer.events[:-1]][-1] == "content_filter"
+
+
+def test_its_refusals(scripted_vertex: Gateway, scripted: Upstream) -> None:
+    words = {"error": {"code": 400, "message": "Request contains an invalid argument.", "status": "INVALID_ARGUMENT"}}
+    scripted.play(lambda visit: visit.whole(400, json.dumps([words]).encode()))
+    caller = Caller(scripted_vertex, model=MODEL)
+    refused = gemini(caller, "streamGenerateContent?alt=sse", {"contents": [HELLO]})
+    assert (refused.status, refused.error["message"]) == (400, "Request contains an invalid argument.")
+    scripted.play(lambda visit: visit.whole(403, b"<html>ya29.static-token</html>", "text/html"))
+    refused = caller.chat()
+    assert refused.status == 503 and b"ya29" not in refused.body

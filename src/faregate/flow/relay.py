@@ -328,7 +328,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
             model=target.upstream_model,
             output_tokens_max=output_tokens_max(model, request),
             capabilities=model.capabilities,
-            is_official=provider.exact or provider.is_official,
+            is_official=provider.exact,
             stream_usage=provider.stream_usage,
         )
     )

@@ -44,8 +44,7 @@ class Provider:
     Where its paths are not its dialect's, `place` makes its own of one of them and the upstream model's name. Where its
     credential changes from request to request, `authorize` gives the header lines for a path and a body; `tokens` are
     those that it is given while they hold. `adapt` makes of a body what it takes, where that is not all of its
-    dialect; Inexpressible. It `is_official` where its dialect's own vendor made it, if under another roof;
-    `catalogued_as` is the provider whose models it has, where the catalogue does not know its own."""
+    dialect; Inexpressible. `catalogued_as` is whose models it has, where the catalogue does not know them as its own."""
 
     name: str
     origin: Origin
@@ -67,7 +66,6 @@ class Provider:
     authorize: Callable[[str, bytes], bytes] | None = None
     adapt: Callable[[str, bytes], Rendered] | None = None
     tokens: Tokens | None = None
-    is_official: bool = False
     catalogued_as: str | None = None
     fields: bytes = field(init=False, repr=False)
 

@@ -7,7 +7,9 @@ in the body's `model`, and no version, or `preview`. Responses are never under a
 The stream is compatible, not exact (contract.md 5.2): its first event, `prompt_filter_results`, has no choices, and
 neither id nor model, and with the asynchronous filter events come without a `delta` and without an id, after the finish
 too ("Content filtering" and "Content streaming"). OpenAI's own SDKs have broken on both. So events are repaired: each
-gets the answer's id, model and a delta, and keeps what Azure says of its filters.
+gets the answer's id, model and a delta, and keeps what Azure says of its filters. What is translated for it is written
+as for any compatible host, too: versions before 2024-09-01-preview do not know `max_completion_tokens`, and others of
+OpenAI's newer members, while `max_tokens` will do wherever a model does not reason.
 """
 
 import re
@@ -50,7 +52,6 @@ def configured(name: str, given: ProviderSettings, environment: Environment) -> 
         credential=key or token,
         credential_field="authorization" if key is None else "api-key",
         dialects=(*OPENAI, "openai_responses"),
-        is_official=True,
         stream_usage=given.stream_usage,
         place=placing(_version(given, environment)),
         authorize=None if tokens is None else tokens.authorize,

@@ -20,7 +20,6 @@ from ..core.errors import UpstreamUnavailable
 from ..core.secret import Secret
 from ..wire.client import Client, Origin, Timeouts
 from ..wire.deadlines import Deadlines
-from ..wire.messages import WireError
 from ..wire.strand import in_strand
 
 _TIMEOUT_S = 10.0
@@ -134,7 +133,7 @@ class Tokens:
         try:
             question = await asyncio.to_thread(self._ask)
             status, answer = await in_strand(_answer(client, deadlines, question))
-        except (WireError, OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, it is tried again: nobody else would
             raise _NoToken(type(error).__name__) from None
         if status != 200:
             raise _NoToken(f"status {status}{_code_of(answer)}")
