@@ -44,7 +44,7 @@ class Provider:
     Where its paths are not its dialect's, `place` makes its own of one of them and the upstream model's name. Where its
     credential changes from request to request, `authorize` gives the header lines for a path and a body; `tokens` are
     those that it is given while they hold. `adapt` makes of a body what it takes, where that is not all of its
-    dialect; Inexpressible. `catalogued_as` is whose models it has, where the catalogue does not know them as its own."""
+    dialect; Inexpressible. `catalogued_as` is whose models it has, where the catalogue does not know its own."""
 
     name: str
     origin: Origin
