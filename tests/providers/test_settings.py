@@ -187,3 +187,17 @@ def test_config_check_tells(tmp_path: Path) -> None:
     assert [each["has_tokens"] for each in report["providers"]] == [True, True]
     (tmp_path / "faregate.toml").write_text(VERTEX + 'location = "X"\n')
     assert "faregate.toml:4: providers.v.location: is no location" in shell.fails("config", "check")
+
+
+def test_what_every_provider_has_a_kind_has_too(tmp_path: Path) -> None:
+    more = (
+        'models = ["m"]\nregion = "eu"\nreplica = "b"\non_disconnect = "drain"\nzero_retention = true\n'
+        'headers = { "x-team" = "search" }\nprice = { input = "1", output = "2" }\n'
+    )
+    quota = f'credentials_file = "{authorized_user(tmp_path, TOKEN_URI)}"\n'
+    found = active(tmp_path, f"{AZURE}{AT}key = 'k'\n{more}\n{VERTEX}{quota}{more}")
+    for provider in found.values():
+        assert (provider.models, provider.region, provider.replica) == (("m",), "eu", "b")
+        assert (provider.on_disconnect, provider.zero_retention) == ("drain", True)
+        assert provider.price is not None and b"x-team: search\r\n" in provider.fields
+    assert b"x-goog-user-project: quota-project\r\n" in found["v"].fields

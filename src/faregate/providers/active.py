@@ -74,6 +74,7 @@ def _of_kind(
         replica=given.replica,
         headers={**provider.headers, **given.headers},
         on_disconnect=given.on_disconnect or provider.on_disconnect,
+        zero_retention=given.zero_retention,
         price=provider.price if given.price is None else stated_price([given.price.entry]),
     )
 
