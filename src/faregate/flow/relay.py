@@ -37,7 +37,7 @@ from .funds import output_tokens_max
 from .gate import Gate
 from .overhearing import Overheard, fault_of
 from .refusals import call_error, refusal, shown
-from .translation import Speech, speech_of, told
+from .translation import Speech, fitted, speech_of
 
 _HELD_BYTES_MAX = 1024 * 1024
 _HEADS_MAX = 10_000
@@ -340,11 +340,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
         limits.idle_timeout_s,
         call.deadline_at,
     )
-    head = _head(gate, provider, target, speech, call)
-    if provider.adapt is not None or provider.authorize is not None:
-        path = head.split(b" ", 2)[1].decode()
-        body = told(call, provider.adapted(path, body))
-        head += provider.authorization(path, body)
+    head, body = fitted(call, provider, _head(gate, provider, target, speech, call), body)
     return gate.client.send(provider.origin, b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, timeouts)
 
 

@@ -26,7 +26,6 @@ from ..dialects import (
     Addressee,
     Dialect,
     Observed,
-    Rendered,
     Result,
     StreamParser,
     StreamRenderer,
@@ -216,14 +215,19 @@ class Translated:
         return f"{self._client_name(name)}={value}"
 
 
-def told(call: Call, rendered: Rendered) -> bytes:
-    """A body as its provider takes it; what that lost is remembered too, or refused where nothing may be dropped."""
-    lost = tuple(name for name in rendered.dropped if name not in call.dropped)
+def fitted(call: Call, provider: Provider, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """A request as its provider takes it, with what authorizes it. What its body lost is remembered too, or refused
+    where nothing may be dropped. Inexpressible, UpstreamUnavailable."""
+    if provider.adapt is None and provider.authorize is None:
+        return head, body
+    path = head.split(b" ", 2)[1].decode()
+    body, dropped, _ = provider.adapted(path, body)
+    lost = tuple(name for name in dropped if name not in call.dropped)
     if lost and call.is_strict:
         message = f"The provider of this model cannot be told '{lost[0]}', and nothing may be dropped."
         raise Inexpressible(message, param=lost[0], kind="malformed_request")
     call.dropped += lost
-    return rendered.body
+    return head + provider.authorization(path, body), body
 
 
 def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -> None:
