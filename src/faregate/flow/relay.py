@@ -37,7 +37,7 @@ from .funds import output_tokens_max
 from .gate import Gate
 from .overhearing import Overheard, fault_of
 from .refusals import call_error, refusal, shown
-from .translation import Speech, speech_of
+from .translation import Speech, fitted, speech_of
 
 _HELD_BYTES_MAX = 1024 * 1024
 _HEADS_MAX = 10_000
@@ -288,6 +288,8 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
             response = await _send(gate, provider, model, target, speech, call)
             record.upstream_request_id = _request_id(response)
             if response.status != 200:
+                if response.status == 401 and provider.tokens is not None:
+                    provider.tokens.doubt()
                 is_own = speech.upstream.name == call.dialect
                 raise await refusal(gate, speech.upstream, response, is_own=is_own)
             if call.request.stream:
@@ -338,10 +340,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
         limits.idle_timeout_s,
         call.deadline_at,
     )
-    head = _head(gate, provider, target, speech, call)
-    if provider.authorize is not None:
-        path = head.split(b" ", 2)[1].decode()
-        head += provider.authorization(path, body)
+    head, body = fitted(call, provider, _head(gate, provider, target, speech, call), body)
     return gate.client.send(provider.origin, b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, timeouts)
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Literal, NamedTuple
 
-from . import anthropic, gemini, openai_chat, responses
+from . import anthropic, azure, gemini, openai_chat, responses, vertex
 from .wires import Call, Headers, Wire
 
 _COUNT = Call(operation="count")
@@ -35,6 +35,9 @@ def route(method: bytes, path: str, query: dict[str, str], headers: Headers) -> 
         found = _PATHS.get(path)
         if found is not None:
             return Route(*found, query)
+        hosted = azure.call_at(path) or vertex.call_at(path)
+        if hosted is not None:
+            return Route(*hosted, query)
         named = _GEMINI.fullmatch(path)
         return Route(gemini.WIRE, _gemini_call(*named.groups()), query) if named is not None else None
     models = _MODELS.fullmatch(path)
@@ -45,7 +48,7 @@ def route(method: bytes, path: str, query: dict[str, str], headers: Headers) -> 
 
 def allowed(path: str) -> tuple[bytes, ...]:
     """The methods of a path."""
-    if path in _PATHS or _GEMINI.fullmatch(path):
+    if path in _PATHS or _GEMINI.fullmatch(path) or azure.call_at(path) or vertex.call_at(path):
         return (b"POST",)
     return (b"GET",) if _MODELS.fullmatch(path) else ()
 
