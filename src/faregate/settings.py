@@ -149,8 +149,10 @@ DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "
 class ProviderSettings(_Table, frozen=True):
     """[providers.NAME]: an upstream. `key_env` names the variable with the key; header values are secret.
     `price` is what its models cost that have no price of their own; it keeps nothing of a request where the operator
-    says `zero_retention`."""
+    says `zero_retention`. A `kind` has paths and credentials of its own; `credentials_env` begins the names of the
+    variables with AWS credentials."""
 
+    kind: Literal["bedrock"] | None = None
     base_url: str | None = None
     key: Secret | None = None
     key_env: Name | None = None
@@ -167,6 +169,7 @@ class ProviderSettings(_Table, frozen=True):
     on_disconnect: OnDisconnect | None = None
     zero_retention: bool = False
     price: RatesSettings | None = None
+    credentials_env: Name | None = None
 
 
 class ModelSettings(_Table, frozen=True):

@@ -40,7 +40,8 @@ class Provider:
     """An active provider: where it is and how it wants to be spoken to.
 
     Where its paths are not its dialect's, `place` makes its own of one of them and the upstream model's name. Where its
-    credential changes from request to request, `authorize` gives the header lines for a path and a body."""
+    credential changes from request to request, `authorize` gives the header lines for a path and a body; `secrets` are
+    what it makes them of."""
 
     name: str
     origin: Origin
@@ -60,6 +61,7 @@ class Provider:
     zero_retention: bool = False
     place: Callable[[str, str], str] | None = None
     authorize: Callable[[str, bytes], bytes] | None = None
+    secrets: tuple[Secret, ...] = ()
     fields: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -140,5 +142,5 @@ def secrets_of(providers: Mapping[str, Provider]) -> Iterator[str]:
     for provider in providers.values():
         if provider.credential is not None:
             yield provider.credential.reveal()
-        for value in provider.headers.values():
+        for value in (*provider.headers.values(), *provider.secrets):
             yield value.reveal()

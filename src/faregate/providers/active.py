@@ -1,14 +1,17 @@
 """Which providers are on: those that faregate.toml names, and those whose variable is in the environment."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ..core.call import OnDisconnect
 from ..settings import ProviderSettings, Settings
 from ..settings_prices import stated_price
-from . import OPENAI, Provider, Row, anthropic, compatible, google, openai, origin_of, provider_of
+from . import OPENAI, Provider, Row, anthropic, bedrock, compatible, google, openai, origin_of, provider_of
 
 ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, google.ROW, *compatible.ROWS)}
 _CREDENTIAL_FIELDS = {row.dialects[0]: row.credential_field for row in (anthropic.ROW, google.ROW)}
+# Those that have paths and credentials of their own.
+KINDS: Mapping[str, Callable[[str, ProviderSettings, Mapping[str, str]], Provider]] = {"bedrock": bedrock.configured}
 
 
 class ProviderError(Exception):
@@ -30,6 +33,8 @@ def active_providers(settings: Settings, environment: Mapping[str, str]) -> dict
 
 
 def _configured(name: str, given: ProviderSettings, environment: Mapping[str, str]) -> Provider:
+    if given.kind is not None:
+        return _of_kind(name, given.kind, given, environment)
     row = ROWS.get(name)
     base_url = given.base_url or (row.base_url if row is not None else None)
     if base_url is None:
@@ -68,6 +73,22 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
         headers=given.headers,
         price=price,
         zero_retention=given.zero_retention,
+    )
+
+
+def _of_kind(name: str, kind: str, given: ProviderSettings, environment: Mapping[str, str]) -> Provider:
+    try:
+        provider = KINDS[kind](name, given, environment)
+    except ValueError as error:
+        raise ProviderError(f"providers.{name}: {error}") from None
+    return replace(
+        provider,
+        on_disconnect=given.on_disconnect or provider.on_disconnect,
+        models=given.models,
+        replica=given.replica,
+        zero_retention=given.zero_retention,
+        headers=given.headers,
+        price=provider.price if given.price is None else stated_price([given.price.entry]),
     )
 
 
