@@ -150,5 +150,5 @@ JSON_ARRAY = Framing(
     content_type="application/json; charset=UTF-8",
     write=_item,
     ping=b"\n",
-    without=frozenset({*_FORMS}) | _OF_BINARY_STREAMS,
+    without=frozenset({*_FORMS, *_OF_BINARY_STREAMS}),
 )
