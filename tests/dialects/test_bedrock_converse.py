@@ -109,6 +109,7 @@ def outcome(raw: bytes, seed: int) -> tuple[list[Event], bool]:
         return events, True
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(names, values), max_size=8), st.integers(0, 100))
 def test_whatever_comes_in_a_stream(said: list[tuple[str, Any]], seed: int) -> None:
     raw = b"".join(
@@ -120,6 +121,7 @@ def test_whatever_comes_in_a_stream(said: list[tuple[str, Any]], seed: int) -> N
     assert ends in ([], [len(events) - 1])
 
 
+@settings(deadline=None)
 @given(values | st.builds(lambda content: {"output": {"message": {"content": content}}}, st.lists(values, max_size=3)))
 def test_whatever_comes_as_a_whole_answer(said: Any) -> None:
     try:
@@ -131,6 +133,7 @@ def test_whatever_comes_as_a_whole_answer(said: Any) -> None:
             assert dialect.render_result(completion, ChatRequest(model="m", members={}))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40) | values.map(msgspec.json.encode))
 def test_whatever_comes_as_an_error(body: bytes) -> None:
     words = CONVERSE.parse_error(body)

@@ -7,7 +7,7 @@ import botocore.auth
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faregate.core.chat import ChatRequest
@@ -93,6 +93,7 @@ MODELS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(MODELS) | st.text(min_size=1, max_size=40), st.binary(max_size=50), st.booleans())
 def test_botocore_signs_the_same(model: str, body: bytes, is_temporary: bool) -> None:
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faregate.simulator.bedrock.encoding import message
@@ -36,12 +36,14 @@ def cut(raw: bytes, dice: random.Random) -> list[bytes]:
     return pieces
 
 
+@settings(deadline=None)
 @given(st.lists(messages, max_size=6), st.randoms(use_true_random=False))
 def test_whatever_the_split(said: list[tuple[dict[str, str], bytes]], dice: random.Random) -> None:
     raw = b"".join(message(headers, payload) for headers, payload in said)
     assert parsed(cut(raw, dice)) == [Message(headers, payload) for headers, payload in said]
 
 
+@settings(deadline=None)
 @given(st.lists(messages, min_size=1, max_size=4))
 def test_botocore_reads_the_same(said: list[tuple[dict[str, str], bytes]]) -> None:
     raw = b"".join(message(headers, payload) for headers, payload in said)
@@ -74,6 +76,7 @@ def test_headers_that_are_none(headers: bytes) -> None:
         MessageParser().feed(with_headers(headers))
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=100), st.data())
 def test_any_flipped_bit_is_noticed(payload: bytes, data: st.DataObject) -> None:
     """What was whole before it is given first."""
