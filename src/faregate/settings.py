@@ -149,9 +149,10 @@ DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "
 class ProviderSettings(_Table, frozen=True):
     """[providers.NAME]: an upstream. `key_env` names the variable with the key; header values are secret.
     `price` is what its models cost that have no price of their own; it keeps nothing of a request where the operator
-    says `zero_retention`. The last keys are those of some kinds."""
+    says `zero_retention`. The last keys are those of some kinds; `credentials_env` begins the names of the variables
+    with AWS credentials."""
 
-    kind: Literal["azure", "vertex"] | None = None
+    kind: Literal["azure", "bedrock", "vertex"] | None = None
     base_url: str | None = None
     key: Secret | None = None
     key_env: Name | None = None
@@ -180,6 +181,7 @@ class ProviderSettings(_Table, frozen=True):
     project: Name | None = None
     location: Name | None = None
     credentials_file: Path | None = None
+    credentials_env: Name | None = None
 
 
 _SECRETS_BY_VARIABLE = {"key": "key_env", "token": "token_env", "client_secret": "client_secret_env"}

@@ -392,5 +392,5 @@ async def _stream(gate: Gate, speech: Speech, call: Call, response: IncomingResp
 
 
 def _request_id(response: IncomingResponse) -> str | None:
-    value = response.field(b"x-request-id")
+    value = response.field(b"x-request-id") or response.field(b"x-amzn-requestid")
     return None if value is None or len(value) > 200 else value.decode("latin-1")

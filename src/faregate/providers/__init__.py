@@ -42,9 +42,10 @@ class Provider:
     """An active provider: where it is and how it wants to be spoken to.
 
     Where its paths are not its dialect's, `place` makes its own of one of them and the upstream model's name. Where its
-    credential changes from request to request, `authorize` gives the header lines for a path and a body; `tokens` are
-    those that it is given while they hold. `adapt` makes of a body what it takes, where that is not all of its
-    dialect; Inexpressible. `catalogued_as` is whose models it has, where the catalogue does not know its own."""
+    credential changes from request to request, `authorize` gives the header lines for a path and a body; `secrets` are
+    what it makes them of, `tokens` those that it is given while they hold. `adapt` makes of a body what it takes, where
+    that is not all of its dialect; Inexpressible. `catalogued_as` is whose models it has, where the catalogue does not
+    know its own."""
 
     name: str
     origin: Origin
@@ -67,6 +68,7 @@ class Provider:
     adapt: Callable[[str, bytes], Rendered] | None = None
     tokens: Tokens | None = None
     catalogued_as: str | None = None
+    secrets: tuple[Secret, ...] = ()
     fields: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -151,7 +153,7 @@ def secrets_of(providers: Mapping[str, Provider]) -> Iterator[str]:
     for provider in providers.values():
         if provider.credential is not None:
             yield provider.credential.reveal()
-        for value in provider.headers.values():
+        for value in (*provider.headers.values(), *provider.secrets):
             yield value.reveal()
         for secret in provider.tokens.secrets if provider.tokens is not None else ():
             yield secret.reveal()

@@ -6,13 +6,26 @@ from dataclasses import replace
 from ..core.call import OnDisconnect
 from ..settings import ProviderSettings, Settings
 from ..settings_prices import stated_price
-from . import OPENAI, Provider, Row, anthropic, azure, compatible, google, openai, origin_of, provider_of, vertex
+from . import (
+    OPENAI,
+    Provider,
+    Row,
+    anthropic,
+    azure,
+    bedrock,
+    compatible,
+    google,
+    openai,
+    origin_of,
+    provider_of,
+    vertex,
+)
 from .kinds import Kind, Unusable
 
 ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, google.ROW, *compatible.ROWS)}
 _CREDENTIAL_FIELDS = {row.dialects[0]: row.credential_field for row in (anthropic.ROW, google.ROW)}
 # Providers that are more than a row. A table of a kind's name is of that kind; the environment may switch one on.
-KINDS: Mapping[str, Kind] = {"azure": azure.KIND, "vertex": vertex.KIND}
+KINDS: Mapping[str, Kind] = {"azure": azure.KIND, "bedrock": bedrock.KIND, "vertex": vertex.KIND}
 _DECIDED_BY_KIND = ("dialect", "wire", "discover")
 _NOTHING = ProviderSettings()
 
@@ -70,7 +83,7 @@ def _of_kind(
     return replace(
         provider,
         models=given.models,
-        region=given.region,
+        region=provider.region if given.region == _NOTHING.region else given.region,
         replica=given.replica,
         headers={**provider.headers, **given.headers},
         on_disconnect=given.on_disconnect or provider.on_disconnect,

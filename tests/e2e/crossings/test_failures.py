@@ -79,6 +79,7 @@ def test_a_provider_that_fails(crossing: Crossing, model: str, streamed: bool, s
         crossing.ask(model, question, streamed)
     assert _status(failed.value) == FAILURES[status]
     assert "simulator-key" not in str(failed.value)
+    assert "Signature=" not in str(failed.value)
 
 
 BREAKS: dict[str, dict[str, Any]] = {
@@ -97,6 +98,14 @@ def test_a_stream_that_breaks(crossing: Crossing, model: str, name: str) -> None
         crossing.ask(model, question, streamed=True)
     assert str(broken.value)
     assert crossing.truth(since)["tokens_sent"] > 0
+
+
+def test_a_binary_stream_with_a_wrong_checksum(crossing: Crossing) -> None:
+    question = Question(plan={"output_tokens": 100, "malformed": "bad_checksum"})
+    with pytest.raises(crossing.client.broken):
+        crossing.ask("claude-opus-4-5", question, streamed=True)
+    said = crossing.ask("claude-opus-4-5", Question(), streamed=True)
+    assert said.text == crossing.heard_directly(Question()).text
 
 
 def _status(error: Any) -> int:
