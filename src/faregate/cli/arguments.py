@@ -112,6 +112,7 @@ def _keys(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     create.add_argument(
         "--bill", action="append", default=[], metavar="PROJECT", help="a further project that it may bill (repeatable)"
     )
+    create.add_argument("--house", metavar="NAME", help="the house whose door it opens (default: the main one)")
     setting = _verb(verbs, "set", "limit a key beyond its plan; `none` ends a limit")
     setting.add_argument("id")
     for verb in (create, setting):

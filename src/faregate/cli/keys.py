@@ -9,10 +9,12 @@ import msgspec
 
 from ..core.identity import ApiKey
 from ..core.plans import NO_OVERRIDES
+from ..edge.neighbourhood import load_houses
+from ..settings import SettingsError
 from ..stores.directory import Directory, IssuedKey
 from ..stores.overrides import OverridesOffice
 from ..stores.sqlite import SqliteDatabase
-from .context import FAILURES, actor, moment, show_json, show_records, with_stores
+from .context import FAILURES, actor, moment, read_settings, show_json, show_records, with_stores
 from .limits import edited_overrides, office, show_standing, warn_beyond
 
 __all__ = ["FAILURES", "run"]
@@ -46,6 +48,7 @@ async def _work(
             allowed_addresses=tuple(arguments.address),
             bills=tuple(arguments.bill),
             overrides=edited_overrides(NO_OVERRIDES, arguments),
+            prefix=_prefix_of(arguments),
         )
         await _warn(limits, issued.key)
         return issued
@@ -63,7 +66,19 @@ async def _work(
 
 async def _warn(limits: OverridesOffice, key: ApiKey) -> None:
     if key.overrides != NO_OVERRIDES:
-        warn_beyond(key.overrides, await limits.standing_of_key(key.id), "key")
+        await warn_beyond(key.overrides, limits.standing_of_key(key.id), "key")
+
+
+def _prefix_of(arguments: argparse.Namespace) -> str:
+    """What keys of the house that is named begin with. SettingsError."""
+    if arguments.house is None:
+        return ""
+    houses = load_houses(read_settings(arguments))
+    for house in houses.houses:
+        if house.name == arguments.house:
+            return "" if house is houses.main else house.key_prefix.decode()
+    known = ", ".join(house.name for house in houses.houses)
+    raise SettingsError("--house", 0, "", f"the settings have no house '{arguments.house}'; they have {known}")
 
 
 def _show_issued(arguments: argparse.Namespace, issued: IssuedKey) -> None:

@@ -50,7 +50,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """What the directory says of a key: everything but the secret. Times are unix seconds."""
+    """What the directory says of a key: everything but the secret. Times are unix seconds. `prefix` is what it begins
+    with, and so whose door it opens; empty for the main house's."""
 
     id: str
     project_id: str
@@ -63,6 +64,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     allowed_addresses: tuple[str, ...]
     bills: tuple[str, ...] = ()
     overrides: Overrides = NO_OVERRIDES
+    prefix: str = ""
 
 
 class Budget(msgspec.Struct, frozen=True, array_like=True):

@@ -174,9 +174,11 @@ class Directory:
         allowed_addresses: tuple[str, ...] = (),
         bills: tuple[str, ...] = (),
         overrides: Overrides = NO_OVERRIDES,
+        prefix: str = "",
     ) -> IssuedKey:
         """A new key of a project (id or name). Empty lists allow all; addresses may be networks; `bills` are further
-        projects of the same organisation that it may bill; `overrides` narrow its plan."""
+        projects of the same organisation that it may bill; `overrides` narrow its plan; `prefix` is another than the
+        directory's own, and stays with it."""
         _checked_name(name)
         models = tuple(_checked_name(model) for model in allowed_models)
         networks = tuple(_network(text) for text in allowed_addresses)
@@ -203,10 +205,11 @@ class Directory:
                 allowed_addresses=networks,
                 bills=tuple(each.id for each in billed),
                 overrides=overrides,
+                prefix=prefix,
             )
             columns = (json_of(each) for each in (models, networks, key.bills, overrides))
-            writing.run(self._queries["insert_key"], (key.id, owner.id, name, now, expires_at, *columns))
-            text = self._new_secret(writing, key.id, now)
+            writing.run(self._queries["insert_key"], (key.id, owner.id, name, now, expires_at, *columns, prefix))
+            text = self._new_secret(writing, key, now)
             self.note(writing, actor, "key.create", None, key)
             return IssuedKey(key=key, text=text)
 
@@ -245,7 +248,7 @@ class Directory:
                 writing.run(self._queries["delete_dead_secrets"], (key_id, now))
             else:
                 writing.run(self._queries["delete_secrets"], (key_id,))
-            text = self._new_secret(writing, key_id, now)
+            text = self._new_secret(writing, key, now)
             self.note(writing, actor, "key.rotate", key, key, grace_s=grace_s)
             return IssuedKey(key=key, text=text)
 
@@ -272,10 +275,10 @@ class Directory:
         """Have every process look anew at who may call."""
         writing.run(self._queries["bump_revision"])
 
-    def _new_secret(self, writing: Transaction, key_id: str, now: float) -> Secret:
-        text = make_key(self._prefix, key_id)
+    def _new_secret(self, writing: Transaction, key: ApiKey, now: float) -> Secret:
+        text = make_key(key.prefix or self._prefix, key.id)
         digest = self._pepper.digest(text.encode("ascii"))
-        writing.run(self._queries["insert_secret"], (key_id, digest, self._pepper.version, now))
+        writing.run(self._queries["insert_secret"], (key.id, digest, self._pepper.version, now))
         return Secret(text)
 
     def note(

@@ -56,4 +56,5 @@ def key_of(row: Row) -> ApiKey:
         allowed_addresses=decode_list(row[8]),
         bills=decode_list(row[9]),
         overrides=decode_overrides(row[10]),
+        prefix=row[11],
     )

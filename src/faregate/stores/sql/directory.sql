@@ -38,21 +38,22 @@ WHERE ?1 IS NULL OR organisation_id = ?1 ORDER BY created_at, id;
 UPDATE project SET disabled = ? WHERE id = ?;
 
 -- name: insert_key
-INSERT INTO api_key (id, project_id, name, created_at, expires_at, allowed_models, allowed_addresses, bills, overrides)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO api_key (id, project_id, name, created_at, expires_at, allowed_models, allowed_addresses, bills, overrides,
+                     prefix)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_secret
 INSERT INTO key_secret (key_id, digest, pepper_version, created_at) VALUES (?, ?, ?, ?);
 
 -- name: find_key
 SELECT k.id, k.project_id, p.organisation_id, k.name, k.created_at, k.expires_at, k.revoked_at,
-       k.allowed_models, k.allowed_addresses, k.bills, k.overrides
+       k.allowed_models, k.allowed_addresses, k.bills, k.overrides, k.prefix
 FROM api_key AS k JOIN project AS p ON p.id = k.project_id
 WHERE k.id = ?;
 
 -- name: list_keys
 SELECT k.id, k.project_id, p.organisation_id, k.name, k.created_at, k.expires_at, k.revoked_at,
-       k.allowed_models, k.allowed_addresses, k.bills, k.overrides
+       k.allowed_models, k.allowed_addresses, k.bills, k.overrides, k.prefix
 FROM api_key AS k JOIN project AS p ON p.id = k.project_id
 WHERE ?1 IS NULL OR k.project_id = ?1
 ORDER BY k.created_at, k.id;
