@@ -5,15 +5,13 @@ from ..wire.messages import BadMessage
 from ..wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
 
 
-class FramedParser:
-    """A StreamParser but for what its dialect says: `_take` an event, and whether the last one `_is_whole`; what the
-    end of the body means. Where good events came before a bad one in the same bytes, theirs are returned first, and
-    the next call raises."""
+class PatientParser:
+    """A StreamParser that says what is good before it says what is bad: where good events came before a bad one in the
+    same bytes, theirs are returned first, and the next call raises. A subclass reads bytes in `_read`."""
 
-    __slots__ = ("_failure", "_frames", "_is_over")
+    __slots__ = ("_failure", "_is_over")
 
     def __init__(self) -> None:
-        self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)  # media, or a last event that has the whole answer in it
         self._is_over = False  # the answer has ended, or failed: what follows is not read
         self._failure: BadMessage | None = None
 
@@ -23,14 +21,32 @@ class FramedParser:
             raise self._failure
         events: list[Event] = []
         try:
-            for frame in self._frames.feed(data):
-                if frame.data is not None and not self._is_over:
-                    self._take(frame.event, frame.data, events)
+            self._read(data, events)
         except BadMessage as failure:
             self._failure = failure
             if not events:
                 raise
         return events
+
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        """Add what the bytes say. BadMessage, after what was good before it was added."""
+        raise NotImplementedError
+
+
+class FramedParser(PatientParser):
+    """A StreamParser of server-sent events but for what its dialect says: `_take` an event, and whether the last one
+    `_is_whole`; what the end of the body means."""
+
+    __slots__ = ("_frames",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)  # media, or a last event that has the whole answer in it
+
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        for frame in self._frames.feed(data):
+            if frame.data is not None and not self._is_over:
+                self._take(frame.event, frame.data, events)
 
     def close(self) -> list[Event]:
         """See StreamParser."""

@@ -27,6 +27,7 @@ from ...core.events import (
 )
 from ...wire.eventstream import Message, MessageParser
 from ...wire.messages import BadMessage
+from ..frames import PatientParser
 from .blocks import ANSWER_TOOL, SIGNED_BY, reason_of, went_wrong
 from .errors import words_of
 from .parse_answer import ToolUse, citation_of, explanation_of, stop_sequence_of
@@ -80,23 +81,13 @@ class _Event(msgspec.Struct, rename="camel"):
 _decoder = msgspec.json.Decoder(_Event)
 
 
-class Parser:
-    """See dialects.StreamParser. Where good events came before a bad one in the same bytes, theirs are returned
-    first, and the next call raises."""
+class Parser(PatientParser):
+    """See dialects.StreamParser."""
 
-    __slots__ = (
-        "_calls",
-        "_end",
-        "_failure",
-        "_has_calls",
-        "_has_content",
-        "_is_over",
-        "_is_started",
-        "_messages",
-        "_pictures",
-    )
+    __slots__ = ("_calls", "_end", "_has_calls", "_has_content", "_is_started", "_messages", "_pictures")
 
     def __init__(self) -> None:
+        super().__init__()
         self._messages = MessageParser()
         self._calls: dict[int, int] = {}  # index of a block -> number of its call
         self._pictures: dict[int, str] = {}  # index of a block -> format of its picture
@@ -104,23 +95,11 @@ class Parser:
         self._has_content = False
         self._end: _Event | None = None
         self._is_started = False
-        self._is_over = False
-        self._failure: BadMessage | None = None
 
-    def feed(self, data: bytes) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        try:
-            for message in self._messages.feed(data):
-                if not self._is_over:
-                    self._take(message, events)
-        except BadMessage as failure:
-            self._failure = failure
-            if not events:
-                raise
-        return events
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        for message in self._messages.feed(data):
+            if not self._is_over:
+                self._take(message, events)
 
     def close(self) -> list[Event]:
         """See StreamParser."""
