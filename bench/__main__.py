@@ -20,7 +20,7 @@ from bench.report import as_json, markdown, verdicts
 from bench.systems import HERE, Systems, load_peers
 from bench.verify import NotRelayed, verify
 
-SECTIONS = ("requests", "chunks", "translation", "holds", "latency", "memory", "startup")
+SECTIONS = ("requests", "chunks", "translation", "holds", "limits", "latency", "memory", "startup")
 
 
 def arguments(words: list[str]) -> argparse.Namespace:

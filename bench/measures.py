@@ -1,8 +1,10 @@
 """The measures: what is run, how often, in which order. Times in microseconds unless named."""
 
 import json
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from typing import Any
 from bench.figures import (
     ADDED_P99,
     CHUNKS_RATIO,
+    COUNT_A_CALL,
     HOLD_AND_SETTLE,
     KB,
     NGINX,
@@ -24,7 +27,7 @@ from bench.figures import (
     UNCHARGED,
     Figures,
 )
-from bench.processes import LOAD_CORE, SYSTEM_CORE, load_command, memory_bytes, run_load, spawn, stop
+from bench.processes import CORES, LOAD_CORE, SYSTEM_CORE, load_command, memory_bytes, run_load, spawn, stop
 from bench.systems import System, Systems, gateway_environment
 from bench.verify import ROUTES, NotRelayed, first_answer_s, verify_translations
 
@@ -41,6 +44,8 @@ PLAIN = {"latency_us": "answer"}
 STREAMED = {"first_content_us": "first content", "transit_us": "chunk"}
 HELD_AT_ONCE = (1, 8, 64, 256)
 HELD_IN_ALL = 4096
+COUNTED = 100_000
+COUNTING_TOGETHER = (1, 2, 4)
 P99_BOUND_US, P99_BOUND_COMMITS = 5000.0, 4
 BODY_NAMES = {1024: "1 KB", 100 * KB: "100 KB", KB * KB: "1 MB"}
 
@@ -273,6 +278,19 @@ class Measures:
         said, _ = process.communicate(timeout=120.0)
         return dict(json.loads(said))
 
+    def limits(self) -> None:
+        """What counting a call on every limit at once costs: in one process alone, and in several that share
+        them."""
+        add = self.figures.add
+        for _ in range(self.effort.rounds):
+            alone = counted(1, SYSTEM_CORE)
+            add("limits", COUNT_A_CALL, OURS, "us", alone[0]["cpu_us"])
+            for workers in COUNTING_TOGETHER:
+                found = counted(workers, None)
+                name = f"the same under locks, {workers} of them"
+                add("limits", name, OURS, "us", statistics.mean(each["cpu_us"] for each in found))
+                add("limits", f"{name}, calls of all", OURS, "1/s", sum(1e6 / each["wall_us"] for each in found))
+
     def memory(self) -> None:
         """At rest, per idle connection and per open stream; each from a new start."""
         per_stream = {"streams": True, "chunks": 3600, "interval_us": 1_000_000}
@@ -319,6 +337,24 @@ class Measures:
                 answer_s = first_answer_s(system, 60.0)
                 self.figures.add("start-up", READY, name, "s", system.ready_s)
                 self.figures.add("start-up", "to the first answer", name, "s", answer_s)
+
+
+def counted(workers: int, core: int | None) -> list[dict[str, float]]:
+    """One run of bench.limits: on a core alone, or several at once on all cores in turn."""
+    with tempfile.TemporaryDirectory(prefix="bench-limits-") as folder:
+        command = [sys.executable, "-m", "bench.limits", str(COUNTED), folder, *(["shared"] if core is None else [])]
+        pipes: dict[str, Any] = {"env": gateway_environment(), "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        cores = CORES if core is None else [core]
+        processes = [spawn(command, cores[number % len(cores)], **pipes) for number in range(workers)]
+        if core is None:
+            for process in processes:
+                assert process.stdout is not None
+                process.stdout.readline()
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+        return [dict(json.loads(process.communicate(timeout=120.0)[0])) for process in processes]
 
 
 def is_disturbed(name: str, seen: dict[str, Any]) -> bool:

@@ -29,6 +29,8 @@ METHOD = [
     "Holds: a process that does nothing else holds for so many calls at once, in one batch, and settles them in the"
     " next, the usage rows included; on the disk, nothing simulated. A provider that answers within a batch's time"
     " gets both in one.",
+    "Limits: a process that does nothing else counts calls of 64 keys on five limits each, reads how the requests"
+    " stand, and ends them. Alone it takes no locks; under locks the processes count on the same keys.",
     "'It waited for its core' is the share of time its processes were ready to run and did not: more"
     " than a few hundredths says that something else ran on the core, or (ours) that its journal's thread"
     " and its loop waited for each other. Rounds of requests and chunks in which another system's was over"

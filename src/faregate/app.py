@@ -102,8 +102,8 @@ class DataPlane:
                 asyncio.ensure_future(Seals(self._database, self._log.event).run()),
             ]
             days = self._settings.usage.retention_days
-            if days:
-                background.append(asyncio.ensure_future(Retention(self._database, days, self._log.event).run()))
+            retention = Retention(self._database, days, self._log.event, days_of=self._plans.retention_days)
+            background.append(asyncio.ensure_future(retention.run()))
             for task in background:
                 task.add_done_callback(self._background_ended)
             await self._announce(base_url)

@@ -19,7 +19,7 @@ from faregate.stores.database import StoreUnavailable, Transaction
 from faregate.stores.journal import Journal
 from faregate.stores.retention import CONTEXT_SPARE_DAYS, Retention
 from faregate.stores.sqlite import SqliteDatabase
-from faregate.stores.usage_days import DAY_S, GROUPS, Wanted, differences, sums
+from faregate.stores.usage_days import DAY_S, GROUPS, Wanted, differences, sums, tokens_of_day
 from faregate.stores.usage_rows import Repeated, UsageRows
 
 from .conformance import make_request_id, record
@@ -250,6 +250,27 @@ def test_retention_deletes_what_is_older_to_the_millisecond(tmp_path: Path) -> N
     play(tmp_path, story)
 
 
+def test_a_plan_may_keep_less_than_the_operator_does(tmp_path: Path) -> None:
+    async def story(database: SqliteDatabase) -> None:
+        moments = [NOON - 40 * DAY_S, NOON - 20 * DAY_S, NOON - 5 * DAY_S]
+        rows = [at(moment, organisation_id=each) for each in ("short", "long") for moment in moments]
+        await write(database, UsageRows(), rows)
+
+        async def days_of() -> dict[str, int]:
+            return {"short": 7, "long": 60}
+
+        ending = Retention(database, 30, print, days_of=days_of, clock=lambda: NOON)
+        assert (await ending.delete_old())[0] == 3
+        query = "SELECT organisation_id, received_at FROM usage ORDER BY organisation_id DESC, received_at"
+        left = await database.read(lambda reading: reading.all(query))
+        assert left == [("short", moments[2]), ("long", moments[1]), ("long", moments[2])]
+        assert await database.read(differences) == []  # the sums of what is gone are still good
+        unbounded = Retention(database, 0, print, days_of=days_of, clock=lambda: NOON + 4 * DAY_S)
+        assert (await unbounded.delete_old())[0] == 1
+
+    play(tmp_path, story)
+
+
 def test_retention_goes_in_small_steps_and_processes_may_share_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,3 +376,31 @@ def test_rows_from_before_the_roll_up_are_in_it(tmp_path: Path, monkeypatch: pyt
 
 def test_the_command_line_knows_the_same_groups() -> None:
     assert arguments._USAGE_GROUPS == GROUPS
+
+
+def test_the_tokens_of_a_day_are_those_of_its_records(tmp_path: Path) -> None:
+    async def story(database: SqliteDatabase) -> None:
+        used = Usage(input=1, cache_read=20, cache_write=300, output=4000, reasoning=50_000)
+        whose = {"organisation_id": "its-o", "project_id": "its-p", "key_id": "its-k"}
+        records = [at(NOON, usage=used, **whose), at(NOON + 1, usage=Usage(output=7), **(whose | {"key_id": "l"}))]
+        records += [at(NOON + DAY_S, usage=used, **whose), at(NOON, usage=used, organisation_id="other")]
+        await write(database, UsageRows(), records)
+
+        async def tokens(subject: str, subject_id: str, day: int = DAY) -> int:
+            return await database.read(lambda reading: tokens_of_day(reading, subject, subject_id, day))
+
+        assert await tokens("organisation", "its-o") == await tokens("project", "its-p") == 54_328
+        assert await tokens("key", "its-k") == await tokens("key", "its-k", DAY + 1) == 54_321
+        assert await tokens("organisation", "nobody") == await tokens("key", "its-k", DAY + 2) == 0
+
+    play(tmp_path, story)
+
+
+def test_sums_at_their_end_are_still_read(tmp_path: Path) -> None:
+    async def story(database: SqliteDatabase) -> None:
+        most = Usage(input=2**63 - 1, output=2**63 - 1)
+        await write(database, UsageRows(), [at(NOON, usage=most, organisation_id="o")])
+        found = await database.read(lambda reading: tokens_of_day(reading, "organisation", "o", DAY))
+        assert found > 10**18
+
+    play(tmp_path, story)

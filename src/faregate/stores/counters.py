@@ -40,23 +40,23 @@ Report = Callable[[str, str], object]  # (level, text)
 SMALL_CELLS, RING_CELLS = 65_536, 32_768  # all of them touched: 71 MB and 318 MB
 FULL_RETRY_S = 1.0
 _BUSY_RETRY_S_MAX = 10.0
-_TYPICAL_NS_MAX = 20 * SECOND_NS
+_NOTHING_RETRY_S = 60.0  # of a limit of 0: what is left of a throughput that is all shared out
 _COMPARED_FOR_NS = MINUTE_NS + SECOND_NS
 _OWED_NS_MAX = 1 << 60
 _TOKENS_MAX = 10**13  # of one call
 
 
-class MachineTaken(msgspec.Struct, gc=False):
+class MachineTaken(msgspec.Struct, eq=False, gc=False):
     """What a call has taken, until it is over (core.limits.Taken)."""
 
     _counters: "MachineCounters"
     _places: Places | None
-    _expected: int
-    _most: int
-    _at_ns: int
+    expected: int
+    most: int
+    at_ns: int
     _least: Bound | None
     _left: int
-    _owed: list[int] | None
+    owed: list[int] | None
 
     @property
     def standing(self) -> Standing | None:
@@ -64,14 +64,14 @@ class MachineTaken(msgspec.Struct, gc=False):
         least = self._least
         if least is None:
             return None
-        return tuple.__new__(Standing, (least, self._left, self._counters.unix_time(self._at_ns + MINUTE_NS)))
+        return tuple.__new__(Standing, (least, self._left, self._counters.unix_time(self.at_ns + MINUTE_NS)))
 
     def settle(self, tokens: int) -> None:
         """Give back the place, and set right what was reserved."""
         places = self._places
         if places is not None:
             self._places = None
-            self._counters.settle(places, self._expected, self._most, self._at_ns, self._owed, tokens)
+            self._counters.settle(self, places, tokens)
 
 
 class MachineCounters:
@@ -123,7 +123,7 @@ class MachineCounters:
                 file.enter()
             try:
                 places = self._recall(id(bounds))
-                if places is None or places.era != self._view[ERA] or places.day != day:
+                if places is None or places[1] != day or places[2] != self._view[ERA]:  # names cost more
                     if file.look_around() and not shared:
                         continue
                     places = self._cells.place(bounds, day, self._now_ns())
@@ -160,6 +160,8 @@ class MachineCounters:
         if tokens:
             owed = []
             for cell, limit, rounding, _ in tokens:
+                if not limit:
+                    return self._refused(places, demand, now)
                 cost = (expected * MINUTE_NS + rounding) // limit
                 until = view[cell]
                 if until <= now:
@@ -170,7 +172,7 @@ class MachineCounters:
                     return self._refused(places, demand, now)
                 owed += (until + cost, cost)
         for cell, _, limit, _ in concurrency:
-            if view[cell] > limit:
+            if view[cell] >= limit:
                 return self._refused(places, demand, now)
         for cell, _, limit, _ in daily:
             reserved = view[cell] + most
@@ -207,7 +209,7 @@ class MachineCounters:
         deaths, sums = self._file.deaths, self._sums(places)
         busy_s = min(max(1.0, self._typical_ns / SECOND_NS), _BUSY_RETRY_S_MAX)
         waits = [
-            (request_log.wait_ns(self._view, next_at, limit, now) / SECOND_NS, bound)
+            (request_log.wait_ns(self._view, next_at, limit, now) / SECOND_NS if limit else _NOTHING_RETRY_S, bound)
             for _, next_at, _, limit, bound in places.requests
         ]
         for cell, limit, _, bound in places.tokens:
@@ -229,6 +231,8 @@ class MachineCounters:
 
     def _wait_for_tokens(self, cell: int, limit: int, tokens: int, now: int) -> float:
         """Seconds until so many tokens may be owed."""
+        if not limit:
+            return _NOTHING_RETRY_S
         cost = (tokens * MINUTE_NS + limit - 1) // limit
         return max(0, self._view[cell] + min(cost, MINUTE_NS) - MINUTE_NS - now) / SECOND_NS
 
@@ -240,28 +244,32 @@ class MachineCounters:
 
     # The end of a call
 
-    def settle(self, places: Places, expected: int, most: int, at_ns: int, owed: list[int] | None, tokens: int) -> None:
+    def settle(self, taken: MachineTaken, places: Places, tokens: int) -> None:
         """Give back what a call held of these cells, and set right what it had reserved."""
         if self._closed:
             return
         if not 0 <= tokens <= _TOKENS_MAX:
             tokens = max(0, min(tokens, _TOKENS_MAX))
         file, view = self._file, self._view
-        shared = file.shared or (places.era != view[ERA] and file.look_around())
+        _, _, era, _, _, concurrency, daily = places
+        shared = file.shared or (era != view[ERA] and file.look_around())
         if shared:
             file.enter()
         try:
-            if places.era != view[ERA]:
+            if era != view[ERA]:
                 places = self._cells.found_again(places)
+                _, _, _, _, _, concurrency, daily = places
             now = self._now_ns()
-            if owed is not None and tokens != expected:
+            owed, most = taken.owed, taken.most
+            if owed is not None and tokens != taken.expected:
                 _correct(view, places, owed, tokens, now)
-            if places.concurrency:
-                self._typical_ns += (min(now - at_ns, _TYPICAL_NS_MAX) - self._typical_ns) >> 4
-                for cell, own, _, _ in places.concurrency:
+            if concurrency:
+                typical_ns = self._typical_ns  # the median: half of the calls move it up, half down
+                self._typical_ns += (typical_ns >> 5) + 1 if now - taken.at_ns > typical_ns else -(typical_ns >> 5)
+                for cell, own, _, _ in concurrency:
                     view[own] -= 1
                     view[cell] -= 1
-            for cell, own, _, _ in places.daily:
+            for cell, own, _, _ in daily:
                 view[cell + 1] += tokens
                 view[cell] -= most
                 view[own] -= most

@@ -37,7 +37,7 @@ def joined(view: memoryview, next_at: int, now: int) -> bool:
     first, following = view[next_at + _TO_FIRST], view[next_at]
     if first == following:
         return False
-    last = _before(next_at, following)
+    last = following - 2 if following - next_at > FROM_NEXT else next_at + _TO_LAST
     if view[last] // _QUANTUM_NS != now // _QUANTUM_NS and following != _before(next_at, first):
         return False
     view[last] = now
