@@ -37,7 +37,8 @@ from .ledger.notices import RUN_FOLDER
 from .ledger.seals import Seals
 from .providers import secrets_of
 from .providers.active import active_providers
-from .providers.discovery import discover
+from .providers.discovery import watch_models
+from .providers.renewal import renewed
 from .providers.simulated import simulated
 from .revisions import Revisions
 from .settings import Settings
@@ -65,7 +66,6 @@ from .wire.server import Server, ServerLimits, bound_unix_socket, server_tls
 
 DATABASE = "faregate.db"
 SWITCH_INTERVAL_S = 0.002
-DISCOVERY_INTERVAL_S = 60.0
 
 
 class DataPlane:
@@ -90,11 +90,14 @@ class DataPlane:
         if self._options.post is not None:
             loop.add_reader(sys.stdin.fileno(), self._parent_ended, stop)
         await self._compose()
+        calling = (self._client, self._deadlines)
         try:
+            renewals = await renewed(self._providers, *calling, self._log.event, self._gate.redact.learn)
             base_url = await self._listen()
             background = [
+                *renewals,
                 asyncio.ensure_future(self._revisions.watch()),
-                asyncio.ensure_future(self._watch_models()),
+                asyncio.ensure_future(watch_models(*calling, self._providers.values(), self._models_found)),
                 asyncio.ensure_future(self._idempotency_keys.keep_deleting_expired()),
                 asyncio.ensure_future(Seals(self._database, self._log.event).run()),
             ]
@@ -339,17 +342,10 @@ class DataPlane:
 
     # Watching
 
-    async def _watch_models(self) -> None:
-        """Ask the local servers what they serve, at the start and every minute."""
-        asked = [provider for provider in self._providers.values() if provider.discovers]
-        while asked:
-            for provider in asked:
-                found = await discover(self._client, self._deadlines, provider)
-                if found is not None and found != self._discovered.get(provider.name):
-                    self._discovered[provider.name] = found
-                    self._gate.snapshots = self._snapshots()
-                    self._log.event("info", "models_discovered", provider=provider.name, models=len(found))
-            await asyncio.sleep(DISCOVERY_INTERVAL_S if self._discovered else 2.0)
+    def _models_found(self, provider: str, models: list[str]) -> None:
+        self._discovered[provider] = models
+        self._gate.snapshots = self._snapshots()
+        self._log.event("info", "models_discovered", provider=provider, models=len(models))
 
     def _background_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:

@@ -44,6 +44,7 @@ def _providers(offer: Offer) -> list[dict[str, object]]:
             "name": name,
             "host": provider.origin.authority if not offer.is_simulated else "a process of its own",
             "has_key": provider.credential is not None and not offer.is_simulated,
+            "has_tokens": provider.tokens is not None,
             "models": serving[name],
             "asked_at_start": name in offer.asked_at_start,
         }
@@ -78,7 +79,8 @@ def _tell(report: dict[str, object]) -> None:
     assert isinstance(providers, list)
     for provider in providers:
         count = "asked at start" if provider["asked_at_start"] else f"{provider['models']} models"
-        key = "" if report["simulated"] else ", with a key" if provider["has_key"] else ", without a key"
+        held = "with tokens" if provider["has_tokens"] else "with a key" if provider["has_key"] else "without a key"
+        key = "" if report["simulated"] else f", {held}"
         lines.append(f"provider   {provider['name']} at {provider['host']}: {count}{key}")
     lines.append(f"models     {report['models']}")
     sys.stdout.write("\n".join(lines) + "\n")
