@@ -37,7 +37,8 @@ from .ledger.notices import RUN_FOLDER
 from .ledger.seals import Seals
 from .providers import secrets_of
 from .providers.active import active_providers
-from .providers.discovery import discover
+from .providers.discovery import watch_models
+from .providers.renewal import renewed
 from .providers.simulated import simulated
 from .revisions import Revisions
 from .settings import Settings
@@ -64,8 +65,8 @@ from .wire.proxies import proxies_from
 from .wire.server import Server, ServerLimits, bound_unix_socket, server_tls
 
 DATABASE = "faregate.db"
+COUNTERS_FOLDER = "counters"
 SWITCH_INTERVAL_S = 0.002
-DISCOVERY_INTERVAL_S = 60.0
 
 
 class DataPlane:
@@ -90,17 +91,20 @@ class DataPlane:
         if self._options.post is not None:
             loop.add_reader(sys.stdin.fileno(), self._parent_ended, stop)
         await self._compose()
+        calling = (self._client, self._deadlines)
         try:
+            renewals = await renewed(self._providers, *calling, self._log.event, self._gate.redact.learn)
             base_url = await self._listen()
             background = [
+                *renewals,
                 asyncio.ensure_future(self._revisions.watch()),
-                asyncio.ensure_future(self._watch_models()),
+                asyncio.ensure_future(watch_models(*calling, self._providers.values(), self._models_found)),
                 asyncio.ensure_future(self._idempotency_keys.keep_deleting_expired()),
                 asyncio.ensure_future(Seals(self._database, self._log.event).run()),
             ]
             days = self._settings.usage.retention_days
-            if days:
-                background.append(asyncio.ensure_future(Retention(self._database, days, self._log.event).run()))
+            retention = Retention(self._database, days, self._log.event, days_of=self._plans.retention_days)
+            background.append(asyncio.ensure_future(retention.run()))
             for task in background:
                 task.add_done_callback(self._background_ended)
             await self._announce(base_url)
@@ -175,7 +179,7 @@ class DataPlane:
         await self._begin_plans()
 
     def _made_door(self, charged_prices: ChargedPrices) -> Door:
-        settings, run_folder, is_alone = self._settings, self._options.data / RUN_FOLDER, self._options.post is None
+        settings, folder, is_alone = self._settings, self._options.data / COUNTERS_FOLDER, self._options.post is None
         return Door(
             gate=self._gate,
             houses=self._houses,
@@ -187,7 +191,7 @@ class DataPlane:
             ),
             callers=self._callers,
             floodgates={
-                house.name: Floodgate.of(house.facts, run_folder, alone=is_alone)
+                house.name: Floodgate.of(house.facts, folder, alone=is_alone)
                 for house in self._houses.houses
                 if settings.limits.address_net
             },
@@ -224,12 +228,13 @@ class DataPlane:
         return Callers(self._pepper.value, self._directory.find_key, self._plans.agree)
 
     def _made_counters(self) -> MachineCounters:
-        return MachineCounters(
-            self._options.data / RUN_FOLDER,
+        self._counters = MachineCounters(
+            self._options.data / COUNTERS_FOLDER,
             self._tokens_of_day,
             lambda level, text: self._log.event(level, "limits", message=text),
             alone=self._options.post is None,
         )
+        return self._counters
 
     async def _tokens_of_day(self, subject: str, subject_id: str, day: int) -> int:
         return await self._database.read(lambda reading: tokens_of_day(reading, subject, subject_id, day))
@@ -339,17 +344,10 @@ class DataPlane:
 
     # Watching
 
-    async def _watch_models(self) -> None:
-        """Ask the local servers what they serve, at the start and every minute."""
-        asked = [provider for provider in self._providers.values() if provider.discovers]
-        while asked:
-            for provider in asked:
-                found = await discover(self._client, self._deadlines, provider)
-                if found is not None and found != self._discovered.get(provider.name):
-                    self._discovered[provider.name] = found
-                    self._gate.snapshots = self._snapshots()
-                    self._log.event("info", "models_discovered", provider=provider.name, models=len(found))
-            await asyncio.sleep(DISCOVERY_INTERVAL_S if self._discovered else 2.0)
+    def _models_found(self, provider: str, models: list[str]) -> None:
+        self._discovered[provider] = models
+        self._gate.snapshots = self._snapshots()
+        self._log.event("info", "models_discovered", provider=provider, models=len(models))
 
     def _background_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:
@@ -384,6 +382,7 @@ class DataPlane:
         await self._idempotency_keys.close()
         settled = await self._ledger.close()
         written = await self._journal.close()
+        self._counters.close()
         self._deadlines.close()
         self._log.event("info", "stopped", finished=finished, settled=settled, records_written=written)
         return 0 if written and settled else 1

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,15 @@ def tenant(gateway: Gateway) -> Callable[..., Caller]:
         return Caller(gateway, command_json(gateway, "keys", "create", name, "--project", project, *arguments)["key"])
 
     return make
+
+
+@pytest.fixture
+def key() -> dict[str, str]:
+    """A fresh idempotency key, as headers."""
+    return {"idempotency-key": f"order-{uuid.uuid4()}"}
+
+
+@pytest.fixture
+def customer(tenant: Callable[..., Caller]) -> Caller:
+    """A caller of its own, whose records can be counted."""
+    return tenant()

@@ -3,7 +3,7 @@
 import msgspec
 
 from faregate.core.conversation import Conversation, Message, Part, Text, Thinking, ToolCall
-from faregate.core.events import ReasoningDelta, Redacted, Signed, ToolCallStarted
+from faregate.core.events import ArgumentsDelta, ReasoningDelta, Redacted, Signed, ToolCallStarted
 from faregate.flow.thoughts import KEPT_FOR_S, KeptThoughts, Thoughts
 
 SIGNED = Thinking(text="so", signature="s1", signed_by="anthropic_messages")
@@ -88,3 +88,36 @@ def test_a_stream_is_gathered() -> None:
     ):
         thoughts.watch(event)
     assert thoughts.parts == [SIGNED, HIDDEN, FIRST, SECOND]
+
+
+class Piece(str):
+    """A text that counts the characters which are copied where it is added to another one by one."""
+
+    __slots__ = ()
+    copied = 0
+
+    def __add__(self, other: str) -> "Piece":
+        return Piece._sum(str.__add__(self, other))
+
+    def __radd__(self, other: str) -> "Piece":
+        return Piece._sum(str.__add__(other, self))
+
+    @staticmethod
+    def _sum(text: str) -> "Piece":
+        Piece.copied += len(text)
+        return Piece(text)
+
+
+def test_the_work_for_a_long_stream_grows_with_its_length_alone() -> None:
+    thoughts, pieces = Thoughts(), 2_000
+    Piece.copied = 0
+    for _ in range(pieces):
+        thoughts.watch(ReasoningDelta(Piece("abcd")))
+    thoughts.watch(Signed(signature="s", signed_by="anthropic_messages"))
+    thoughts.watch(ToolCallStarted(call=0, id="c1", name="f"))
+    for _ in range(pieces):
+        thoughts.watch(ArgumentsDelta(call=0, text=Piece("efgh")))
+    thinking, call = thoughts.complete()
+    assert isinstance(thinking, Thinking) and thinking.text == "abcd" * pieces
+    assert isinstance(call, ToolCall) and call.arguments == "efgh" * pieces
+    assert Piece.copied <= 4 * 2 * pieces

@@ -20,12 +20,15 @@ DIALECTS = {
     "anthropic": "anthropic_messages",
     "gemini": "gemini_generate",
 }
-# What a provider of each dialect calls the model.
+# What providers speak beside them, and no client does.
+UPSTREAMS = {**DIALECTS, "bedrock": "bedrock_converse"}
+# What a provider of each calls the model.
 UPSTREAM_MODELS = {
     "openai": "gpt-up",
     "openai-responses": "gpt-up",
     "anthropic": "claude-up",
     "gemini": "gemini-up",
+    "bedrock": "anthropic.claude-up",
 }
 # Facts of a model that are called otherwise in Faregate's settings.
 _CAPABILITY_NAMES = {"max_tokens_field": "output_member"}

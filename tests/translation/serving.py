@@ -26,6 +26,10 @@ def settings_for(cases: Iterable[Case], upstream: Upstream) -> str:
         for name, dialect in DIALECTS.items()
         for wire in _WIRES
     ]
+    tables += [
+        f'[providers.up-bedrock-{wire}]\nkind = "bedrock"\nbase_url = "{address}"\nkey = "{PROVIDER_KEY}"'
+        for wire in _WIRES
+    ]
     return "\n\n".join([*tables, *(_model_of(case) for case in cases)]) + "\n"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ..core.errors import MalformedRequest
+from .schemas import check_references
 
 MEMBERS_MAX = 1_000
 TOOLS_MAX = 512  # four times what OpenAI takes
@@ -56,7 +57,7 @@ def decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes | msgspec.Raw, withi
     except msgspec.ValidationError as error:
         reason = str(error)
         found = _AT.search(reason)
-        inside = found[1] if found else ""
+        inside = found[1].partition("[...]")[0] if found else ""  # a value of an object whose names are the client's
         param = within + ("." if within and inside and inside[0] != "[" else "") + inside
         reason = _AT.sub("", reason)
         missing = _MISSING.fullmatch(reason)
@@ -88,18 +89,20 @@ def missing(path: str) -> MalformedRequest:
     return MalformedRequest(f"Missing required parameter: '{path}'.", param=path)
 
 
-def wrong(path: str, reason: str) -> MalformedRequest:
+def wrong(path: str, reason: str, kind: str | None = None) -> MalformedRequest:
     """The error for a value that may not be."""
-    return MalformedRequest(f"Invalid value for '{path}': {reason}.", param=path)
+    return MalformedRequest(f"Invalid value for '{path}': {reason}.", param=path, kind=kind)
 
 
 def schema_object(raw: msgspec.Raw, path: str) -> msgspec.Raw | None:
-    """A tool's JSON Schema, kept as it came; None for null. MalformedRequest where it is no object."""
+    """A client's JSON Schema, kept as it came; None for null. MalformedRequest where it is no object, or refers to what
+    is not part of it."""
     schema = bytes(raw)
     if schema == b"null":
         return None
     if schema[:1] != b"{":
         raise wrong(path, "it must be an object")
+    check_references(raw, path)
     return msgspec.Raw(schema)
 
 

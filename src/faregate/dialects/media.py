@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from ..core.conversation import MediaKind
+from .bodies import wrong
 
 _URI = re.compile(r"data:([A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+)?(?:;[A-Za-z0-9_=.+-]+)*?;base64,", re.IGNORECASE)
 _HEAD_CHARACTERS = 64  # of base64, enough for every mark below
@@ -23,6 +24,8 @@ _MARKS = (
     (b"OggS", "audio/ogg"),
     (b"fLaC", "audio/flac"),
 )
+# Kinds of picture that show in their first bytes, whoever made them.
+_MARKED = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 
 
@@ -54,6 +57,28 @@ def sniffed(data: str) -> str:
     if head[:4] == b"RIFF":
         return _RIFF.get(head[8:12], "")
     return next((media_type for mark, media_type in _MARKS if head.startswith(mark)), "")
+
+
+def seen_in(data: str, path: str, stated: str = "") -> str:
+    """The media type that some base64 of a client's shows, "" where it shows none. MalformedRequest where it is no
+    base64, and where it is stated to be a picture of a kind that shows, and shows no picture: all providers refuse it,
+    each in words of its own."""
+    try:
+        found = sniffed(data)
+    except ValueError:
+        raise wrong(path, "not base64") from None
+    if not data:
+        raise wrong(path, "it is empty")
+    if stated.lower() in _MARKED and not found.startswith("image/"):
+        raise wrong(path, f"its bytes are not those of a picture, let alone '{stated}'", kind="unsupported_image_type")
+    return found
+
+
+def fetched_from(url: str, path: str) -> str:
+    """An address of a client's. MalformedRequest where a provider could not fetch anything from it."""
+    if not url.startswith(("http://", "https://")):
+        raise wrong(path, "it is no http(s) address, nor a base64 data URI")
+    return url
 
 
 def kind_of(media_type: str) -> MediaKind:

@@ -107,8 +107,8 @@ class Thoughts:
     """What the first choice of a stream thought and called, as far as it came."""
 
     def __init__(self) -> None:
-        self._text = ""
-        self._arguments: dict[int, str] = {}
+        self._text: list[str] = []  # in pieces: to join them one by one would copy all that came before, each time
+        self._arguments: dict[int, list[str]] = {}
         self._calls: dict[int, int] = {}  # number of a call -> its place among the parts
         self.parts: list[Part] = []
 
@@ -117,21 +117,22 @@ class Thoughts:
         if getattr(event, "choice", 0):
             return
         if isinstance(event, ReasoningDelta):
-            self._text += event.text
+            self._text.append(event.text)
         elif isinstance(event, Redacted):
             self.parts.append(Thinking(redacted=event.data, signed_by=event.signed_by))
         elif isinstance(event, ToolCallStarted):
             self._calls[event.call] = len(self.parts)
             self.parts.append(ToolCall(id=event.id, name=event.name))
         elif isinstance(event, ArgumentsDelta):
-            self._arguments[event.call] = self._arguments.get(event.call, "") + event.text
+            self._arguments.setdefault(event.call, []).append(event.text)
         elif isinstance(event, Signed):
             self._signed(event)
 
     def complete(self) -> list[Part]:
         """The parts, once the answer has ended."""
         for call, place in self._calls.items():
-            self.parts[place] = msgspec.structs.replace(self.parts[place], arguments=self._arguments.get(call) or "{}")
+            arguments = "".join(self._arguments.get(call, ())) or "{}"
+            self.parts[place] = msgspec.structs.replace(self.parts[place], arguments=arguments)
         return self.parts
 
     def _signed(self, event: Signed) -> None:
@@ -140,8 +141,9 @@ class Thoughts:
             signed = {"signature": event.signature, "signed_by": event.signed_by}
             self.parts[place] = msgspec.structs.replace(self.parts[place], **signed)
         elif event.call is None and not event.is_text:
-            self.parts.append(Thinking(text=self._text, signature=event.signature, signed_by=event.signed_by))
-            self._text = ""
+            text = "".join(self._text)
+            self.parts.append(Thinking(text=text, signature=event.signature, signed_by=event.signed_by))
+            self._text.clear()
 
 
 def parts_of(completion: Completion) -> Sequence[Part]:

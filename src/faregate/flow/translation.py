@@ -22,7 +22,16 @@ from ..core.events import (
     ToolCallStarted,
     UsageReported,
 )
-from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform, Upstream
+from ..dialects import (
+    Addressee,
+    Dialect,
+    Observed,
+    Result,
+    StreamParser,
+    StreamRenderer,
+    StreamTransform,
+    Upstream,
+)
 from ..dialects.bodies import with_members
 from ..providers import Provider
 from ..wire.messages import BadMessage
@@ -204,6 +213,21 @@ class Translated:
     def _client_assignment(self, said: str) -> str:
         name, _, value = said.partition("=")
         return f"{self._client_name(name)}={value}"
+
+
+def fitted(call: Call, provider: Provider, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """A request as its provider takes it, with what authorizes it. What its body lost is remembered too, or refused
+    where nothing may be dropped. Inexpressible, UpstreamUnavailable."""
+    if provider.adapt is None and provider.authorize is None:
+        return head, body
+    path = head.split(b" ", 2)[1].decode()
+    body, dropped, _ = provider.adapted(path, body)
+    lost = tuple(name for name in dropped if name not in call.dropped)
+    if lost and call.is_strict:
+        message = f"The provider of this model cannot be told '{lost[0]}', and nothing may be dropped."
+        raise Inexpressible(message, param=lost[0], kind="malformed_request")
+    call.dropped += lost
+    return head + provider.authorization(path, body), body
 
 
 def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from ..core.call import OnDisconnect
 from ..core.money import Price
 from ..core.secret import Secret
+from ..dialects import Rendered
 from ..wire.client import Origin
 from ..wire.messages import header_lines
+from .tokens import Tokens
 
 OPENAI = ("openai_chat", "openai_completions")
 
@@ -40,7 +42,10 @@ class Provider:
     """An active provider: where it is and how it wants to be spoken to.
 
     Where its paths are not its dialect's, `place` makes its own of one of them and the upstream model's name. Where its
-    credential changes from request to request, `authorize` gives the header lines for a path and a body."""
+    credential changes from request to request, `authorize` gives the header lines for a path and a body; `secrets` are
+    what it makes them of, `tokens` those that it is given while they hold. `adapt` makes of a body what it takes, where
+    that is not all of its dialect; Inexpressible. `catalogued_as` is whose models it has, where the catalogue does not
+    know its own."""
 
     name: str
     origin: Origin
@@ -60,6 +65,10 @@ class Provider:
     zero_retention: bool = False
     place: Callable[[str, str], str] | None = None
     authorize: Callable[[str, bytes], bytes] | None = None
+    adapt: Callable[[str, bytes], Rendered] | None = None
+    tokens: Tokens | None = None
+    catalogued_as: str | None = None
+    secrets: tuple[Secret, ...] = ()
     fields: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,8 +85,12 @@ class Provider:
         return self.path + (dialect_path if self.place is None else self.place(dialect_path, upstream_model))
 
     def authorization(self, path: str, body: bytes) -> bytes:
-        """The header lines that are this one request's own."""
+        """The header lines that are this one request's own. UpstreamUnavailable where there are none."""
         return b"" if self.authorize is None else self.authorize(path, body)
+
+    def adapted(self, path: str, body: bytes) -> Rendered:
+        """The body as it takes it, and what that does not say of it. Inexpressible."""
+        return Rendered(body) if self.adapt is None else self.adapt(path, body)
 
 
 def origin_of(base_url: str, unix_path: str | None = None, ca_file: str | None = None) -> tuple[Origin, str]:
@@ -140,5 +153,7 @@ def secrets_of(providers: Mapping[str, Provider]) -> Iterator[str]:
     for provider in providers.values():
         if provider.credential is not None:
             yield provider.credential.reveal()
-        for value in provider.headers.values():
+        for value in (*provider.headers.values(), *provider.secrets):
             yield value.reveal()
+        for secret in provider.tokens.secrets if provider.tokens is not None else ():
+            yield secret.reveal()

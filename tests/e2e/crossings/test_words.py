@@ -9,7 +9,7 @@ from tests.e2e.official.gemini import Gemini
 from tests.e2e.official.messages import Messages
 from tests.e2e.official.question import Question
 
-from .crossing import Crossing, both_ways, to_each_dialect, to_each_model
+from .crossing import UPSTREAMS, WIRES, Crossing, both_ways, to_each_dialect, to_each_model
 
 QUESTIONS = {
     "plain": Question(words="Grüße, 世界 👋"),
@@ -44,6 +44,9 @@ def test_the_words_and_the_tokens_are_the_providers(crossing: Crossing, model: s
     assert said.text == wanted.text
     assert (said.end, said.model) == (crossing.client.ends[0], model)
     assert said.counts == crossing.vouched(since, said)
+    assert crossing.truth(since)["wire"] in [
+        WIRES[spoken] for spoken, (_, models) in UPSTREAMS.items() if model in models
+    ]
     assert not streamed or said.pieces > 1
     assert not said.calls and not said.thoughts
 
@@ -72,7 +75,8 @@ def test_tokens_are_counted_before_they_are_said(crossing: Crossing, model: str)
     counted = crossing.client.count(model, question)
     if counted is None:
         pytest.skip("this SDK does not ask")
-    if (type(crossing.client), model.partition("-")[0]) in ((Messages, "claude"), (Gemini, "gemini")):
+    own = {Messages: "anthropic_messages", Gemini: "gemini_generate"}.get(type(crossing.client), "")
+    if model in UPSTREAMS.get(own, ("", []))[1]:
         assert counted == crossing.ask(model, question, streamed=False).counts.prompt
     else:
         assert 20 < counted < 400  # an estimate: only the provider's own dialect has a way to ask

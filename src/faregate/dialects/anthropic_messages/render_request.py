@@ -1,13 +1,12 @@
 """A Conversation as the body for an upstream (platform.claude.com, Messages API; conformance 2.1)."""
 
-from typing import Any
-
 import msgspec
 
 from ...core.conversation import Conversation, Foreign, Function, Part, Reasoning, Thinking, ToolCall
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
 from ..bodies import NULL, members_decoder
+from ..schemas import closed, object_schema
 from .blocks import ANSWER_TOOL, DIALECT, Written
 from .render_messages import MessagesWriter
 
@@ -83,7 +82,7 @@ class _Writer:
         written: Written = {"name": tool.name}
         if tool.description:
             written["description"] = tool.description
-        written["input_schema"] = _object_schema(tool.parameters)
+        written["input_schema"] = object_schema(tool.parameters)
         if tool.strict is not None:
             if self._capabilities.structured_outputs:
                 written["strict"] = tool.strict
@@ -122,10 +121,10 @@ class _Writer:
         if wanted.schema is None:
             system.append({"type": "text", "text": _JSON_WANTED})
         elif self._capabilities.structured_outputs is not False:
-            schema = _closed(msgspec.json.decode(wanted.schema))
+            schema = closed(msgspec.json.decode(wanted.schema))
             self._config["format"] = {"type": "json_schema", "schema": schema}
         elif self._may_use_answer_tool():
-            schema = _object_schema(wanted.schema)
+            schema = object_schema(wanted.schema)
             tool = {"name": ANSWER_TOOL, "description": _ANSWER_TOOL_IS, "input_schema": schema}
             self._body["tools"] = [tool]
             self._body["tool_choice"] = {"type": "tool", "name": ANSWER_TOOL}
@@ -244,25 +243,3 @@ def _joined(system: list[Written]) -> object:
     if any("cache_control" in block for block in system):
         return system
     return "\n".join(str(block["text"]) for block in system)
-
-
-def _object_schema(parameters: msgspec.Raw | None) -> object:
-    """A tool's schema, which must say that it is of an object."""
-    if parameters is None:
-        return {"type": "object"}
-    members = members_decoder.decode(parameters)
-    return parameters if "type" in members else {"type": "object", **members}
-
-
-def _closed(schema: Any) -> Any:
-    """A schema whose objects take no members beyond their own: the Messages API takes no other."""
-    if isinstance(schema, list):
-        return [_closed(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {
-        name: _closed(value) if name not in ("enum", "const", "default") else value for name, value in schema.items()
-    }
-    if schema.get("type") == "object" and "additionalProperties" not in schema:
-        closed["additionalProperties"] = False
-    return closed

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ...core.usage import Usage, UsageSource
-
-_TOKENS_MAX = 1_000_000_000
+from ..counters import TOKENS_MAX, Counters, mapping
 
 
 class _Details(msgspec.Struct):
@@ -59,8 +58,8 @@ def usage_of_plain(plain: PlainUsage) -> Usage:
     fresh = plain.prompt_tokens - cache_read - cache_write
     output = plain.completion_tokens - reasoning
     if (
-        not 0 <= fresh <= _TOKENS_MAX
-        or not 0 <= output <= _TOKENS_MAX
+        not 0 <= fresh <= TOKENS_MAX
+        or not 0 <= output <= TOKENS_MAX
         or cache_read < 0
         or cache_write < 0
         or reasoning < 0
@@ -90,11 +89,11 @@ def usage_of(raw: object) -> Usage | None:
     """
     if not isinstance(raw, dict):
         return None
-    reader = _Reader()
-    prompt = reader.count(raw.get("prompt_tokens"))
-    completion = reader.count(raw.get("completion_tokens"))
-    prompt_details = _mapping(raw.get("prompt_tokens_details"))
-    completion_details = _mapping(raw.get("completion_tokens_details"))
+    reader = Counters()
+    prompt = reader.count(raw.get("prompt_tokens"), is_needed=True)
+    completion = reader.count(raw.get("completion_tokens"), is_needed=True)
+    prompt_details = mapping(raw.get("prompt_tokens_details"))
+    completion_details = mapping(raw.get("completion_tokens_details"))
     cached = prompt_details.get("cached_tokens")
     if cached is None:
         cached = raw.get("prompt_cache_hit_tokens")
@@ -115,23 +114,3 @@ def usage_of(raw: object) -> Usage | None:
         source=UsageSource.PROVIDER,
         suspect=reader.suspect,
     )
-
-
-def _mapping(value: object) -> dict[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-class _Reader:
-    """Reads counters and remembers whether one could not be true."""
-
-    def __init__(self) -> None:
-        self.suspect = False
-
-    def count(self, value: object, of: int = _TOKENS_MAX) -> int:
-        """`value` as a token count of at most `of`."""
-        if type(value) is int and 0 <= value <= of:
-            return value
-        self.suspect = True
-        if type(value) is int and value > of and of != _TOKENS_MAX:
-            return of
-        return 0

@@ -22,7 +22,7 @@ from ...core.events import (
     UsageReported,
 )
 from ...wire.messages import BadMessage
-from ...wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
+from ..frames import FramedParser
 from .parts import Annotation, citation_of
 from .proofs import NAME
 from .result import Cause, OutputItem, decode_response, finish_of, media_of, thought_of
@@ -67,50 +67,25 @@ def failure_of(event: StreamEvent) -> UpstreamWords | None:
     return None
 
 
-class Parser:
+class Parser(FramedParser):
     """See dialects.StreamParser."""
 
     def __init__(self) -> None:
-        self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)  # the last event has the whole answer in it
+        super().__init__()
         self._calls: dict[int, int] = {}  # output_index -> number of the call
         self._with_arguments: set[int] = set()
         self._has_started = False
-        self._is_over = False
-        self._failure: BadMessage | None = None
         self._thoughts: set[int] = set()  # places of thoughts that had words
 
-    def feed(self, data: bytes) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        try:
-            for frame in self._frames.feed(data):
-                if frame.data is not None and not self._is_over:
-                    self._frame(frame.data, events)
-        except BadMessage as failure:
-            self._failure = failure
-            if not events:
-                raise
-        return events
+    def _is_whole(self, data: bytes) -> bool:
+        return data == b"[DONE]" or _event_of(data) is not None
 
-    def close(self) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        frame = self._frames.close()
-        if frame is not None and frame.data is not None and not self._is_over:
-            self._frame(frame.data, events)
-        return events
-
-    def _frame(self, data: bytes, events: list[Event]) -> None:
+    def _take(self, kind: bytes, data: bytes, events: list[Event]) -> None:
         if data == b"[DONE]":
             return
-        try:
-            event = event_decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise BadMessage("an event is not the JSON it should be") from None
+        event = _event_of(data)
+        if event is None:
+            raise BadMessage("an event is not the JSON it should be")
         words = failure_of(event)
         if words is not None:
             self._is_over = True
@@ -201,6 +176,13 @@ class Parser:
                 events.append(Signed(signature=thinking.signature, signed_by=thinking.signed_by))
         elif item.type == "image_generation_call" and item.result:
             events.append(MediaGiven(media_of(item)))
+
+
+def _event_of(data: bytes) -> StreamEvent | None:
+    try:
+        return event_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _text(raw: msgspec.Raw) -> str:

@@ -167,38 +167,37 @@ def _format(body: dict[str, Any], conversation: Conversation) -> None:
 
 
 def _items(messages: tuple[Message, ...]) -> Iterator[object]:
-    for index, message in enumerate(messages):
-        within = f"messages[{index}]"
+    for message in messages:
         content: list[object] = []
         for part in message.parts:
             if isinstance(part, Text | Media | Refusal):
-                content.append(_content(part, within, is_answer=message.role == "assistant"))
+                content.append(_content(part, is_answer=message.role == "assistant"))
                 continue
             if content:
                 yield {"type": "message", "role": message.role, "content": content}
                 content = []
-            yield from _item(part, within)
+            yield from _item(part)
         if content:
             yield {"type": "message", "role": message.role, "content": content}
 
 
-def _content(part: Text | Media | Refusal, within: str, *, is_answer: bool) -> object:
+def _content(part: Text | Media | Refusal, *, is_answer: bool) -> object:
     written = write_part(part, is_answer=is_answer)
     if written is None:
         assert isinstance(part, Media)
         kind = "audio_not_supported_by_model" if part.kind == "audio" else None
-        raise Inexpressible(f"The provider of this model does not take {part.kind} input.", param=within, kind=kind)
+        raise Inexpressible(f"The provider of this model does not take {part.kind} input.", param="messages", kind=kind)
     return written
 
 
-def _item(part: Part, within: str) -> Iterator[object]:
+def _item(part: Part) -> Iterator[object]:
     if isinstance(part, ToolCall):
         yield {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments}
     elif isinstance(part, ToolResult):
         if all(isinstance(each, Text) for each in part.parts):
             output: object = "".join(each.text for each in part.parts if isinstance(each, Text))
         else:
-            output = [_content(each, within, is_answer=False) for each in part.parts]
+            output = [_content(each, is_answer=False) for each in part.parts]
         yield {"type": "function_call_output", "call_id": part.call_id, "output": output}
     elif isinstance(part, Thinking):
         if _is_own(part):
@@ -209,6 +208,6 @@ def _item(part: Part, within: str) -> Iterator[object]:
     elif isinstance(part, Foreign):
         if part.dialect != NAME:
             raise Inexpressible(
-                f"The provider of this model cannot be told a '{part.name}'.", param=part.path or within
+                f"The provider of this model cannot be told a '{part.name}'.", param=part.path or "messages"
             )
         yield part.raw
