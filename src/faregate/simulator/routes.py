@@ -3,7 +3,7 @@
 import re
 from typing import Literal, NamedTuple
 
-from . import anthropic, gemini, openai_chat, responses
+from . import anthropic, cohere, gemini, openai_chat, responses
 from .wires import Call, Headers, Wire
 
 _COUNT = Call(operation="count")
@@ -14,6 +14,7 @@ _PATHS: dict[str, tuple[Wire, Call]] = {
     "/v1/messages/count_tokens": (anthropic.WIRE, _COUNT),
     "/v1/responses": (responses.WIRE, Call()),
     "/v1/responses/input_tokens": (responses.WIRE, _COUNT),
+    "/v2/chat": (cohere.WIRE, Call()),
 }
 _GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(generateContent|streamGenerateContent|countTokens)")
 _MODELS = re.compile(r"/(v1|v1beta)/models(?:/(.+))?")
