@@ -4,6 +4,8 @@
 `{"result": BODY, "completion": {...}}`: a provider's whole answer, and what it says.
 `{"stream": [TEXT, ...], "events": [...]}`: a provider's stream, joined and cut anew at random, and what happens in it.
 `{"error": BODY, "words": {...}}`: a provider's error, and what it says.
+`{"said": {...}, "addressee": {...}, "rendered": BODY, "dropped": [...], "adjusted": [...]}`: a Conversation, as a
+provider is told it; `"inexpressible": PARAM` in place of the body where it cannot be.
 What is expected is written as msgspec writes it, defaults left out or not.
 """
 
@@ -15,9 +17,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from faregate.core.conversation import Conversation
+from faregate.core.errors import Inexpressible
 from faregate.core.events import Event, UpstreamWords
-from faregate.dialects import Asked, Dialect
-from faregate.dialects.table import DIALECTS
+from faregate.dialects import Addressee, Asked, Upstream
+from faregate.dialects.table import DIALECTS, UPSTREAMS
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "dialects"
 CASES = sorted(FIXTURES.glob("*/*.json"))
@@ -25,36 +29,70 @@ CUTTINGS = 20
 DEFAULTS = (("choices", 1), ("start", -1), ("end", -1), ("arguments", "{}"))
 
 
-def dialect_of(path: Path) -> Dialect:
-    return DIALECTS[path.parent.name]
+def upstream_of(path: Path) -> Upstream:
+    return UPSTREAMS[path.parent.name]
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_case(path: Path) -> None:
     case: dict[str, Any] = json.loads(path.read_bytes())
-    dialect = dialect_of(path)
+    upstream = upstream_of(path)
     checked = 0
     if "conversation" in case:
+        dialect = DIALECTS[path.parent.name]
         given = case.get("asked", {})
         asked = Asked(given.get("argument", ""), given.get("query", {}))
         request = dialect.parse_request(msgspec.json.encode(case["request"]), asked)
         assert plain(dialect.understand(request)) == plain(case["conversation"])
         checked += 1
     if "completion" in case:
-        found = dialect.parse_result(msgspec.json.encode(case["result"]))
+        found = upstream.parse_result(msgspec.json.encode(case["result"]))
         assert plain(found) == plain(case["completion"])
         checked += 1
     if "events" in case:
-        expected = msgspec.convert(case["events"], list[Event])
+        expected = msgspec.json.decode(msgspec.json.encode(case["events"]), type=list[Event])
         raw = "".join(case["stream"]).encode()
         for seed in range(CUTTINGS):
-            assert events_of(dialect, raw, random.Random(seed)) == expected
+            assert events_of(upstream, raw, random.Random(seed)) == expected
         checked += 1
     if "words" in case:
-        found_words = dialect.parse_error(msgspec.json.encode(case["error"]))
+        found_words = upstream.parse_error(msgspec.json.encode(case["error"]))
         assert found_words == msgspec.convert(case["words"], UpstreamWords)
         checked += 1
+    if "said" in case:
+        checked += 1
+        check_rendered(upstream, case)
     assert checked, "the case expects nothing"
+
+
+def conversation_of(said: dict[str, Any]) -> Conversation:
+    """A Conversation from its JSON; what may be JSON or nothing is put in by hand, as msgspec does not read it."""
+    raws: list[tuple[str, Any]] = [("schema", said.get("output_format", {})), ("logit_bias", said.get("sampling", {}))]
+    raws += [("parameters", tool) for tool in said.get("tools", ())]
+    kept = {id(holder): msgspec.Raw(msgspec.json.encode(holder.pop(name))) for name, holder in raws if name in holder}
+    read = msgspec.json.decode(msgspec.json.encode(said), type=Conversation)
+    if read.output_format is not None:
+        schema = kept.get(id(said["output_format"]))
+        read.output_format = msgspec.structs.replace(read.output_format, schema=schema)
+    read.sampling = msgspec.structs.replace(read.sampling, logit_bias=kept.get(id(said.get("sampling"))))
+    read.tools = tuple(
+        msgspec.structs.replace(tool, parameters=kept[id(written)]) if id(written) in kept else tool
+        for tool, written in zip(read.tools, said.get("tools", ()), strict=True)
+    )
+    return read
+
+
+def check_rendered(upstream: Upstream, case: dict[str, Any]) -> None:
+    conversation = conversation_of(case["said"])
+    addressee = msgspec.convert({"model": "m", **case.get("addressee", {})}, Addressee)
+    if "inexpressible" in case:
+        with pytest.raises(Inexpressible) as refused:
+            upstream.render_request(conversation, addressee)
+        assert refused.value.param == case["inexpressible"]
+        return
+    rendered = upstream.render_request(conversation, addressee)
+    assert json.loads(rendered.body) == case["rendered"]
+    assert [list(rendered.dropped), list(rendered.adjusted)] == [case.get("dropped", []), case.get("adjusted", [])]
 
 
 def plain(found: Any) -> Any:
@@ -76,9 +114,9 @@ def without_defaults(value: Any) -> Any:
     }
 
 
-def events_of(dialect: Dialect, raw: bytes, dice: random.Random) -> list[Event]:
+def events_of(upstream: Upstream, raw: bytes, dice: random.Random) -> list[Event]:
     """The events of a stream, fed in pieces; the pieces of a text or of arguments that the cuts made are joined."""
-    parser = dialect.parser()
+    parser = upstream.parser()
     events: list[Event] = []
     at = 0
     while at < len(raw):

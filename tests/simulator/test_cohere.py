@@ -179,9 +179,12 @@ def test_what_is_refused(co: cohere.ClientV2, members: dict[str, Any], words: st
     assert words in refused.value.body["message"]
 
 
-def test_members_that_nobody_knows(co: cohere.ClientV2) -> None:
-    with pytest.raises(BadRequestError, match="'user' is not a valid field"):
-        co.chat(model="m", messages=HELLO, request_options={**ONCE, "additional_body_parameters": {"user": "x"}})
+def test_members_that_nobody_knows(simulated: Simulated) -> None:
+    refused = simulated.post({"model": "m", "messages": HELLO, "user": "x"}, "/v2/chat")
+    assert (refused.status, refused.json()["message"]) == (
+        400,
+        "unknown field: parameter 'user' is not a valid field",
+    )
 
 
 @pytest.mark.parametrize(

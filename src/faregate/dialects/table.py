@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from . import Dialect, Upstream
 from .anthropic_messages import AnthropicMessages
+from .cohere_chat import CohereChat
 from .gemini_generate import GeminiGenerate
 from .openai_chat import OpenAIChat
 from .openai_completions import OpenAICompletions
@@ -14,4 +15,4 @@ DIALECTS: Mapping[str, Dialect] = {
     for dialect in (OpenAIChat(), OpenAICompletions(), OpenAIResponses(), AnthropicMessages(), GeminiGenerate())
 }
 
-UPSTREAMS: Mapping[str, Upstream] = {**DIALECTS}
+UPSTREAMS: Mapping[str, Upstream] = {**DIALECTS, **{upstream.name: upstream for upstream in (CohereChat(),)}}

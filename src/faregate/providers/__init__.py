@@ -15,16 +15,16 @@ OPENAI = ("openai_chat", "openai_completions")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A provider as data. `key_variable` in the environment switches it on and is its credential; `url_variable`
-    names an address in the environment instead (a local server). `dialects` are what it speaks, the first one to those
-    who speak none of them; its credential goes in `credential_field`. `exact` says that its wire is its dialect's to
-    the byte;
-    `discovers` that its model list is asked for, because no catalogue can know it; `price` is what its models cost that
-    have no price elsewhere; `on_disconnect` what becomes of calls whose client leaves."""
+    """A provider as data. `key_variable` in the environment, or else `key_alias`, switches it on and is its credential;
+    `url_variable` names an address in the environment instead (a local server). `dialects` are what it speaks, the
+    first one to those who speak none of them; its credential goes in `credential_field`. `exact` says that its wire is
+    its dialect's to the byte; `discovers` that its model list is asked for, because no catalogue can know it; `price`
+    is what its models cost that have no price elsewhere; `on_disconnect` what becomes of calls whose client leaves."""
 
     name: str
     base_url: str
     key_variable: str | None = None
+    key_alias: str | None = None
     url_variable: str | None = None
     dialects: tuple[str, ...] = OPENAI
     credential_field: str = "authorization"
@@ -101,7 +101,7 @@ def provider_of(row: Row, environment: Mapping[str, str]) -> Provider | None:
             return None
         base_url = _local_url(given, row.base_url)
     if row.key_variable is not None:
-        key = environment.get(row.key_variable)
+        key = environment.get(row.key_variable) or environment.get(row.key_alias or "")
         if key:
             credential = Secret(key)
         elif row.url_variable is None:

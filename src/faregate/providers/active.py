@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from ..core.call import OnDisconnect
 from ..settings import ProviderSettings, Settings
 from ..settings_prices import stated_price
-from . import OPENAI, Provider, Row, anthropic, compatible, google, openai, origin_of, provider_of
+from . import OPENAI, Provider, Row, anthropic, cohere, compatible, google, openai, origin_of, provider_of
 
-ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, google.ROW, *compatible.ROWS)}
+ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, cohere.ROW, google.ROW, *compatible.ROWS)}
 _CREDENTIAL_FIELDS = {row.dialects[0]: row.credential_field for row in (anthropic.ROW, google.ROW)}
 
 
