@@ -1,4 +1,4 @@
-"""A gateway before the simulator on four wires, and official SDKs before the gateway.
+"""A gateway before the simulator on each of its wires, and official SDKs before the gateway.
 
 The simulator says the same to the same question on every wire, and vouches for the tokens. So what an SDK hears
 through the gateway is compared with what OpenAI's hears from the simulator itself, and with its log.
@@ -19,11 +19,14 @@ UPSTREAMS: dict[str, tuple[str, list[str]]] = {
     "openai_chat": ("/v1", ["gpt-5.4"]),
     "openai_responses": ("/v1", ["gpt-5.4-mini"]),
     "anthropic_messages": ("/v1", ["claude-sonnet-4-6", "claude-haiku-4-5", "claude-opus-4-8"]),
+    "cohere_chat": ("/v2", ["command-a-plus-05-2026"]),
     "gemini_generate": ("/v1beta", ["gemini-3-flash-preview", "gemini-2.5-flash"]),
 }
 FIRST_MODELS = [models[0] for _, models in UPSTREAMS.values()]
 # These are told to think by a budget, and know no effort. The budget is as long as the effort: the words follow it.
-BUDGETED = {"claude-haiku-4-5", "gemini-2.5-flash"}
+BUDGETED = {"claude-haiku-4-5", "command-a-plus-05-2026", "gemini-2.5-flash"}
+# These do not say how much of what they generated was thought.
+UNTOLD = {"command-a-plus-05-2026"}
 ALL_MODELS = [model for _, models in UPSTREAMS.values() for model in models]
 
 both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -67,7 +70,7 @@ class Crossing:
     def vouched(self, since: int, said: Said) -> Counts:
         """What the log has for the tokens of an answer; of those thought only what the SDK tells."""
         entry = self.truth(since)
-        thought = None if said.counts.thought is None else entry["reasoning_tokens"]
+        thought = None if said.counts.thought is None else 0 if said.model in UNTOLD else entry["reasoning_tokens"]
         return Counts(entry["prompt_tokens"], entry["cached_tokens"], entry["completion_tokens"], thought)
 
 

@@ -48,13 +48,22 @@ def test_the_words_and_the_tokens_are_the_providers(crossing: Crossing, model: s
     assert not said.calls and not said.thoughts
 
 
+class Known(BaseModel):
+    """What can be said to providers that do not take every schema."""
+
+    name: str
+    age: int
+    addresses: list[Address]
+
+
 @both_ways
 @to_each_model
 @pytest.mark.parametrize("words", ["Anna", "Bert"])
 def test_an_answer_has_the_form_that_was_asked_for(crossing: Crossing, model: str, streamed: bool, words: str) -> None:
-    said = crossing.ask(model, Question(words=words, form=Person), streamed)
-    assert isinstance(said.parsed, Person)
-    assert said.parsed == Person.model_validate_json(said.text)
+    form = Known if model.startswith("command") else Person
+    said = crossing.ask(model, Question(words=words, form=form), streamed)
+    assert isinstance(said.parsed, form)
+    assert said.parsed == form.model_validate_json(said.text)
     assert said.end == crossing.client.ends[0]
 
 
