@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from tests.running.upstreams import Upstream
 
-from .cases import DIALECTS, Case
+from .cases import UPSTREAMS, Case
 
 PROVIDER_KEY = "provider-secret-key"
-_PATHS = {"gemini": "/v1beta"}
+_PATHS = {"cohere": "/v2", "gemini": "/v1beta"}
 _WIRES = ("exact", "compatible")
 
 
@@ -23,7 +23,7 @@ def settings_for(cases: Iterable[Case], upstream: Upstream) -> str:
     tables = [
         f'[providers.up-{name}-{wire}]\nbase_url = "{address}{_PATHS.get(name, "/v1")}"\nkey = "{PROVIDER_KEY}"\n'
         f'dialect = "{dialect}"\nwire = "{wire}"'
-        for name, dialect in DIALECTS.items()
+        for name, dialect in UPSTREAMS.items()
         for wire in _WIRES
     ]
     return "\n\n".join([*tables, *(_model_of(case) for case in cases)]) + "\n"
