@@ -14,6 +14,7 @@ _PATHS: dict[str, tuple[Wire, Call]] = {
     "/v1/messages/count_tokens": (anthropic.WIRE, _COUNT),
     "/v1/responses": (responses.WIRE, Call()),
     "/v1/responses/input_tokens": (responses.WIRE, _COUNT),
+    "/mistral/v1/chat/completions": (openai_chat.MISTRAL_WIRE, Call()),
     "/v2/chat": (cohere.WIRE, Call()),
 }
 _GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(generateContent|streamGenerateContent|countTokens)")
