@@ -26,7 +26,7 @@ from ..core.errors import (
 )
 from ..core.usage import NO_USAGE, Usage
 from ..dialects import Addressee, StreamTransform, UpstreamWords
-from ..providers import Provider
+from ..providers import OPENAI, Provider
 from ..wire.client import Exchange, Timeouts
 from ..wire.deadlines import NEVER
 from ..wire.incoming import IncomingResponse
@@ -37,7 +37,7 @@ from .funds import output_tokens_max
 from .gate import Gate
 from .overhearing import Overheard, fault_of
 from .refusals import call_error, refusal, shown
-from .translation import Speech, speech_of
+from .translation import Speech, shape, speech_of
 
 _HELD_BYTES_MAX = 1024 * 1024
 _HEADS_MAX = 10_000
@@ -330,6 +330,8 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
             stream_usage=provider.stream_usage,
         )
     )
+    if provider.shape is not None and speech.upstream.name == OPENAI[0]:
+        body = shape(provider.shape, gate.dialects[call.dialect], call, body)
     call.record.attempts += 1
     limits = gate.limits
     timeouts = Timeouts(

@@ -25,6 +25,7 @@ from ..core.events import (
 from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform, Upstream
 from ..dialects.bodies import with_members
 from ..providers import Provider
+from ..providers.shape import Shape
 from ..wire.messages import BadMessage
 from .admission import takes
 from .gate import Gate
@@ -165,8 +166,7 @@ class Translated:
         if needed is not None:
             raise Inexpressible(f"The provider of this model has nothing like '{needed}'.", param=needed)
         if dropped and call.is_strict:
-            message = f"The provider of this model cannot be told '{dropped[0]}', and nothing may be dropped."
-            raise Inexpressible(message, param=dropped[0], kind="malformed_request")
+            raise untold(dropped[0])
         call.dropped = dropped
         call.adjusted = tuple(self._client_assignment(said) for said in rendered.adjusted)
         return rendered.body
@@ -204,6 +204,22 @@ class Translated:
     def _client_assignment(self, said: str) -> str:
         name, _, value = said.partition("=")
         return f"{self._client_name(name)}={value}"
+
+
+def shape(wanted: Shape, client: Dialect, call: Call, body: bytes) -> bytes:
+    """A chat body as the host takes it. Inexpressible where it takes something not, and nothing may be dropped."""
+    shaped = wanted.shaped(body)
+    dropped = [client.parameters.get(name, name) for name in shaped.dropped]
+    if dropped and call.is_strict:
+        raise untold(dropped[0])
+    call.dropped = tuple(dict.fromkeys([*call.dropped, *dropped]))
+    return shaped.body
+
+
+def untold(name: str) -> Inexpressible:
+    """The error for what cannot be told where nothing may be dropped."""
+    message = f"The provider of this model cannot be told '{name}', and nothing may be dropped."
+    return Inexpressible(message, param=name, kind="malformed_request")
 
 
 def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -> None:

@@ -9,6 +9,7 @@ from ..core.money import Price
 from ..core.secret import Secret
 from ..wire.client import Origin
 from ..wire.messages import header_lines
+from .shape import Shape
 
 OPENAI = ("openai_chat", "openai_completions")
 
@@ -19,7 +20,8 @@ class Row:
     `url_variable` names an address in the environment instead (a local server). `dialects` are what it speaks, the
     first one to those who speak none of them; its credential goes in `credential_field`. `exact` says that its wire is
     its dialect's to the byte; `discovers` that its model list is asked for, because no catalogue can know it; `price`
-    is what its models cost that have no price elsewhere; `on_disconnect` what becomes of calls whose client leaves."""
+    is what its models cost that have no price elsewhere; `on_disconnect` what becomes of calls whose client leaves;
+    `shape` what of OpenAI's chat it says otherwise."""
 
     name: str
     base_url: str
@@ -33,6 +35,7 @@ class Row:
     discovers: bool = False
     on_disconnect: OnDisconnect = OnDisconnect.CANCEL
     price: Price | None = None
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,7 @@ class Provider:
     headers: Mapping[str, Secret] = field(default_factory=dict)
     price: Price | None = None
     zero_retention: bool = False
+    shape: Shape | None = None
     place: Callable[[str, str], str] | None = None
     authorize: Callable[[str, bytes], bytes] | None = None
     fields: bytes = field(init=False, repr=False)
@@ -119,6 +123,7 @@ def provider_of(row: Row, environment: Mapping[str, str]) -> Provider | None:
         discovers=row.discovers,
         on_disconnect=row.on_disconnect,
         price=row.price,
+        shape=row.shape,
     )
 
 

@@ -68,6 +68,7 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
         headers=given.headers,
         price=price,
         zero_retention=given.zero_retention,
+        shape=None if row is None else row.shape,
     )
 
 

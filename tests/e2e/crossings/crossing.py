@@ -4,6 +4,7 @@ The simulator says the same to the same question on every wire, and vouches for 
 through the gateway is compared with what OpenAI's hears from the simulator itself, and with its log.
 """
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +23,15 @@ UPSTREAMS: dict[str, tuple[str, list[str]]] = {
     "cohere_chat": ("/v2", ["command-a-plus-05-2026"]),
     "gemini_generate": ("/v1beta", ["gemini-3-flash-preview", "gemini-2.5-flash"]),
 }
-FIRST_MODELS = [models[0] for _, models in UPSTREAMS.values()]
+# By row: hosts that say some of it otherwise.
+HOSTS: dict[str, tuple[str, list[str]]] = {"mistral": ("/mistral/v1", ["mistral-medium-3-5"])}
+_SERVED = [models for _, models in (*UPSTREAMS.values(), *HOSTS.values())]
+FIRST_MODELS = [models[0] for models in _SERVED]
 # These are told to think by a budget, and know no effort. The budget is as long as the effort: the words follow it.
 BUDGETED = {"claude-haiku-4-5", "command-a-plus-05-2026", "gemini-2.5-flash"}
 # These do not say how much of what they generated was thought.
 UNTOLD = {"command-a-plus-05-2026"}
-ALL_MODELS = [model for _, models in UPSTREAMS.values() for model in models]
+ALL_MODELS = [model for models in _SERVED for model in models]
 
 both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 to_each_dialect = pytest.mark.parametrize("model", FIRST_MODELS)
@@ -75,9 +79,11 @@ class Crossing:
 
 
 def settings_of(simulator: Simulator) -> str:
-    """One provider for each dialect, all of them the simulator."""
-    return "\n".join(
-        f'[providers.{dialect}]\nbase_url = "http://127.0.0.1:{simulator.port}{path}"\nkey = "simulator-key"\n'
-        f'dialect = "{dialect}"\nmodels = {json.dumps(models)}\n'
-        for dialect, (path, models) in UPSTREAMS.items()
-    )
+    """One provider for each dialect and each host, all of them the simulator."""
+    tables = [
+        f'[providers.{name}]\nbase_url = "http://127.0.0.1:{simulator.port}{path}"\nkey = "simulator-key"\n'
+        f"models = {json.dumps(models)}\n"
+        for name, (path, models) in (UPSTREAMS | HOSTS).items()
+    ]
+    said = [f'dialect = "{dialect}"\n' for dialect in UPSTREAMS]
+    return "\n".join(table + more for table, more in itertools.zip_longest(tables, said, fillvalue=""))
