@@ -43,6 +43,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], set[str]]] = {
         {"response_format": {"type": "json_object"}, "max_tokens": 9, "messages": [TOLD, *HI]},
         set(),
     ),
+    "an answer that was begun": (
+        "mistral",
+        {"messages": [*HI, {"role": "assistant", "content": "I"}]},
+        {"messages": [*HI, {"role": "assistant", "content": "I", "prefix": True}]},
+        set(),
+    ),
+    "no thinking": ("deepseek", {"reasoning_effort": "none"}, {"thinking": {"type": "disabled"}}, set()),
+    "some thinking": ("deepseek", {"reasoning_effort": "low"}, {"reasoning_effort": "low"}, set()),
     "JSON stays": (
         "deepseek",
         {"response_format": {"type": "json_object"}},

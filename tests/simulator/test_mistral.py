@@ -98,6 +98,13 @@ def test_tools_and_their_results(mistral: Mistral) -> None:
             ask(mistral, messages=[*odd, {"role": "tool", "tool_call_id": call_id, "content": "fine"}])
 
 
+def test_an_answer_that_was_begun(mistral: Mistral) -> None:
+    begun = {"role": "assistant", "content": "I am"}
+    assert said(ask(mistral, messages=[*HELLO, {**begun, "prefix": True}]).choices[0].message)[0]
+    with pytest.raises(MistralError, match="Expected last role User"):
+        ask(mistral, messages=[*HELLO, begun])
+
+
 def test_pictures_and_forms(mistral: Mistral) -> None:
     content = [{"type": "text", "text": "this"}, {"type": "image_url", "image_url": {"url": PIXEL}}]
     assert said(ask(mistral, messages=[{"role": "user", "content": content}]).choices[0].message)[0].startswith(

@@ -7,11 +7,12 @@ from .shape import Shape
 # One's own machine costs nothing by the token.
 _FREE = Price(version="provider:local", entries=(PriceEntry(rates=Rates(input=0, output=0)),))
 
-# api-docs.deepseek.com, Create Chat Completion: its roles, `max_tokens`, `response_format`.
+# api-docs.deepseek.com, Create Chat Completion: its roles, `max_tokens`, `response_format`; Thinking Mode.
 _DEEPSEEK = Shape(
     renamed={"max_completion_tokens": "max_tokens"},
     roles={"developer": "system"},
     knows_schemas=False,
+    switches_thinking=True,
 )
 # docs.mistral.ai, API, Chat Completion: members that are not in it are refused ("Extra inputs are not permitted"), ids
 # of calls have nine letters and digits, and what was thought is a chunk of the content, which is to come back. A stream
@@ -29,6 +30,7 @@ _MISTRAL = Shape(
     message_members=frozenset({"role", "content", "tool_calls", "tool_call_id", "prefix"}),
     call_id_characters=9,
     thinks_in_content=True,
+    marks_prefix=True,
     names_parameters=True,
 )
 

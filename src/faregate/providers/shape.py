@@ -29,8 +29,10 @@ class Shape:
     """`renamed` are members that have another name there, `refused` those that it does not take, `unneeded` those that
     it does not take and does as they say; `roles` are messages' roles that have another name, `message_members` all
     that a message may have (None: anything). `call_id_characters` is how long the ids of tool calls are, of letters and
-    digits alone; `thinks_in_content` that what was thought is a part of a message's content; `names_parameters` that a
-    tool without parameters is refused; `knows_schemas` that an answer can be held to a JSON Schema."""
+    digits alone; `thinks_in_content` that what was thought is a part of a message's content; `marks_prefix` that an
+    answer which is to be gone on with must say so; `names_parameters` that a tool without parameters is refused;
+    `knows_schemas` that an answer can be held to a JSON Schema; `switches_thinking` that no effort is said by
+    `thinking`."""
 
     renamed: Mapping[str, str] | None = None
     refused: frozenset[str] = frozenset()
@@ -39,14 +41,16 @@ class Shape:
     message_members: frozenset[str] | None = None
     call_id_characters: int | None = None
     thinks_in_content: bool = False
+    marks_prefix: bool = False
     names_parameters: bool = False
+    switches_thinking: bool = False
     knows_schemas: bool = True
 
     def shaped(self, body: bytes) -> Shaped:
         """A chat body for the host."""
         members = _members_decoder.decode(body)
         dropped: dict[str, None] = {}
-        for name in self.refused & members.keys():
+        for name in sorted(self.refused & members.keys()):
             if bytes(members.pop(name)) != b"null":
                 dropped[name] = None
         for name in self.unneeded & members.keys():
@@ -57,6 +61,11 @@ class Shape:
         messages = _messages_decoder.decode(members["messages"])
         for message in messages:
             self._shape_message(message, dropped)
+        if self.marks_prefix and messages[-1].get("role") == "assistant":
+            messages[-1]["prefix"] = True
+        if self.switches_thinking and bytes(members.get("reasoning_effort", b"")) == b'"none"':
+            del members["reasoning_effort"]
+            members["thinking"] = msgspec.Raw(b'{"type":"disabled"}')
         if not self.knows_schemas:
             self._tell_schema(members, messages)
         members["messages"] = msgspec.Raw(msgspec.json.encode(messages))
@@ -77,7 +86,7 @@ class Shape:
             if message.get("tool_call_id"):
                 message["tool_call_id"] = self._call_id(message["tool_call_id"])
         if self.message_members is not None:
-            for name in message.keys() - self.message_members:
+            for name in sorted(message.keys() - self.message_members):
                 if message.pop(name) not in (None, [], ""):
                     dropped[name] = None
 

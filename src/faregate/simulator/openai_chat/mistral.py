@@ -41,6 +41,9 @@ def check(data: bytes) -> None:
         for call_id in [*calls, message["tool_call_id"]] if "tool_call_id" in message else calls:
             if not _CALL_ID.fullmatch(str(call_id)):
                 raise Refused(f"Tool call id was {call_id} but must be a-z, A-Z, 0-9, with a length of 9.")
+    last = sent["messages"][-1]
+    if last["role"] == "assistant" and not last.get("prefix"):
+        raise Refused("Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant")
     for position, tool in enumerate(sent.get("tools") or ()):
         if "parameters" not in tool["function"]:
             raise Refused(f"body.tools.{position}.function.parameters: Field required", status=422)
