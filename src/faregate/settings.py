@@ -144,7 +144,7 @@ class LogSettings(_Table, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini_generate"]
+DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "cohere_chat", "gemini_generate"]
 
 
 class ProviderSettings(_Table, frozen=True):

@@ -174,8 +174,7 @@ class Translated:
         if needed is not None:
             raise Inexpressible(f"The provider of this model has nothing like '{needed}'.", param=needed)
         if dropped and call.is_strict:
-            message = f"The provider of this model cannot be told '{dropped[0]}', and nothing may be dropped."
-            raise Inexpressible(message, param=dropped[0], kind="malformed_request")
+            raise untold(dropped[0])
         call.dropped = dropped
         call.adjusted = tuple(self._client_assignment(said) for said in rendered.adjusted)
         return rendered.body
@@ -215,19 +214,25 @@ class Translated:
         return f"{self._client_name(name)}={value}"
 
 
-def fitted(call: Call, provider: Provider, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+def fitted(gate: Gate, call: Call, provider: Provider, head: bytes, body: bytes) -> tuple[bytes, bytes]:
     """A request as its provider takes it, with what authorizes it. What its body lost is remembered too, or refused
     where nothing may be dropped. Inexpressible, UpstreamUnavailable."""
     if provider.adapt is None and provider.authorize is None:
         return head, body
     path = head.split(b" ", 2)[1].decode()
     body, dropped, _ = provider.adapted(path, body)
-    lost = tuple(name for name in dropped if name not in call.dropped)
+    names = gate.dialects[call.dialect].parameters
+    lost = [name for name in (names.get(name, name) for name in dropped) if name not in call.dropped]
     if lost and call.is_strict:
-        message = f"The provider of this model cannot be told '{lost[0]}', and nothing may be dropped."
-        raise Inexpressible(message, param=lost[0], kind="malformed_request")
-    call.dropped += lost
+        raise untold(lost[0])
+    call.dropped += tuple(dict.fromkeys(lost))
     return head + provider.authorization(path, body), body
+
+
+def untold(name: str) -> Inexpressible:
+    """The error for what cannot be told where nothing may be dropped."""
+    message = f"The provider of this model cannot be told '{name}', and nothing may be dropped."
+    return Inexpressible(message, param=name, kind="malformed_request")
 
 
 def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -> None:
