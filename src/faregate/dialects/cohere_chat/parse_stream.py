@@ -22,8 +22,8 @@ from ...core.events import (
     UsageReported,
 )
 from ...wire.messages import BadMessage
-from ...wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
 from .. import UpstreamWords
+from ..frames import FramedParser
 from .errors import words_of
 from .parse_answer import Tokens, citations_of, openai_logprobs
 from .usage import usage_of
@@ -53,47 +53,22 @@ class _Event(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Event)
 
 
-class Parser:
-    """See dialects.StreamParser. Where good events came before a bad one in the same bytes, theirs are returned
-    first, and the next call raises."""
+class Parser(FramedParser):
+    """See dialects.StreamParser."""
 
-    __slots__ = ("_calls", "_calls_begun", "_failure", "_frames", "_has_content", "_is_over", "_is_started")
+    __slots__ = ("_calls", "_calls_begun", "_has_content", "_is_started")
 
     def __init__(self) -> None:
-        self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)
+        super().__init__()
         self._calls: dict[int, int] = {}  # the number of a call, by the index it has in the stream
         self._calls_begun = 0
         self._has_content = False
         self._is_started = False
-        self._is_over = False
-        self._failure: BadMessage | None = None
 
-    def feed(self, data: bytes) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        try:
-            for frame in self._frames.feed(data):
-                if frame.data is not None and not self._is_over:
-                    self._take(frame.data, events)
-        except BadMessage as failure:
-            self._failure = failure
-            if not events:
-                raise
-        return events
+    def _is_whole(self, data: bytes) -> bool:
+        return _event_of(data) is not None
 
-    def close(self) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        frame = self._frames.close()
-        if frame is not None and frame.data is not None and not self._is_over and _event_of(frame.data) is not None:
-            self._take(frame.data, events)
-        return events
-
-    def _take(self, data: bytes, events: list[Event]) -> None:
+    def _take(self, kind: bytes, data: bytes, events: list[Event]) -> None:
         if data.strip() in (b"", b"[DONE]"):
             return
         event = _event_of(data)
