@@ -19,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
         "settings": str(path) if path is not None else None,
         "data": str(data_directory(arguments)),
         "listens": _address(offer),
+        "houses": _houses(offer),
         "simulated": offer.is_simulated,
         "providers": _providers(offer),
         "models": len(offer.snapshot.models),
@@ -35,6 +36,15 @@ def _address(offer: Offer) -> str:
     server = offer.settings.server
     host = f"[{server.host}]" if ":" in server.host else server.host
     return f"{'https' if server.tls_certificate is not None else 'http'}://{host}:{server.port}"
+
+
+def _houses(offer: Offer) -> list[dict[str, object]]:
+    """The main house first, then the others, each with where it is found."""
+    others = zip(offer.houses.houses[1:], offer.settings.houses, strict=True)
+    main = offer.houses.main
+    found: list[dict[str, object]] = [{"name": main.name, "paths": main.prefixes, "hosts": ()}]
+    found += [{"name": house.name, "paths": house.prefixes, "hosts": given.hosts} for house, given in others]
+    return found
 
 
 def _providers(offer: Offer) -> list[dict[str, object]]:
@@ -75,6 +85,11 @@ def _tell(report: dict[str, object]) -> None:
         f"data       {report['data']}",
         f"listens    {report['listens']}",
     ]
+    houses = report["houses"]
+    assert isinstance(houses, list)
+    for house in houses:
+        where = f" for {', '.join(house['hosts'])}" if house["hosts"] else ""
+        lines.append(f"house      {house['name']} under {', '.join(house['paths'])}{where}")
     providers = report["providers"]
     assert isinstance(providers, list)
     for provider in providers:
