@@ -42,6 +42,7 @@ class OpenAICompletions:
     indispensable: frozenset[str] = frozenset()
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
+    shows: frozenset[str] = frozenset()
     counting = None
 
     parse_request = staticmethod(parse_request)

@@ -35,7 +35,10 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
         if call.request.stream:
             await gate.ledger.opened(hold)  # before that, nothing that the model said may leave
             gate.ledger.watch(hold, Delivered(answer.cost_nano, reply.progress).cost_nano, call.record)
+        said = len(call.dropped)
         end = await reply.relay(answer)  # all but its end; bytes pass by callback: upstream, transform, socket
+        if len(call.dropped) > said:
+            reply.changed(call.dropped[said:], ())  # of what came in the stream
         answer.check()
     finally:
         if answer is not None:

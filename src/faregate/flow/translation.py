@@ -13,6 +13,7 @@ from ..core.events import (
     Event,
     Failed,
     Finished,
+    ForeignGiven,
     MediaGiven,
     ReasoningDelta,
     Redacted,
@@ -29,21 +30,22 @@ from ..wire.messages import BadMessage
 from .admission import takes
 from .gate import Gate
 from .thoughts import Thoughts, parts_of
+from .unshown import Unshown
 
 # What makes content of an answer, and what of it counts as one more piece.
 _COUNTED = frozenset({TextDelta, ReasoningDelta, RefusalDelta, ArgumentsDelta, MediaGiven, Redacted})
-_UNCOUNTED = frozenset({ToolCallStarted, Finished})
+_UNCOUNTED = frozenset({ToolCallStarted, ForeignGiven, Finished})
 _UNWATCHED = frozenset({TextDelta})
 
 
 class Translation:
     """A stream translated (dialects.StreamTransform). `watch` hears of each event before it is rendered, but for words,
-    which are nearly all there are."""
+    which are nearly all there are; what it gives is rendered."""
 
     __slots__ = ("_parser", "_renderer", "_watch", "observed")
 
     def __init__(
-        self, parser: StreamParser, renderer: StreamRenderer, watch: Callable[[Event], None] | None = None
+        self, parser: StreamParser, renderer: StreamRenderer, watch: Callable[[Event], Event | None] | None = None
     ) -> None:
         self.observed = Observed()
         self._parser = parser
@@ -68,8 +70,9 @@ class Translation:
         out = []
         for event in events:
             kind = type(event)
+            shown: Event | None = event
             if self._watch is not None and kind not in _UNWATCHED:
-                self._watch(event)
+                shown = self._watch(event)
             if kind in _COUNTED:
                 observed.has_content = True
                 observed.deltas += 1
@@ -87,7 +90,8 @@ class Translation:
                 observed.usage = event.usage
             elif isinstance(event, Started):
                 observed.model = event.model or None
-            out.append(self._renderer.render(event))
+            if shown is not None:
+                out.append(self._renderer.render(shown))
         return b"".join(out)
 
 
@@ -177,17 +181,19 @@ class Translated:
         if not completion.choices:
             raise BadMessage("the answer holds no choices")
         self._gate.thoughts.keep(self._call.record.project_id, parts_of(completion))
+        Unshown(self._call, self._client).whole(completion)
         body = self._client.render_result(completion, self._call.request)
         return Result(body, completion.usage, completion.model or None, True)
 
     def stream(self) -> StreamTransform:
         """See Speech."""
-        thoughts = Thoughts()
+        thoughts, unshown = Thoughts(), Unshown(self._call, self._client)
 
-        def watch(event: Event) -> None:
+        def watch(event: Event) -> Event | None:
             thoughts.watch(event)
             if isinstance(event, Ended):
                 self._gate.thoughts.keep(self._call.record.project_id, thoughts.complete())
+            return unshown.event(event)
 
         return Translation(self.upstream.parser(), self._client.renderer(self._call.request), watch)
 

@@ -32,6 +32,7 @@ class AnthropicMessages:
     indispensable = frozenset({"container", "mcp_servers"})
     stream_type = b"text/event-stream"
     own_statuses = frozenset({529})  # overloaded (conformance 2.6)
+    shows: frozenset[str] = frozenset()
     counting = TokenCounting()
 
     parse_request = staticmethod(request.parse_request)

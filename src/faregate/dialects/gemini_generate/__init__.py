@@ -1,8 +1,10 @@
 """Gemini's generateContent."""
 
 from collections.abc import Mapping
+from typing import get_args
 
 from ...core.chat import ChatRequest
+from ...core.conversation import MediaKind
 from .. import StreamRenderer, StreamTransform
 from . import answer, errors, forward, render, request, result, understand
 from .parser import Parser
@@ -41,6 +43,7 @@ class GeminiGenerate:
     indispensable = frozenset({"cachedContent"})
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
+    shows = frozenset({f"{kind}{how}" for kind in get_args(MediaKind) for how in ("", "_url")})
     counting = request.Tokens()
 
     parse_request = staticmethod(request.parse_request)

@@ -30,6 +30,7 @@ class OpenAIChat:
     indispensable: frozenset[str] = frozenset()
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
+    shows = frozenset({"image", "image_url", "audio"})
     counting = None
 
     parse_request = staticmethod(request.parse_request)

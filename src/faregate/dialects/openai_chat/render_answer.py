@@ -1,6 +1,7 @@
 """A whole answer for the client (openai-openapi, CreateChatCompletionResponse; conformance 1.1, 2.2 to 2.4), and what
 its stream shares with it."""
 
+import secrets
 import time
 
 import msgspec
@@ -90,6 +91,13 @@ def image_shown(image: Media, index: int) -> Written:
     return {"type": "image_url", "index": index, "image_url": address}
 
 
+def sound_shown(sound: Media, data: str) -> Written:
+    """A sound that the model made. Its format is what the client asked for at OpenAI, and said here."""
+    format_ = media.format_of(sound.media_type)
+    named = {"format": format_} if format_ else {}
+    return {"id": f"audio_{secrets.token_hex(12)}", "data": data, "transcript": "", **named}
+
+
 def _choice(index: int, choice: Choice) -> Written:
     written: Written = {
         "index": index,
@@ -127,8 +135,8 @@ def _message(choice: Choice) -> Written:
         message["images"] = [image_shown(image, place) for place, image in enumerate(images)]
     sounds = [part for part in choice.parts if isinstance(part, Media) and part.kind == "audio"]
     if sounds:
-        sound = sounds[0]
-        message["audio"] = {"id": "audio_0", "data": sound.data, "expires_at": 0, "transcript": ""}
+        shown = sound_shown(sounds[0], media.joined([sound.data for sound in sounds]))
+        message["audio"] = shown | {"expires_at": int(time.time())}  # it cannot be referred to
     if calls:
         message["tool_calls"] = [_call(call) for call in calls]
     return message

@@ -33,6 +33,7 @@ class OpenAIResponses:
     indispensable: frozenset[str] = frozenset()
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
+    shows = frozenset({"image"})  # a message's parts are words
     counting = None
 
     parse_request = staticmethod(request.parse_request)
