@@ -158,8 +158,11 @@ class Translated:
         assert conversation is not None  # by `prepare`
         if call.request.output_tokens_cap is not None:
             conversation.output_tokens_max = call.request.output_tokens_cap
+        # What a provider cannot read, and its client did not send, is not put back only to be named as left out.
+        reader = "" if addressee.capabilities.reasoning_replay else self.upstream.name
+        whole = self._gate.thoughts.recall(call.record.project_id, conversation, reader)
         try:
-            rendered = self.upstream.render_request(conversation, addressee)
+            rendered = self.upstream.render_request(whole, addressee)
             if self.upstream is self._client:
                 return with_members(rendered.body, call.request.members, of=conversation.extra)
         except Inexpressible as error:
@@ -219,7 +222,6 @@ def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -
     if call.operation != "chat":
         raise MalformedRequest(f"The provider of this model has no {call.operation}.", param="model")
     call.conversation = conversation = gate.dialects[call.dialect].understand(call.request)
-    gate.thoughts.recall(call.record.project_id, conversation)
     kinds = {part.kind for message in conversation.messages for part in message.parts if isinstance(part, Media)}
     takes(model, images="image" in kinds, audio="audio" in kinds)
 

@@ -17,6 +17,7 @@ PARAMETERS: Mapping[str, str] = {
     "output_tokens_max": "max_tokens",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
     "reasoning": "thinking",
+    "reasoning_shown": "thinking.display",
     "stop": "stop_sequences",
     "user": "metadata.user_id",
 }

@@ -29,6 +29,8 @@ PARAMETERS: Mapping[str, str] = {
     "choices": "generationConfig.candidateCount",
     "output_tokens_max": "generationConfig.maxOutputTokens",
     "reasoning": "generationConfig.thinkingConfig",
+    "reasoning_shown": "generationConfig.thinkingConfig.includeThoughts",
+    "signature": "thoughtSignature",
     "service_tier": "serviceTier",
 }
 

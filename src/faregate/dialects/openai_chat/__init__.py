@@ -17,6 +17,8 @@ PARAMETERS: Mapping[str, str] = {
     "choices": "n",
     "output_tokens_max": "max_tokens",
     "reasoning": "reasoning_effort",
+    "reasoning_shown": "include_reasoning",
+    "signature": "thought_signature",
 }
 
 

@@ -20,6 +20,8 @@ PARAMETERS: Mapping[str, str] = {
     "output_format": "text.format",
     "output_tokens_max": "max_output_tokens",
     "logprobs": "top_logprobs",
+    "reasoning_shown": "reasoning.summary",
+    "signature": "encrypted_content",
 }
 
 
