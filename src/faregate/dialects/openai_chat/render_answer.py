@@ -43,15 +43,19 @@ def id_shown(given: str) -> str:
 def usage_shown(usage: Usage) -> Written:
     """OpenAI's usage: prompt and completion include their details (conformance 2.4)."""
     prompt, completion = usage.prompt, usage.completion
+    details: Written = {
+        "cached_tokens": usage.cache_read,
+        "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
+        "audio_tokens": usage.audio_input,
+    }
+    if usage.cache_write_1h:  # as LiteLLM says it
+        kinds = {"ephemeral_5m_input_tokens": usage.cache_write, "ephemeral_1h_input_tokens": usage.cache_write_1h}
+        details["cache_creation_token_details"] = kinds
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read,
-            "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
-            "audio_tokens": usage.audio_input,
-        },
+        "prompt_tokens_details": details,
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output},
     }
 
