@@ -1,11 +1,13 @@
 """Between the client's dialect and the provider's: forwarded where they are the same, translated where they are not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from ..core.conversation import Media
+from ..core.conversation import Conversation, Media, Message, Text
 from ..core.errors import Inexpressible, MalformedRequest
 from ..core.events import (
     ArgumentsDelta,
@@ -24,7 +26,7 @@ from ..core.events import (
     UsageReported,
 )
 from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform, Upstream
-from ..dialects.bodies import with_members
+from ..dialects.bodies import NULL, members_decoder
 from ..providers import Provider
 from ..wire.messages import BadMessage
 from .admission import takes
@@ -35,6 +37,7 @@ from .unshown import Unshown
 # What makes content of an answer, and what of it counts as one more piece.
 _COUNTED = frozenset({TextDelta, ReasoningDelta, RefusalDelta, ArgumentsDelta, MediaGiven, Redacted})
 _UNCOUNTED = frozenset({ToolCallStarted, ForeignGiven, Finished})
+_FIRST = Message("user", (Text("-"),))
 _UNWATCHED = frozenset({TextDelta})
 
 
@@ -128,8 +131,10 @@ class Forwarded:
 
     def request(self, addressee: Addressee) -> bytes:
         """See Speech. What an earlier target was not told, this one is."""
-        self._call.dropped = self._call.adjusted = ()
-        return self._dialect.forward_request(self._call.request, addressee.model, stream_usage=addressee.stream_usage)
+        call, dialect = self._call, self._dialect
+        call.dropped = call.adjusted = ()
+        body = dialect.forward_request(call.request, addressee.model, stream_usage=addressee.stream_usage)
+        return _corrected(body, dialect, call.correction) if call.correction else body
 
     def whole(self, raw: bytes) -> Result:
         """See Speech."""
@@ -163,8 +168,6 @@ class Translated:
         whole = self._gate.thoughts.recall(call.record.project_id, conversation, reader)
         try:
             rendered = self.upstream.render_request(whole, addressee)
-            if self.upstream is self._client:
-                return with_members(rendered.body, call.request.members, of=conversation.extra)
         except Inexpressible as error:
             raise self._renamed(error) from None
         dropped = tuple(dict.fromkeys(self._client_name(name) for name in rendered.dropped))
@@ -231,6 +234,21 @@ def speech_of(gate: Gate, provider: Provider, call: Call) -> Forwarded | Transla
     client = gate.dialects[call.dialect]
     if call.dialect not in provider.dialects:
         return Translated(gate, client, gate.upstreams[provider.dialects[0]], call)
-    if call.earlier is None:
-        return Forwarded(client, call, exact=provider.exact)
-    return Translated(gate, client, client, call)  # what the model is asked again, the client has not said
+    return Forwarded(client, call, exact=provider.exact)
+
+
+def _corrected(body: bytes, dialect: Dialect, correction: tuple[Message, ...]) -> bytes:
+    """The client's own body, and after its messages those that it has not said, as its dialect says them."""
+    name = dialect.parameters.get("messages", "messages")
+    before = () if correction[0].role == "user" else (_FIRST,)  # every dialect begins with the user
+    rendered = dialect.render_request(Conversation(messages=(*before, *correction)), Addressee(model="any"))
+    added = _list_of(members_decoder.decode(rendered.body)[name])[len(before) :]
+    members = members_decoder.decode(body)
+    return msgspec.json.encode({**members, name: [*_list_of(members.get(name, NULL)), *added]})
+
+
+def _list_of(messages: msgspec.Raw) -> Sequence[object]:
+    """Messages; of the Responses API they may be a text, which is the user's, or none where a prompt is named."""
+    if bytes(messages)[:1] == b'"':
+        return [{"role": "user", "content": messages}]
+    return msgspec.json.decode(messages, type=list[msgspec.Raw] | None) or ()
