@@ -18,18 +18,18 @@ import uvloop
 
 from . import demo
 from .core.catalog import Snapshot
-from .core.identity import Caller
 from .core.money import parse_amount
 from .dialects.table import DIALECTS, UPSTREAMS
 from .edge.cors import Cors
 from .edge.door import Door, DoorLimits
 from .edge.house import load_house
 from .edge.probes import Probes
-from .flow.admission import Callers
+from .flow.admission import Callers, still_valid
 from .flow.expectations import Expectations
 from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
 from .flow.idempotency import Runs
+from .flow.responses import ResponseStates
 from .flow.unattended import Unattended
 from .ledger.budgets import BudgetAccounts
 from .ledger.ledger import Ledger
@@ -46,6 +46,7 @@ from .stores.charged_prices import ChargedPrices
 from .stores.directory import Directory
 from .stores.idempotency import IdempotencyKeys
 from .stores.journal import Journal
+from .stores.kept_responses import SEALED, MemoryShelf, Shelf, StoredShelf
 from .stores.pepper import load_pepper
 from .stores.retention import Retention
 from .stores.sqlite import SqliteDatabase
@@ -77,6 +78,7 @@ class DataPlane:
         self._house = load_house(settings.house_file)
         self._log = Log(level=settings.log.level, requests=settings.log.requests, is_shared=options.post is not None)
         self._simulator: subprocess.Popen[bytes] | None = None
+        self._shelf: StoredShelf | None = None
         self._stopping = False
         self._was_signalled = False
 
@@ -97,6 +99,8 @@ class DataPlane:
                 asyncio.ensure_future(self._idempotency_keys.keep_deleting_expired()),
                 asyncio.ensure_future(Seals(self._database, self._log.event).run()),
             ]
+            if self._shelf is not None:
+                background.append(asyncio.ensure_future(self._shelf.keep_deleting()))
             days = self._settings.usage.retention_days
             if days:
                 background.append(asyncio.ensure_future(Retention(self._database, days, self._log.event).run()))
@@ -164,6 +168,7 @@ class DataPlane:
                 requests_bytes_max=settings.limits.bodies_bytes_max,
             ),
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
+            responses=ResponseStates(self._made_shelf()),
             limits=_picked(FlowLimits, settings.deadlines, settings.limits),
         )
         self._idempotency_keys = self._made_idempotency_keys()
@@ -197,18 +202,23 @@ class DataPlane:
             relaxed=self._settings.ledger.durability == "relaxed",
         )
 
+    def _made_shelf(self) -> Shelf:
+        """Other processes, in which a client may go on, have no part in this one's memory."""
+        if not self._settings.server.reuse_port:
+            return MemoryShelf()
+        from .stores.sealing import AesGcm  # takes 60 ms to load
+
+        self._shelf = StoredShelf(self._database, AesGcm(self._pepper, SEALED), report=self._log.event)
+        return self._shelf
+
     def _made_idempotency_keys(self) -> IdempotencyKeys:
         given = self._settings.idempotency
         if not given.stored:
             return IdempotencyKeys(self._database, report=self._log.event)
         from .stores.sealed_answers import AesSeal  # takes 60 ms to load
 
-        return IdempotencyKeys(
-            self._database,
-            seal=AesSeal(self._pepper),
-            answer_bytes_max=given.stored_answer_bytes_max,
-            report=self._log.event,
-        )
+        seal, bytes_max = AesSeal(self._pepper), given.stored_answer_bytes_max
+        return IdempotencyKeys(self._database, seal=seal, answer_bytes_max=bytes_max, report=self._log.event)
 
     def _made_runs(self) -> Runs:
         limits = self._settings.limits
@@ -318,22 +328,9 @@ class DataPlane:
     async def _cut_revoked(self) -> None:
         if not self._door.in_flight:
             return
-        now = time.time()
-        keys = {key.id: key for key in await self._directory.list_keys()}
-        organisations = {each.id for each in await self._directory.list_organisations() if not each.disabled}
-        projects = {each.id for each in await self._directory.list_projects() if not each.disabled}
-
-        def still_valid(caller: Caller) -> bool:
-            key = keys.get(caller.key_id)
-            return (
-                key is not None
-                and key.revoked_at is None
-                and (key.expires_at is None or key.expires_at > now)
-                and caller.organisation_id in organisations
-                and caller.project_id in projects
-            )
-
-        cut = self._door.cut_revoked(still_valid)
+        find = self._directory
+        valid = still_valid(await find.list_keys(), await find.list_organisations(), await find.list_projects())
+        cut = self._door.cut_revoked(valid)
         if cut:
             self._log.event("info", "revoked_calls_cut", calls=cut)
 

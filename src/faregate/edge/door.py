@@ -322,7 +322,7 @@ class Door:
             reply.send(200, await quoting.answer(self.gate, self.house, self._routes, caller, project_id, body))
         elif route.operation == "response":
             query, project_id = intake.query_of(request.head), facts.project_id or caller.project_id
-            kept = kept_responses.answer(self.gate.responses, facts.method, route.argument, project_id, query)
+            kept = await kept_responses.answer(self.gate.responses, facts.method, route.argument, project_id, query)
             reply.send(200, kept)
         else:
             reply.send(200, await self._look_up(route, caller, facts.project_id or caller.project_id))

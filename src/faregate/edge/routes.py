@@ -28,10 +28,11 @@ _EXACT = {
     b"/quote": Route("quote", "openai_chat", _POST),
     b"/models": Route("models", "openai_chat", _GET, is_shared=True),
 }
-_UNDER = (
-    (b"/models/", Route("model", "openai_chat", _GET, is_shared=True)),
-    (b"/responses/", Route("response", "openai_responses", ("GET", "HEAD", "DELETE", "OPTIONS"))),
-    (b"/requests/", Route("request", "openai_chat", _GET)),
+_UNDER = (  # how a path begins and ends, and what it means
+    (b"/models/", b"", Route("model", "openai_chat", _GET, is_shared=True)),
+    (b"/responses/", b"/cancel", Route("response", "openai_responses", _POST)),
+    (b"/responses/", b"", Route("response", "openai_responses", ("GET", "HEAD", "DELETE", "OPTIONS"))),
+    (b"/requests/", b"", Route("request", "openai_chat", _GET)),
 )
 _VERBS = {  # what Gemini's clients append to a model's name, after its last colon
     b"generateContent": Route("chat", "gemini_generate", _POST, is_call=True),
@@ -97,8 +98,8 @@ def _verb(rest: bytes) -> Route | None:
 
 def _named(rest: bytes) -> Route | None:
     """One thing by its name."""
-    for start, route in _UNDER:
+    for start, end, route in _UNDER:
         argument = rest[len(start) :]
-        if rest.startswith(start) and argument:
+        if rest.startswith(start) and argument and rest.endswith(end):
             return route._replace(argument=argument.decode("utf-8", "replace"))
     return None

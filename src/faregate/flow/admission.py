@@ -2,12 +2,12 @@
 model."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ..core.call import Call
 from ..core.catalog import Model, Snapshot, is_name
 from ..core.errors import InvalidKey, MalformedRequest, NotFound, NotPermitted
-from ..core.identity import Caller, key_digest, key_id_of
+from ..core.identity import ApiKey, Caller, Organisation, Project, key_digest, key_id_of
 
 CACHE_TTL_S = 30.0
 _CACHED_MAX = 100_000
@@ -75,6 +75,26 @@ def check(caller: Caller, client_address: str) -> None:
         raise NotPermitted("This key may not be used from this address.", kind="address_not_allowed")
     if caller.disabled:
         raise NotPermitted("API access is disabled for this account.", kind="account_disabled")
+
+
+def still_valid(
+    keys: Iterable[ApiKey], organisations: Iterable[Organisation], projects: Iterable[Project]
+) -> Callable[[Caller], bool]:
+    """Who may still call, by what the directory holds now."""
+    now = time.time()
+    known = {key.id: key for key in keys}
+    active = {each.id for each in (*organisations, *projects) if not each.disabled}
+
+    def is_valid(caller: Caller) -> bool:
+        key = known.get(caller.key_id)
+        return (
+            key is not None
+            and key.revoked_at is None
+            and (key.expires_at is None or key.expires_at > now)
+            and {caller.organisation_id, caller.project_id} <= active
+        )
+
+    return is_valid
 
 
 def billed_project(caller: Caller, named: str) -> str:

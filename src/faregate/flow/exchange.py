@@ -1,7 +1,7 @@
 """The whole gateway in one function."""
 
 from ..core.call import Call
-from . import admission, funds, routing, structured, translation
+from . import admission, funds, responses, routing, structured, translation
 from .gate import Gate
 from .meter import Delivered
 from .relay import Reply
@@ -14,7 +14,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     where nobody is left to give it to. `call.record` tells afterwards what was done.
     """
     snapshot = gate.snapshot
-    items = gate.responses.recall(call)
+    items = await gate.responses.recall(call) if call.dialect == responses.DIALECT else None
     model = admission.allow(call, snapshot)
     call.record.model = model.id
     targets = routing.choose(model, snapshot)
@@ -48,5 +48,6 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
         await news  # the end leaves when the charge is on the disk
     if hold.is_settled:  # else nobody waited for that, and what `settle` expects stands
         call.record.cost_nano = hold.charged
-    gate.responses.keep(call, items, end)
+    if items is not None:
+        await gate.responses.keep(call, items, end)
     reply.finish(end)
