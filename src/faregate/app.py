@@ -9,11 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from typing import TypeVar
+from collections.abc import Mapping
 
-import msgspec
 import uvloop
 
 from . import demo
@@ -21,16 +18,19 @@ from .core.catalog import Snapshot
 from .core.money import parse_amount
 from .dialects.table import DIALECTS, UPSTREAMS
 from .edge.cors import Cors
+from .edge.desk import Desk
 from .edge.door import Door, DoorLimits
-from .edge.house import load_house
+from .edge.house import House
+from .edge.neighbourhood import load_houses, plans_of
 from .edge.probes import Probes
-from .flow.admission import Callers, still_valid
+from .flow.admission import Callers
 from .flow.expectations import Expectations
 from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
 from .flow.idempotency import Runs
 from .flow.responses import ResponseStates
 from .flow.unattended import Unattended
+from .gauges import gauges
 from .ledger.budgets import BudgetAccounts
 from .ledger.ledger import Ledger
 from .ledger.notices import RUN_FOLDER
@@ -39,8 +39,9 @@ from .providers import secrets_of
 from .providers.active import active_providers
 from .providers.discovery import discover
 from .providers.simulated import simulated
+from .revisions import Revisions
 from .settings import Settings
-from .starting import Options, StartError, limit_resources, start_simulator
+from .starting import Options, StartError, limit_resources, picked, start_simulator
 from .stores.catalog import build_snapshot
 from .stores.charged_prices import ChargedPrices
 from .stores.directory import Directory
@@ -48,6 +49,7 @@ from .stores.idempotency import IdempotencyKeys
 from .stores.journal import Journal
 from .stores.kept_responses import SEALED, MemoryShelf, Shelf, StoredShelf
 from .stores.pepper import load_pepper
+from .stores.plans import CurrentPlans
 from .stores.retention import Retention
 from .stores.sqlite import SqliteDatabase
 from .telemetry.log import Log
@@ -60,10 +62,7 @@ from .wire.deadlines import Deadlines
 from .wire.proxies import proxies_from
 from .wire.server import Server, ServerLimits, bound_unix_socket, server_tls
 
-T = TypeVar("T")
-
 DATABASE = "faregate.db"
-NOTICE_INTERVAL_S = 0.2
 SWITCH_INTERVAL_S = 0.002
 DISCOVERY_INTERVAL_S = 60.0
 
@@ -75,7 +74,7 @@ class DataPlane:
         self._settings = settings
         self._options = options
         self._environment = environment
-        self._house = load_house(settings.house_file)
+        self._houses = load_houses(settings)
         self._log = Log(level=settings.log.level, requests=settings.log.requests, is_shared=options.post is not None)
         self._simulator: subprocess.Popen[bytes] | None = None
         self._shelf: StoredShelf | None = None
@@ -94,7 +93,7 @@ class DataPlane:
         try:
             base_url = await self._listen()
             background = [
-                asyncio.ensure_future(self._watch_directory()),
+                asyncio.ensure_future(self._revisions.watch()),
                 asyncio.ensure_future(self._watch_models()),
                 asyncio.ensure_future(self._idempotency_keys.keep_deleting_expired()),
                 asyncio.ensure_future(Seals(self._database, self._log.event).run()),
@@ -138,7 +137,7 @@ class DataPlane:
         self._client = Client(self._deadlines, proxies=proxies_from(environment))
         self._pepper = load_pepper(self._options.data, environment)
         self._database = SqliteDatabase(self._options.data / DATABASE, self._log.fatal)
-        self._directory = Directory(self._database, self._pepper, prefix=settings.keys.prefix)
+        self._directory = Directory(self._database, self._pepper, prefix=self._houses.main.key_prefix.decode())
         await self._directory.check_pepper()
         self._ledger = self._made_ledger()
         await self._ledger.open()
@@ -155,7 +154,7 @@ class DataPlane:
         self._gate = Gate(
             client=self._client,
             deadlines=self._deadlines,
-            snapshot=self._snapshot(),
+            snapshots=self._snapshots(),
             providers=providers,
             dialects=DIALECTS,
             upstreams=UPSTREAMS,
@@ -169,30 +168,57 @@ class DataPlane:
             ),
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
             responses=ResponseStates(self._made_shelf()),
-            limits=_picked(FlowLimits, settings.deadlines, settings.limits),
+            limits=picked(FlowLimits, settings.deadlines, settings.limits),
         )
         self._idempotency_keys = self._made_idempotency_keys()
         self._runs = self._made_runs()
-        self._callers = Callers(settings.keys.prefix, self._pepper.value, self._directory.find_key)
-        self._door = Door(
+        self._callers = self._made_callers()
+        self._door = self._made_door(charged_prices)
+        await self._begin_plans()
+
+    def _made_door(self, charged_prices: ChargedPrices) -> Door:
+        settings = self._settings
+        return Door(
             gate=self._gate,
-            house=self._house,
+            houses=self._houses,
+            desk=Desk(
+                gate=self._gate,
+                houses=self._houses.houses,
+                find_record=self._journal.find,
+                find_price=charged_prices.find,
+            ),
             callers=self._callers,
             runs=self._runs,
             probes=Probes(
                 self._metrics,
                 self._problems,
-                self._gauges,
+                lambda: gauges(self._server, self._door, self._gate, self._journal, self._runs),
                 metrics_public=settings.server.metrics == "public",
             ),
             cors=Cors(settings.server.cors_origins),
             log=self._log,
             keep=self._journal.append,
-            find_record=self._journal.find,
-            find_price=charged_prices.find,
             region=settings.server.region,
-            limits=_picked(DoorLimits, settings.limits),
+            limits=picked(DoorLimits, settings.limits),
         )
+
+    async def _begin_plans(self) -> None:
+        self._revisions = Revisions(
+            self._directory,
+            self._plans,
+            self._callers,
+            self._door.in_flight,
+            self._door.cut_revoked,
+            self._log.event,
+        )
+        await self._revisions.begin()
+        for name in self._plans.missing_defaults():
+            raise StartError(f"there is no plan {name}, which is to be a default one")
+
+    def _made_callers(self) -> Callers:
+        written = {house.name: plans_of(house, self._settings) for house in self._houses.houses}
+        self._plans = CurrentPlans(self._database, written, self._log.event)
+        return Callers(self._pepper.value, self._directory.find_key, self._plans.agree)
 
     def _made_ledger(self) -> Ledger:
         return Ledger(
@@ -230,8 +256,17 @@ class DataPlane:
             epoch=self._ledger.epoch,
         )
 
-    def _snapshot(self) -> Snapshot:
-        return build_snapshot(self._settings, self._providers, self._discovered, house_prices=self._house.prices)
+    def _snapshots(self) -> dict[str, Snapshot]:
+        return {house.name: self._snapshot(house) for house in self._houses.houses}
+
+    def _snapshot(self, house: House) -> Snapshot:
+        snapshot = build_snapshot(self._settings, self._providers, self._discovered, house_prices=house.prices)
+        only = house.facts.models.only
+        return snapshot.only(only) if only else snapshot
+
+    @property
+    def _main_snapshot(self) -> Snapshot:
+        return self._gate.snapshots[self._houses.main.name]
 
     async def _listen(self) -> str:
         given = self._settings.server
@@ -239,7 +274,7 @@ class DataPlane:
             self._door.answer,
             self._door.refusal,
             self._deadlines,
-            _picked(ServerLimits, self._settings.limits),
+            picked(ServerLimits, self._settings.limits),
             TrustedProxies(given.trusted_networks),
             proxy_protocol=given.proxy_protocol,
             on_crash=lambda crash: self._log.event("error", "crash", error=type(crash).__name__),
@@ -260,21 +295,21 @@ class DataPlane:
             raise StartError(f"cannot listen on {given.host}:{given.port}: {error.strerror or error}") from None
         host = "127.0.0.1" if given.host in ("0.0.0.0", "::") else given.host
         host = f"[{host}]" if ":" in host else host
-        return f"{'https' if tls else 'http'}://{host}:{port}/v1"
+        return f"{'https' if tls else 'http'}://{host}:{port}{self._houses.main.prefixes[0]}"
 
     # Telling
 
     async def _announce(self, base_url: str) -> None:
         credit_nano = parse_amount(self._settings.ledger.demo_credit)
         key = await demo.key(self._directory, self._database, credit_nano) if self._options.demo else None
-        models = self._gate.snapshot.models
+        models = self._main_snapshot.models
         self._log.event("info", "ready", base_url=base_url, providers=sorted(self._providers), models=len(models))
         post = self._options.post
         if self._options.as_json:
             pid = os.getpid() if post is None else post.parent_pid
             text = json.dumps({"base_url": base_url, "key": key.reveal() if key else None, "pid": pid}) + "\n"
         elif key is not None:
-            text = demo.welcome(base_url, key, self._gate.snapshot, self._is_simulated)
+            text = demo.welcome(base_url, key, self._main_snapshot, self._is_simulated)
         else:
             text = f"Faregate serves {len(models)} models at {base_url}\n"
         # A worker is ready with this line; its parent says what it says once all are
@@ -289,50 +324,11 @@ class DataPlane:
             problems.append("usage records cannot be written")
         if not self._ledger.healthy or self._ledger.is_failing:
             problems.append("the ledger cannot be written")
-        if not self._gate.snapshot.models:
+        if not self._main_snapshot.models:
             problems.append("no models are served")
         return problems
 
-    def _gauges(self) -> Iterator[tuple[str, str, float]]:
-        yield "faregate_connections", "Open client connections.", len(self._server.connections)
-        yield "faregate_in_flight", "Calls under way.", len(self._door.in_flight)
-        yield (
-            "faregate_loop_lag_seconds",
-            "How late the last tick of the event loop was.",
-            self._deadlines.lag_s,
-        )
-        yield "faregate_drained", "Calls that are read to their end without a client.", self._gate.unattended.drained
-        yield "faregate_holds", "Calls whose cost is held.", len(self._ledger.slices.holds)
-        yield "faregate_settlements_waived", "Answers that ended before their charge was written.", self._ledger.waived
-        yield "faregate_records_waiting", "Usage records not written yet.", self._journal.waiting
-        yield "faregate_records_dropped", "Usage records given up.", self._journal.dropped
-        yield "faregate_idempotency_bytes", "Answers remembered under idempotency keys.", self._runs.bytes_kept
-        yield "faregate_bodies_bytes", "Request bodies held in memory.", self._server.bodies_bytes
-
     # Watching
-
-    async def _watch_directory(self) -> None:
-        """Notice within 0.2 s what any process changed in the directory (security.md S3)."""
-        revision = await self._directory.revision()
-        while True:
-            await asyncio.sleep(NOTICE_INTERVAL_S)
-            try:
-                now = await self._directory.revision()
-                if now != revision:
-                    self._callers.forget()
-                    await self._cut_revoked()
-                    revision = now
-            except Exception as error:
-                self._log.event("error", "directory_unreadable", error=type(error).__name__)
-
-    async def _cut_revoked(self) -> None:
-        if not self._door.in_flight:
-            return
-        find = self._directory
-        valid = still_valid(await find.list_keys(), await find.list_organisations(), await find.list_projects())
-        cut = self._door.cut_revoked(valid)
-        if cut:
-            self._log.event("info", "revoked_calls_cut", calls=cut)
 
     async def _watch_models(self) -> None:
         """Ask the local servers what they serve, at the start and every minute."""
@@ -342,7 +338,7 @@ class DataPlane:
                 found = await discover(self._client, self._deadlines, provider)
                 if found is not None and found != self._discovered.get(provider.name):
                     self._discovered[provider.name] = found
-                    self._gate.snapshot = self._snapshot()
+                    self._gate.snapshots = self._snapshots()
                     self._log.event("info", "models_discovered", provider=provider.name, models=len(found))
             await asyncio.sleep(DISCOVERY_INTERVAL_S if self._discovered else 2.0)
 
@@ -389,9 +385,3 @@ def run(settings: Settings, options: Options, environment: Mapping[str, str]) ->
     limit_resources()
     options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return uvloop.run(DataPlane(settings, options, environment).run())
-
-
-def _picked(shape: type[T], *tables: msgspec.Struct) -> T:
-    """A dataclass of limits, filled from the settings' fields of the same names."""
-    given = {field: getattr(table, field) for table in tables for field in table.__struct_fields__}
-    return shape(**{field.name: given[field.name] for field in fields(shape) if field.name in given})  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ import msgspec
 from .core.call import OnDisconnect
 from .core.catalog import Capabilities
 from .core.identity import Network
+from .core.plans import PLAN_NAME, Plan
 from .core.secret import Secret
 from .settings_prices import PriceEntrySettings, PricesSettings, RatesSettings, flaw_of
 from .settings_reader import VISIBLE, Reader, explain
@@ -31,6 +32,9 @@ Bytes = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+KeyPrefix = Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_-]+$")]
+Host = Annotated[str, msgspec.Meta(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]{1,253})\Z")]
+BasePath = Annotated[str, msgspec.Meta(pattern=r"^(|(/[A-Za-z0-9._~-]{1,100}){1,10})\Z")]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -110,9 +114,9 @@ class DeadlinesSettings(_Table, frozen=True):
 
 
 class KeysSettings(_Table, frozen=True):
-    """[keys]: what the gateway's own keys begin with."""
+    """[keys]: what the gateway's own keys begin with; the house says where this does not."""
 
-    prefix: Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_-]+$")] = "sk-fg-"
+    prefix: KeyPrefix | None = None
 
 
 class UsageSettings(_Table, frozen=True):
@@ -144,7 +148,8 @@ DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "
 
 class ProviderSettings(_Table, frozen=True):
     """[providers.NAME]: an upstream. `key_env` names the variable with the key; header values are secret.
-    `price` is what its models cost that have no price of their own."""
+    `price` is what its models cost that have no price of their own; it keeps nothing of a request where the operator
+    says `zero_retention`."""
 
     base_url: str | None = None
     key: Secret | None = None
@@ -160,6 +165,7 @@ class ProviderSettings(_Table, frozen=True):
     ca_file: Path | None = None
     stream_usage: bool = True
     on_disconnect: OnDisconnect | None = None
+    zero_retention: bool = False
     price: RatesSettings | None = None
 
 
@@ -187,10 +193,22 @@ class RouteSettings(_Table, frozen=True):
     region: Label | None = None
     replica: Label | None = None
     weight: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1
+    zero_retention: bool | None = None
+
+
+class HouseSettings(_Table, frozen=True):
+    """[[houses]]: a further house on the same address, for those who come by one of its `hosts`, or whose paths begin
+    with `base_path`."""
+
+    house: Name
+    hosts: tuple[Host, ...] = ()
+    base_path: BasePath = ""
+    key_prefix: KeyPrefix | None = None
 
 
 class Settings(_Table, frozen=True):
-    """All that the operator decides."""
+    """All that the operator decides. `house` is the name of one that is shipped, or the path of a file of one's own,
+    which ends in .toml."""
 
     server: ServerSettings = ServerSettings()
     limits: LimitsSettings = LimitsSettings()
@@ -206,7 +224,11 @@ class Settings(_Table, frozen=True):
     routes: tuple[RouteSettings, ...] = ()
     aliases: dict[str, str] = {}
     serve_retired: bool = False
-    house_file: Path | None = None
+    house: Name = "faregate"
+    houses: tuple[HouseSettings, ...] = ()
+    plans: dict[str, Plan] = {}
+    default_plan: Name | None = None
+    paid_plan: Name | None = None
     places: Places = Places(None, {})  # not of the file: where in it each key stands
 
 
@@ -231,8 +253,9 @@ def load_settings(path: Path | None, environment: Mapping[str, str] = NO_ENVIRON
     providers = reader.mapping("providers", ProviderSettings)
     models = reader.mapping("models", ModelSettings)
     given = reader.table("aliases").items()
+    plans = reader.mapping("plans", Plan)
     aliases = {alias: reader.convert(target, Name, ("aliases", alias)) for alias, target in given}
-    rest = {name: value for name, value in tree.items() if name not in ("providers", "models", "aliases")}
+    rest = {name: value for name, value in tree.items() if name not in ("providers", "models", "plans", "aliases")}
     if "places" in rest:
         raise source.fail(("places",), "unknown key")
     settings: Settings = reader.convert(rest, Settings, ())
@@ -243,7 +266,11 @@ def load_settings(path: Path | None, environment: Mapping[str, str] = NO_ENVIRON
         flaw = flaw_of(model.price, model.prices)
         if flaw is not None:
             raise source.fail(("models", name, *flaw[0]), flaw[1])
-    return msgspec.structs.replace(settings, providers=providers, models=models, aliases=aliases, places=source.places)
+    for name in plans:
+        if not PLAN_NAME.fullmatch(name):
+            raise source.fail(("plans", name), "a plan's name is letters, digits, dots, - and _")
+    tables = {"providers": providers, "models": models, "plans": plans, "aliases": aliases}
+    return msgspec.structs.replace(settings, **tables, places=source.places)
 
 
 def _apply_environment(reader: Reader, environment: Mapping[str, str]) -> None:

@@ -47,10 +47,11 @@ class Written:
 
 
 class Places:
-    """Where in a settings file each key stands. Holds no value, so no secret."""
+    """Where in a settings file each key stands, and where the file does. Holds no value, so no secret."""
 
     def __init__(self, path: Path | None, lines: Mapping[KeyPath, int]) -> None:
         self._path = path
+        self.directory = path.absolute().parent if path is not None else Path.cwd()
         self._lines = lines
 
     def line_of(self, key: KeyPath) -> int:
@@ -79,7 +80,7 @@ class TomlSource:
         except tomllib.TOMLDecodeError as error:
             raise _syntax_error(str(path), text, str(error)) from None
         self.places = Places(path, _Scanner(text).lines())
-        self.directory = path.absolute().parent if path is not None else Path.cwd()
+        self.directory = self.places.directory
 
     @classmethod
     def read(cls, path: Path) -> "TomlSource":

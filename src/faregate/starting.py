@@ -5,8 +5,13 @@ import json
 import resource
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 
 class StartError(Exception):
@@ -53,3 +58,9 @@ def start_simulator() -> tuple[subprocess.Popen[bytes], int]:
     if not line:
         raise StartError("the simulator did not start")
     return process, json.loads(line)["port"]
+
+
+def picked(shape: type[T], *tables: msgspec.Struct) -> T:
+    """A dataclass of limits, filled from the settings' fields of the same names."""
+    given = {field: getattr(table, field) for table in tables for field in table.__struct_fields__}
+    return shape(**{field.name: given[field.name] for field in fields(shape) if field.name in given})  # type: ignore[arg-type]

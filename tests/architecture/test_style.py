@@ -28,10 +28,12 @@ RANKS = {
     "edge": 7,
     "demo": 7,
     "starting": 7,
+    "gauges": 8,
+    "revisions": 7,
     "workers": 8,
-    "app": 8,
-    "cli": 9,
-    "__main__": 10,
+    "app": 9,
+    "cli": 10,
+    "__main__": 11,
     "__init__": 0,
 }
 FUNCTION_LINES_MAX = 70

@@ -11,11 +11,11 @@ from faregate.settings_source import SettingsError
 
 def test_what_a_file_does_not_say_is_the_default_houses(tmp_path: Path) -> None:
     file = tmp_path / "house.toml"
-    file.write_text("name = 'mine'\n[headers]\nregion = 'x-mine-region'\n[errors]\nnot_found = [404, 'a', 'b']\n")
+    file.write_text("name = 'mine'\n[headers]\nregion = 'x-mine-region'\n")
     default, own = load_house().facts, load_house(file).facts
-    assert (own.name, own.headers.region, own.errors["not_found"]) == ("mine", "x-mine-region", (404, "a", "b"))
+    assert (own.name, own.headers.region) == ("mine", "x-mine-region")
     assert own.headers.replica == default.headers.replica
-    assert {**default.errors, "not_found": (404, "a", "b")} == own.errors
+    assert own.errors == default.errors
     assert (own.prefixes, own.members) == (default.prefixes, default.members)
     assert not load_house().prices
 

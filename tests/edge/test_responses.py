@@ -95,6 +95,7 @@ base_url = "http://127.0.0.1:{server.server_port}/v1"
 key = "mock-secret-key"
 dialect = "openai_responses"
 wire = "{request.param}"
+zero_retention = true
 
 [[routes]]
 model = "test-model"
@@ -183,6 +184,12 @@ def test_what_is_not_to_be_stored_is_not_found(client: openai.OpenAI) -> None:
         client.responses.retrieve(made.id)
     with pytest.raises(openai.BadRequestError):
         client.responses.create(model="test-model", input="x", previous_response_id=made.id)
+
+
+def test_of_a_request_that_wants_nothing_kept_nothing_is(client: openai.OpenAI) -> None:
+    made = client.responses.create(model="test-model", input="Hi", extra_headers={"x-faregate-no-retention": "true"})
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(made.id)
 
 
 def test_nothing_runs_in_the_background(client: openai.OpenAI) -> None:

@@ -34,6 +34,7 @@ def streamed(body: bytes) -> tuple[Upstream, StreamAnswer]:
         request=request,
         deadline_at=0.0,
         record=UsageRecord(id="id", received_at=0.0),
+        snapshot=None,  # type: ignore[arg-type]
     )
     upstream = Upstream()
     return upstream, StreamAnswer(call, OpenAIChat().forward_stream(request, exact=True), upstream)  # type: ignore[arg-type]

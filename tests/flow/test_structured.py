@@ -64,6 +64,7 @@ def prepared(dialect: str, body: dict[str, Any], operation: str = "chat", *, kee
         request=DIALECTS[dialect].parse_request(raw, Asked("m:generateContent")),
         deadline_at=0.0,
         record=UsageRecord(id="id", received_at=0.0),
+        snapshot=None,  # type: ignore[arg-type]
         is_held=True,
     )
     gate: Any = SimpleNamespace(dialects=DIALECTS)

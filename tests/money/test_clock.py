@@ -279,6 +279,7 @@ def call() -> Call:
         request=ChatRequest(model="", members={}),
         deadline_at=0.0,
         record=UsageRecord(id="", received_at=0.0, project_id=PROJECT),
+        snapshot=None,  # type: ignore[arg-type]
     )
 
 

@@ -25,7 +25,7 @@ HOUSE = "".join(
 
 def config(upstream: Upstream, house: Path) -> str:
     return f"""
-house_file = "{house}"
+house = "{house}"
 
 [ledger]
 demo_credit = "100"
@@ -127,7 +127,7 @@ def test_the_command_says_whose_price_it_is(housed: Gateway) -> None:
 def test_a_bad_price_is_refused_at_the_start(housed: Gateway, tmp_path: Path, verb: tuple[str, ...]) -> None:
     (tmp_path / "bad-house.toml").write_text('[prices."deepseek-v4-flash"]\ninput = "0.16"\noutput = 0.30\n', "utf-8")
     lines = [
-        line if not line.startswith("house_file") else 'house_file = "bad-house.toml"'
+        line if not line.startswith("house = ") else 'house = "bad-house.toml"'
         for line in housed.config.read_text("utf-8").splitlines()
     ]
     (tmp_path / "bad.toml").write_text("\n".join(lines), "utf-8")

@@ -21,6 +21,7 @@ class Somebody:
     region: str = "default"
     replica: str = "default"
     price: Price | None = None
+    zero_retention: bool = False
 
 
 def entry(name: str, served_by: dict[str, str], **members: object) -> CatalogModel:

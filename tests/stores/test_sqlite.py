@@ -216,7 +216,7 @@ def test_what_fails_is_rolled_back_and_the_turn_is_given_back(tmp_path: Path) ->
         database, other = SqliteDatabase(tmp_path / FILE), SqliteDatabase(tmp_path / FILE)
 
         def fail(writing: Transaction) -> None:
-            writing.run("INSERT INTO organisation VALUES ('x', 'x', 0, 1.0, 'prepaid')")
+            writing.run("INSERT INTO organisation (id, name, created_at) VALUES ('x', 'x', 1.0)")
             raise RuntimeError("no")
 
         with pytest.raises(RuntimeError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
+from .limit_arguments import add_allowances, add_bounds, add_plan, add_throughput
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -35,6 +36,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _organisations(nouns)
     _projects(nouns)
     _keys(nouns)
+    _plans(nouns)
     _credits(nouns)
     _prices(nouns)
     _usage(nouns)
@@ -66,6 +68,15 @@ def _organisations(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     billing = _verb(verbs, "billing", "change how an organisation pays")
     billing.add_argument("organisation", help="id or name")
     billing.add_argument("how", choices=("prepaid", "metered"), help="from credit, or without")
+    plan = _verb(verbs, "plan", "give an organisation a plan")
+    plan.add_argument("organisation", help="id or name")
+    which = plan.add_mutually_exclusive_group(required=True)
+    which.add_argument("plan", nargs="?", help="its name, as `plans list` has it")
+    which.add_argument("--default", action="store_true", help="the default plan of those that paid, or never did")
+    setting = _verb(verbs, "set", "limit an organisation beyond its plan; `none` ends a limit")
+    setting.add_argument("organisation", help="id or name")
+    add_bounds(setting)
+    _verb(verbs, "limits", "the limits that hold in the end").add_argument("organisation", help="id or name")
     for verb, text in (("disable", "refuse all its keys (403)"), ("enable", "undo disable")):
         _verb(verbs, verb, text).add_argument("organisation", help="id or name")
 
@@ -77,6 +88,11 @@ def _projects(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     create.add_argument("--org", required=True, metavar="ORG", help="the organisation's id or name")
     listing = _verb(verbs, "list", "list the projects")
     listing.add_argument("--org", metavar="ORG", help="of this organisation only")
+    setting = _verb(verbs, "set", "limit a project beyond its plan; `none` ends a limit")
+    setting.add_argument("project", help="id or name")
+    add_bounds(setting)
+    add_allowances(setting, "model", "region")
+    _verb(verbs, "limits", "the limits that hold in the end").add_argument("project", help="id or name")
     for verb, text in (("disable", "refuse all its keys (403)"), ("enable", "undo disable")):
         _verb(verbs, verb, text).add_argument("project", help="id or name")
 
@@ -96,6 +112,12 @@ def _keys(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     create.add_argument(
         "--bill", action="append", default=[], metavar="PROJECT", help="a further project that it may bill (repeatable)"
     )
+    setting = _verb(verbs, "set", "limit a key beyond its plan; `none` ends a limit")
+    setting.add_argument("id")
+    for verb in (create, setting):
+        add_bounds(verb)
+        add_allowances(verb, "region")
+    _verb(verbs, "limits", "the limits that hold in the end").add_argument("id")
     listing = _verb(verbs, "list", "list the keys; what opens them is not kept")
     listing.add_argument("--project", help="of this project only")
     _verb(verbs, "revoke", "end a key for good, everywhere within a second").add_argument("id")
@@ -108,6 +130,27 @@ def _keys(nouns: "argparse._SubParsersAction[_Parser]") -> None:
         metavar="TIME",
         help="how long the old secret still opens (24h; at most 7d)",
     )
+
+
+def _plans(nouns: "argparse._SubParsersAction[_Parser]") -> None:
+    verbs = _verbs(nouns, "plans", "plans: what organisations may do, beside what they pay for")
+    add_plan(_verb(verbs, "create", "make a plan; what is not said is not bounded"))
+    add_plan(_verb(verbs, "set", "change a plan; `none` ends a limit"))
+    _verb(verbs, "list", "list the plans, those of the settings too")
+    _verb(verbs, "show", "what a plan says").add_argument("name")
+    _verb(verbs, "remove", "end a plan that was made here, and that no organisation has").add_argument("name")
+    verbs = _verbs(nouns, "throughput", "requests and tokens a minute that are reserved for organisations")
+    setting = _verb(verbs, "set", "reserve so much for an organisation; `none` ends it")
+    setting.add_argument("organisation", help="id or name")
+    sharing = _verb(verbs, "share", "give a project or key so much of it to itself; `none` ends its share")
+    sharing.add_argument("subject", metavar="PROJECT-OR-KEY", help="a project's id or name, or a key's id")
+    moving = _verb(verbs, "move", "take from one share and give to another of the organisation, in one step")
+    moving.add_argument("source", metavar="SOURCE", help="a project's id or name, or a key's id")
+    moving.add_argument("target", metavar="TARGET", help="likewise")
+    for verb in (setting, sharing, moving):
+        add_throughput(verb)
+    listing = _verb(verbs, "list", "what is reserved, how it is shared out, and what is left of each share")
+    listing.add_argument("organisation", nargs="?", help="of this one only: id or name")
 
 
 def _credits(nouns: "argparse._SubParsersAction[_Parser]") -> None:
@@ -186,6 +229,14 @@ def _others(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     _common(nouns.add_parser("models", help=text, description=text))
     verbs = _verbs(nouns, "config", "settings")
     _verb(verbs, "check", "check the settings and say what would be served")
+    verbs = _verbs(nouns, "house", "the public face of a gateway: paths, headers, errors, plans, prices")
+    _verb(verbs, "list", "the houses that come with the gateway")
+    for verb, text in (
+        ("show", "all that a house says, as a file: the start of one of your own"),
+        ("check", "whether a file is a house"),
+    ):
+        command = _verb(verbs, verb, text)
+        command.add_argument("house", metavar="NAME-OR-FILE", help="one that is shipped, or a path that ends in .toml")
     text = "run the simulator, a provider to test against"
     simulator = nouns.add_parser("simulator", help=text, description=text)
     simulator.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..edge.neighbourhood import load_houses
 from ..ledger.notices import RUN_FOLDER, recall_once
 from ..settings import Settings, SettingsError, load_settings
 from ..stores.audit import Actor
@@ -80,7 +81,7 @@ def with_stores(
         pepper = load_pepper(data, os.environ)
         database = SqliteDatabase(data / DATABASE)
         try:
-            directory = Directory(database, pepper, prefix=settings.keys.prefix)
+            directory = Directory(database, pepper, prefix=load_houses(settings).main.key_prefix.decode())
             await directory.check_pepper()
             return await work(directory, database)
         finally:

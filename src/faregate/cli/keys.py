@@ -1,21 +1,30 @@
-"""`faregate keys`: create, list, revoke, rotate. A key's text goes to standard output, alone, once."""
+"""`faregate keys`: create, list, revoke, rotate, set, limits. A key's text goes to standard output, alone, once."""
 
 import argparse
 import sys
 import time
+from functools import partial
 
 import msgspec
 
 from ..core.identity import ApiKey
+from ..core.plans import NO_OVERRIDES
 from ..stores.directory import Directory, IssuedKey
-from .context import FAILURES, actor, moment, show_json, show_records, with_directory
+from ..stores.overrides import OverridesOffice
+from ..stores.sqlite import SqliteDatabase
+from .context import FAILURES, actor, moment, show_json, show_records, with_stores
+from .limits import edited_overrides, office, show_standing, warn_beyond
 
 __all__ = ["FAILURES", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the verb says."""
-    done = with_directory(arguments, lambda directory: _work(directory, arguments))
+    if arguments.verb == "limits":
+        standing = with_stores(arguments, lambda *stores: office(arguments, *stores).standing_of_key(arguments.id))
+        show_standing(arguments, standing)
+        return 0
+    done = with_stores(arguments, partial(_work, arguments))
     if isinstance(done, IssuedKey):
         _show_issued(arguments, done)
     else:
@@ -23,9 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _work(directory: Directory, arguments: argparse.Namespace) -> IssuedKey | list[ApiKey]:
+async def _work(
+    arguments: argparse.Namespace, directory: Directory, database: SqliteDatabase
+) -> IssuedKey | list[ApiKey]:
+    limits = office(arguments, directory, database)
     if arguments.verb == "create":
-        return await directory.create_key(
+        issued = await directory.create_key(
             arguments.project,
             arguments.name,
             actor=actor(),
@@ -33,12 +45,25 @@ async def _work(directory: Directory, arguments: argparse.Namespace) -> IssuedKe
             allowed_models=tuple(arguments.model),
             allowed_addresses=tuple(arguments.address),
             bills=tuple(arguments.bill),
+            overrides=edited_overrides(NO_OVERRIDES, arguments),
         )
+        await _warn(limits, issued.key)
+        return issued
+    if arguments.verb == "set":
+        edit = partial(edited_overrides, arguments=arguments)
+        changed = await limits.of_key(arguments.id, edit, actor=actor())
+        await _warn(limits, changed)
+        return [changed]
     if arguments.verb == "rotate":
         return await directory.rotate_key(arguments.id, actor=actor(), grace_s=arguments.grace)
     if arguments.verb == "revoke":
         return [await directory.revoke_key(arguments.id, actor=actor())]
     return await directory.list_keys(arguments.project)
+
+
+async def _warn(limits: OverridesOffice, key: ApiKey) -> None:
+    if key.overrides != NO_OVERRIDES:
+        warn_beyond(key.overrides, await limits.standing_of_key(key.id), "key")
 
 
 def _show_issued(arguments: argparse.Namespace, issued: IssuedKey) -> None:

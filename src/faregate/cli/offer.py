@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from ..core.catalog import Snapshot
-from ..edge.house import load_house
+from ..edge.neighbourhood import load_houses
 from ..providers import Provider
 from ..providers.active import ProviderError, active_providers
 from ..providers.simulated import simulated
@@ -41,10 +41,13 @@ def make_offer(arguments: argparse.Namespace) -> Offer:
     _check_files(settings)
     active = active_providers(settings, os.environ)
     providers = active or {"simulator": simulated(_ANY_PORT)}
+    house = load_houses(settings).main
+    snapshot = build_snapshot(settings, providers, {}, house_prices=house.prices)
+    only = house.facts.models.only
     return Offer(
         settings=settings,
         providers=providers,
-        snapshot=build_snapshot(settings, providers, {}, house_prices=load_house(settings.house_file).prices),
+        snapshot=snapshot.only(only) if only else snapshot,
         is_simulated=not active,
     )
 

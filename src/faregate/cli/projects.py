@@ -1,10 +1,13 @@
-"""`faregate projects`: create, list, disable, enable."""
+"""`faregate projects`: create, list, disable, enable, set, limits."""
 
 import argparse
+from functools import partial
 
 from ..core.identity import Project
 from ..stores.directory import Directory
-from .context import FAILURES, actor, moment, show_records, with_directory
+from ..stores.sqlite import SqliteDatabase
+from .context import FAILURES, actor, moment, show_records, with_stores
+from .limits import edited_overrides, office, show_standing, warn_beyond
 
 __all__ = ["FAILURES", "run"]
 
@@ -19,14 +22,25 @@ _COLUMNS = {
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the verb says."""
+    if arguments.verb == "limits":
+        standing = with_stores(
+            arguments, lambda *stores: office(arguments, *stores).standing_of_project(arguments.project)
+        )
+        show_standing(arguments, standing)
+        return 0
 
-    async def work(directory: Directory) -> list[Project]:
+    async def work(directory: Directory, database: SqliteDatabase) -> list[Project]:
         if arguments.verb == "list":
             return await directory.list_projects(arguments.org)
         if arguments.verb == "create":
             return [await directory.create_project(arguments.org, arguments.name, actor=actor())]
+        if arguments.verb == "set":
+            limits, edit = office(arguments, directory, database), partial(edited_overrides, arguments=arguments)
+            changed = await limits.of_project(arguments.project, edit, actor=actor())
+            warn_beyond(changed.overrides, await limits.standing_of_project(changed.id), "project")
+            return [changed]
         disabled = arguments.verb == "disable"
         return [await directory.disable_project(arguments.project, disabled=disabled, actor=actor())]
 
-    show_records(arguments, with_directory(arguments, work), _COLUMNS)
+    show_records(arguments, with_stores(arguments, work), _COLUMNS)
     return 0

@@ -4,6 +4,7 @@ import enum
 
 import msgspec
 
+from .catalog import Snapshot
 from .chat import ChatRequest
 from .conversation import Conversation, Message
 from .identity import Caller
@@ -55,20 +56,24 @@ class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=False):
     hold_nano: int = 0
     cost_nano: int = 0
     price_version: str = ""
+    token_rate: str = ""  # what its tokens cost, for the answer's head; not kept
     is_charged: bool = False  # its row is written with its charge, by the ledger
 
 
 class Call(msgspec.Struct, kw_only=True):
     """One request on its way: who asks, for what, until when.
 
-    `deadline_at` is on the loop's clock, seconds. `record` is filled on the way and kept at the end. `tariff` is
-    what it costs, fixed at its admission. Its client has left where it `is_deserted`, and runs on for its usage
-    alone, or `is_waived`, and costs nothing unless its answer is whole. Where its dialect is not the provider's,
-    `conversation` is what it says, and `dropped` and `adjusted` name the parameters that the provider was not told,
-    or told otherwise (and, as `answer.NAME`, what its client could not be shown); it `is_strict` where nothing may
-    be dropped. Where the gateway sees to it that the answer keeps to a schema, that is `schema`; a stream is then
-    held back until it does, if it `is_held`. Once an answer did not, and the model is asked again, that answer's
-    usage and cost are `earlier` and `earlier_nano`, and `correction` is what it is told besides.
+    `deadline_at` is on the loop's clock, seconds. `record` is filled on the way and kept at the end. `snapshot` is what
+    it is decided on: what its house serves. `region_hint` is where it would rather be served; nothing of it may be kept
+    that is `no_retention`, here or there. `tariff` is what it costs, fixed at its admission.
+
+    Its client has left where it `is_deserted`, and runs on for its usage alone, or `is_waived`, and costs nothing
+    unless its answer is whole. Where its dialect is not the provider's, `conversation` is what it says, and
+    `dropped` and `adjusted` name the parameters that the provider was not told, or told otherwise (and, as
+    `answer.NAME`, what its client could not be shown); it `is_strict` where nothing may be dropped. Where the
+    gateway sees to it that the answer keeps to a schema, that is `schema`; a stream is then held back until it
+    does, if it `is_held`. Once an answer did not, and the model is asked again, that answer's usage and cost are
+    `earlier` and `earlier_nano`, and `correction` is what it is told besides.
     """
 
     id: str
@@ -78,6 +83,9 @@ class Call(msgspec.Struct, kw_only=True):
     request: ChatRequest
     deadline_at: float
     record: UsageRecord
+    snapshot: Snapshot
+    region_hint: str | None = None
+    no_retention: bool = False
     tariff: Tariff | None = None
     is_deserted: bool = False
     is_waived: bool = False

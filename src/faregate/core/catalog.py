@@ -67,13 +67,15 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to reach a model: a provider, the name it has there, and where that is."""
+    """One way to reach a model: a provider, the name it has there, and where that is. `zero_retention`: nothing of a
+    request is kept there, by the operator's word."""
 
     provider: str
     upstream_model: str
     region: str = "default"
     replica: str = "default"
     weight: int = 1
+    zero_retention: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +91,21 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     normal_names: Mapping[str, frozenset[str]]
     vendor_prefixes: frozenset[str]
     successors: Mapping[str, str]
+
+    def only(self, names: Iterable[str]) -> "Snapshot":
+        """This snapshot with no models but these, by any of their names; those that it does not serve are left out."""
+        ids = {found for name in names if (found := self.resolve(name)) is not None}
+        normal_names = {
+            name: fitting & ids for name, fitting in self.normal_names.items() if not fitting.isdisjoint(ids)
+        }
+        return msgspec.structs.replace(
+            self,
+            models={name: model for name, model in self.models.items() if name in ids},
+            targets={name: targets for name, targets in self.targets.items() if name in ids},
+            names={name: found for name, found in self.names.items() if found in ids},
+            normal_names=normal_names,
+            successors={name: successor for name, successor in self.successors.items() if successor in ids},
+        )
 
     def resolve(self, name: str) -> str | None:
         """The id of the one model that `name` means, or None."""

@@ -16,7 +16,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     upstream is built from it, so that what was checked is what is sent. `is_array` asks for a stream as one JSON
     array. `forwarded` is header lines that a provider of the same dialect is to see. `events_sent` counts the events of
     its stream, where its dialect numbers them. `hides_thoughts`: its dialect shows what a model thought to those alone
-    who ask, and it did not.
+    who ask, and it did not. `splits_cache`: its usage says what of the prompt came from the cache, and what did not, in
+    two members of its own.
     """
 
     model: str
@@ -37,6 +38,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     forwarded: bytes = b""
     events_sent: int = 0
     hides_thoughts: bool = False
+    splits_cache: bool = False
 
     def forget_members(self) -> None:
         """Let go of the body: no further attempt will need it."""

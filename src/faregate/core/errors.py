@@ -7,6 +7,7 @@
     │   ├── InvalidKey            no key, or none of ours
     │   ├── NotPermitted          a good key that may not do this
     │   ├── NoFunds               credit or budget does not cover the highest possible cost
+    │   ├── LimitExceeded         a limit of ours is reached for now
     │   ├── NotFound              no such resource, model or route
     │   ├── TooLarge              a body, head or list over its cap
     │   ├── KeyTaken              an idempotency key whose answer cannot be given, and which is not run again
@@ -91,6 +92,16 @@ class NoFunds(CallerError):
 
     def __init__(self, message: str = "Insufficient balance. Top up to continue.") -> None:
         super().__init__(message)
+
+
+class LimitExceeded(CallerError):
+    """A limit of ours is reached: of requests, tokens, calls at the same time, or of an address. Nothing was taken."""
+
+    kind = "limit_exceeded"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
 
 
 class NotFound(CallerError):

@@ -9,8 +9,11 @@ import hashlib
 import ipaddress
 import secrets
 import zlib
+from collections.abc import Mapping
 
 import msgspec
+
+from .plans import NO_BOUNDS, NO_OVERRIDES, NOTHING_AGREED, UNLIMITED, Agreed, Bounds, Overrides, Terms
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BASE62_BYTES = frozenset(BASE62.encode())
@@ -23,13 +26,16 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Organisation(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant. `created_at` is unix seconds; `billing` is `prepaid` (from credit) or `metered` (without)."""
+    """A tenant. `created_at` is unix seconds; `billing` is `prepaid` (from credit) or `metered` (without).
+    `plan` is None for the default one; `bounds` narrow what it says of the organisation."""
 
     id: str
     name: str
     disabled: bool
     created_at: float
     billing: str = "prepaid"
+    plan: str | None = None
+    bounds: Bounds = NO_BOUNDS
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +46,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     disabled: bool
     created_at: float
+    overrides: Overrides = NO_OVERRIDES
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +62,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     allowed_models: tuple[str, ...]
     allowed_addresses: tuple[str, ...]
     bills: tuple[str, ...] = ()
+    overrides: Overrides = NO_OVERRIDES
 
 
 class Budget(msgspec.Struct, frozen=True, array_like=True):
@@ -68,7 +76,7 @@ class Budget(msgspec.Struct, frozen=True, array_like=True):
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """A proven key and what it may do; immutable, because it is cached and shared. `payer` is the ledger's number of
     the account that pays for its calls; 0 where its organisation has none yet. `bills` are projects that it may bill
-    beside its own."""
+    beside its own. `terms` are what holds for it (core/terms.py), made of what is `agreed`."""
 
     key_id: str
     project_id: str
@@ -80,6 +88,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     payer: int = 0
     bills: frozenset[str] = frozenset()
     budgets: tuple[Budget, ...] = ()
+    agreed: Agreed = NOTHING_AGREED
+    terms: Terms = UNLIMITED
+    billed_terms: Mapping[str, Terms] = {}
+
+    def terms_for(self, project_id: str) -> Terms:
+        """What holds for a call that is billed to this project."""
+        return self.billed_terms.get(project_id, self.terms)
 
     def may_call_from(self, address: str) -> bool:
         """Whether the key may be used from this client address (an empty list allows all)."""

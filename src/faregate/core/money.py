@@ -225,18 +225,28 @@ class Tariff:
     """What a price comes to for requests admitted at one time, ready to compute with: the same as `ceiling_nano` and
     `charge_nano`. It holds until `until` (unix seconds; None: for ever). LookupError where the price has no entry."""
 
-    __slots__ = ("_bands", "until", "version")
+    __slots__ = ("_bands", "_rates", "until", "version")
 
     def __init__(self, price: Price, at: int, tier: str = "") -> None:
         self.version = price.version
         self.until = price.changes_after(at)
-        self._bands = tuple(_Band.of(entry) for entry in price.applicable(at, tier))
+        entries = price.applicable(at, tier)
+        self._bands = tuple(_Band.of(entry) for entry in entries)
+        self._rates = tuple((entry.prompt_tokens_over, _rate_text(entry.rates)) for entry in entries)
         if not self._bands:
             raise LookupError("no price")
 
     def ceiling_nano(self, input_tokens_max: int, output_tokens_max: int) -> int:
         """The most that a call of at most so many tokens can cost, nano-USD."""
         return _ceiling_nano(self._bands, input_tokens_max, output_tokens_max)
+
+    def rate_of(self, prompt_tokens: int) -> str:
+        """What a million tokens cost, USD, where the prompt is so large: `input=3;cached=0.3;output=15`."""
+        found = self._rates[0]
+        for larger in self._rates[1:]:
+            if prompt_tokens > larger[0]:
+                found = larger
+        return found[1]
 
     def output_tokens_for(self, amount_nano: int, input_tokens_max: int) -> int:
         """How many output tokens, beside that input, a sum covers whatever their class; 0 where it is not enough."""
@@ -261,6 +271,12 @@ class Tariff:
                 if prompt_tokens > larger.prompt_tokens_over:
                     band = larger
         return _charge_nano(usage, band.picos, 0 if usage.requests else band.request)
+
+
+def _rate_text(rates: Rates) -> str:
+    shown = (("input", "input"), ("cached", "cache_read"), ("output", "output"))
+    said = ((name, getattr(rates, rate)) for name, rate in shown)
+    return ";".join(f"{name}={format_price(pico, MILLION)}" for name, pico in said if pico is not None)
 
 
 def parse_amount(text: str) -> int:

@@ -38,6 +38,12 @@ def member_bytes(data: bytes, name: bytes) -> bytes:
     return b"" if span is None else data[span[0] : span[2]].rstrip()
 
 
+def member_value(data: bytes, name: bytes) -> bytes:
+    """The value of a JSON object's top-level member `name` as it is written; `null` where it has none."""
+    span = _member_span(data, name)
+    return b"null" if span is None else data[span[1] : span[2]].strip()
+
+
 def cut_member(data: bytes, name: bytes) -> bytes:
     """A JSON object's bytes without its top-level member `name`, the rest untouched."""
     span = _member_span(data, name)

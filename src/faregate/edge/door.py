@@ -6,7 +6,7 @@ The first refusal wins, in the order of contract.md section 9: key 401, account 
 
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,6 @@ from ..core.errors import (
 )
 from ..core.identity import Caller
 from ..core.ids import RequestIds
-from ..core.money import Price
 from ..core.ports import Response
 from ..dialects import Dialect
 from ..flow import admission, exchange
@@ -38,16 +37,17 @@ from ..flow.idempotency import Runs, fingerprint_of, key_of
 from ..flow.keyed_run import Run
 from ..flow.unattended import runs_on
 from ..telemetry.log import Log
+from ..wire.deadlines import NEVER
 from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
 from ..wire.strand import Strand
-from . import intake, kept_responses, quoting
+from . import intake
 from .cors import Cors
-from .house import House
+from .desk import Desk, refuse_method
 from .intake import HeadFacts
-from .listing import Listing, record_body
+from .neighbourhood import Neighbourhood
 from .probes import Probes
 from .reply import Reply
-from .routes import Route, Routes
+from .routes import Route
 
 CLIENT_GONE_STATUS = 499
 
@@ -65,32 +65,26 @@ class DoorLimits:
 
 @dataclass(slots=True, kw_only=True)
 class Door:
-    """Answers every request of the data plane. `find_record` looks up a record of a project, `find_price` the price
-    of a model and version that calls were charged by; `keep` takes each record when its answer is over."""
+    """Answers every request of the data plane. `keep` takes each record when its answer is over."""
 
     gate: Gate
-    house: House
+    houses: Neighbourhood
+    desk: Desk
     callers: Callers
     runs: Runs
     probes: Probes
     cors: Cors
     log: Log
     keep: Callable[[UsageRecord], None]
-    find_record: Callable[[str, str], Awaitable[UsageRecord | None]]
-    find_price: Callable[[str, str], Awaitable[Price | None]]
     region: str = "default"
     limits: DoorLimits = field(default_factory=DoorLimits)
     in_flight: dict[str, tuple[Caller, Response]] = field(default_factory=dict)
     _ids: RequestIds = field(default_factory=RequestIds)
-    _routes: Routes = field(init=False)
     _fallback: Dialect = field(init=False)
     _may_run_on: bool = field(init=False)
-    _listing: Listing = field(init=False)
 
     def __post_init__(self) -> None:
-        self._routes = Routes(self.house.facts.prefixes)
         self._fallback = self.gate.dialects["openai_chat"]
-        self._listing = Listing(self.gate.tariffs.price_of)
         self._may_run_on = any(each.on_disconnect != OnDisconnect.CANCEL for each in self.gate.providers.values())
 
     async def answer(self, request: IncomingRequest, response: OutgoingResponse) -> None:
@@ -98,7 +92,7 @@ class Door:
         head = request.head
         facts: HeadFacts = head.notes
         if facts is None:
-            facts = head.notes = intake.read_head(head, self._routes, self.callers.digest)
+            facts = head.notes = intake.read_head(head, self.houses, self.callers.digest)
         now = time.time()
         record = UsageRecord(
             id=self._ids(now),
@@ -108,7 +102,7 @@ class Door:
             region=self.region,
         )
         reply = Reply(
-            self.house,
+            facts.house,
             response,
             record,
             self._fallback if facts.route is None else self.gate.dialects[facts.route.dialect],
@@ -116,7 +110,7 @@ class Door:
             self.limits.keep_alive_comment_s,
             facts.wants_trailers,
         )
-        if facts.idempotency_key is not None:
+        if facts.idempotency_key is not None and not facts.no_retention:  # nothing of it may be remembered
             await self._answer_keyed(facts.idempotency_key, facts, request, response, record, reply)
             return
         try:
@@ -172,7 +166,6 @@ class Door:
                 body = await self._receive(request, reply)
             record.bytes_in = len(body)
             fingerprint = fingerprint_of(request.head, body)
-            # A no-retention request goes on as one without a key: nothing of it may be remembered.
             run = self.runs.find(caller.project_id, key, fingerprint)
             if run is None:
                 # Rates are taken by what is run: a replay takes none.
@@ -186,9 +179,10 @@ class Door:
                 await reply.follow(run)
             else:
                 if caller.allowed_models and caller.key_id != run.record.key_id:
-                    self._may_use(caller, self.gate.dialects[route.dialect].parse_request(body, facts.asked).model)
+                    asked = self.gate.dialects[route.dialect].parse_request(body, facts.asked).model
+                    self._may_use(caller, facts, asked)
                 del body
-                await reply.follow(run, self.house.replayed_line)
+                await reply.follow(run, facts.house.replayed_line)
         except Exception as error:
             self._failed(error, reply, record)
         finally:
@@ -204,7 +198,7 @@ class Door:
         gate = self.gate
         comment_s = self.limits.keep_alive_comment_s
         dialect = gate.dialects[route.dialect]
-        reply = Reply(self.house, run, record, dialect, gate.deadlines, comment_s, _wants_trailers=True)
+        reply = Reply(facts.house, run, record, dialect, gate.deadlines, comment_s, _wants_trailers=True)
         try:
             call = self._call(route, facts, caller, body, reply, record)
             del body
@@ -213,8 +207,8 @@ class Door:
                 await exchange.run(gate, call, reply)
             else:
                 if caller.allowed_models and caller.key_id != kept.key_id:
-                    self._may_use(caller, call.request.model)
-                run.restore(kept, self.house.replayed_line)
+                    self._may_use(caller, facts, call.request.model)
+                run.restore(kept, facts.house.replayed_line)
                 run.describe(record)
         except Exception as error:
             self._failed(error, reply, record)
@@ -224,11 +218,16 @@ class Door:
             self.runs.over(run)
             self.keep(record)
 
-    def _may_use(self, caller: Caller, model: str) -> None:
+    def _may_use(self, caller: Caller, facts: HeadFacts, model: str) -> None:
         """Whether a caller may have the answer to another one's call: it must be able to call that model. CallError."""
-        model_id = self.gate.snapshot.resolve(model)
-        if model_id is None or not admission.may_use(caller, model_id, self.gate.snapshot):
+        snapshot = self.gate.snapshots[facts.house.name]
+        model_id = snapshot.resolve(model)
+        if model_id is None or not admission.may_use(caller, model_id, snapshot):
             raise NotPermitted(f"This key may not use the model '{model}'.", param="model")
+
+    def _longest_request_s(self, facts: HeadFacts) -> float:
+        """How long a call may take: what the house says, never more than the operator does."""
+        return min(facts.house.facts.longest_request_s or NEVER, self.limits.longest_request_s)
 
     async def _receive(self, request: IncomingRequest, reply: Reply) -> bytes:
         body = await request.body(self.limits.json_body_bytes_max)
@@ -271,18 +270,22 @@ class Door:
         record.client_request_id = facts.client_request_id
         route = facts.route
         if route is None:
-            raise NotFound("There is no such path. The API is under " + " and ".join(self.house.facts.prefixes) + ".")
+            raise NotFound("There is no such path. The API is under " + " and ".join(facts.house.prefixes) + ".")
+        if route.is_off:
+            raise NotFound(f"'{route.name}' is not served here.")
         if facts.project_id is not None:
             record.project_id = admission.billed_project(caller, facts.project_id)
         record.operation = route.operation
         record.dialect = route.dialect
+        if facts.flaw is not None:
+            raise MalformedRequest(facts.flaw[0], param=facts.flaw[1])
         return route
 
     async def _prove(self, facts: HeadFacts) -> Caller:
         if facts.problem is not None:
             kind, message = facts.problem
             raise kind(message)
-        return await self.callers.prove(facts.credential, facts.digest)
+        return await self.callers.prove(facts.credential, facts.digest, facts.house.key_prefix, facts.house.name)
 
     def _call(
         self, route: Route, facts: HeadFacts, caller: Caller, body: bytes, reply: Reply, record: UsageRecord
@@ -290,6 +293,7 @@ class Door:
         """The call that a body asks for. MalformedRequest."""
         record.bytes_in = len(body)
         request = reply.dialect.parse_request(body, facts.asked)
+        request.splits_cache = facts.house.facts.usage.cache_split
         reply.expect(request)
         return Call(
             id=record.id,
@@ -297,8 +301,11 @@ class Door:
             operation=route.operation,
             dialect=route.dialect,
             request=request,
-            deadline_at=self.gate.deadlines.now + self.limits.longest_request_s,
+            deadline_at=self.gate.deadlines.now + self._longest_request_s(facts),
             record=record,
+            snapshot=self.gate.snapshots[facts.house.name],
+            region_hint=facts.region_hint,
+            no_retention=facts.no_retention,
             is_strict=facts.is_strict,
             is_held=facts.is_held,
         )
@@ -308,7 +315,7 @@ class Door:
     ) -> None:
         """What no provider is asked for: look-ups, other methods, bodies that cannot be read. CallError."""
         if facts.method not in route.methods or facts.method == "OPTIONS":
-            _refuse_method(facts.method, route, reply)
+            refuse_method(facts.method, route, reply)
         elif route.is_call:
             raise MalformedRequest(
                 "Encoded request bodies are not accepted; send the body plain.", kind="unsupported_media_type"
@@ -318,14 +325,9 @@ class Door:
             reply.send(200, await self._count(route, facts, caller, body, reply))
         elif route.operation == "quote":
             body = await request.body(self.limits.json_body_bytes_max)
-            project_id = facts.project_id or caller.project_id
-            reply.send(200, await quoting.answer(self.gate, self.house, self._routes, caller, project_id, body))
-        elif route.operation == "response":
-            query, project_id = intake.query_of(request.head), facts.project_id or caller.project_id
-            kept = await kept_responses.answer(self.gate.responses, facts.method, route.argument, project_id, query)
-            reply.send(200, kept)
+            reply.send(200, await self.desk.quote(facts, caller, body))
         else:
-            reply.send(200, await self._look_up(route, caller, facts.project_id or caller.project_id))
+            reply.send(200, await self.desk.look_up(route, facts, caller, request.head))
 
     async def _count(self, route: Route, facts: HeadFacts, caller: Caller, body: bytes, reply: Reply) -> bytes:
         call = self._call(route, facts, caller, body, reply, reply.record)
@@ -333,21 +335,9 @@ class Door:
         assert counting is not None  # or there were no such route
         return counting.render_result(await count_tokens(self.gate, call, counting))
 
-    async def _look_up(self, route: Route, caller: Caller, project_id: str) -> bytes:
-        snapshot = self.gate.snapshot
-        if route.operation == "models":
-            return self._listing.models(caller, snapshot, route.dialect)
-        if route.operation == "model":
-            return self._listing.model(route.argument, caller, snapshot, route.dialect)
-        found = await self.find_record(route.argument, project_id)
-        if found is None:
-            raise NotFound("There is no such request of this project.", param="id")
-        price = await self.find_price(found.model, found.price_version) if found.price_version else None
-        return record_body(found, price)
-
     def _probe(self, route: Route, request: IncomingRequest, reply: Reply) -> None:
         if request.head.method not in (b"GET", b"HEAD"):
-            _refuse_method(request.head.method.decode("ascii"), route, reply)
+            refuse_method(request.head.method.decode("ascii"), route, reply)
             return
         status, body, lines = self.probes.answer(route.operation, request.client_address)
         reply.send(status, body, lines)
@@ -364,9 +354,10 @@ class Door:
         kind = {408: "read_timeout", 431: "head_too_large"}.get(status, "malformed_request")
         now = time.time()
         record = UsageRecord(id=self._ids(now), received_at=now, status=status, error_kind=kind, region=self.region)
-        _, members, lines = self.house.error(MalformedRequest(message, kind=kind), record.id)
+        house = self.houses.main
+        _, members, lines = house.error(MalformedRequest(message, kind=kind), record.id)
         self.keep(record)
-        head = b"content-type: application/json\r\n" + lines + self.house.head(record, 0)
+        head = b"content-type: application/json\r\n" + lines + house.head(record, 0)
         return head, self._fallback.render_error(status, members)
 
     def _crashed(self, request_id: str, crash: BaseException) -> None:
@@ -374,14 +365,6 @@ class Door:
         where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-6:]]
         # The exception's text may hold content; its type and place do not.
         self.log.event("error", "crash", request_id=request_id, error=type(crash).__name__, where=where)
-
-
-def _refuse_method(method: str, route: Route, reply: Reply) -> None:
-    reply.add_headers(f"allow: {', '.join(route.methods)}\r\n".encode())
-    if method == "OPTIONS":
-        reply.send(204, b"", b"")
-        return
-    raise MalformedRequest(f"{method} is not allowed here.", kind="method_not_allowed")
 
 
 def _body_error(error: Exception, bytes_max: int) -> CallError:

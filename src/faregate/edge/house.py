@@ -1,78 +1,54 @@
-"""A house: facts -> header names, error kind -> status and body, and its price list. Data, from houses/*.toml or a file
-of the operator's; never a branch in code. What a file does not say is as in the default house."""
+"""A house: the public face of a deployment. Facts -> header names, error kind -> status and body, models, prices. Data,
+from houses/*.toml or a file of the operator's (house_file.py); never a branch in code."""
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import msgspec
 
 from ..core.call import UsageRecord
-from ..core.errors import CallError, KeyTaken, UpstreamRefused
-from ..core.money import PriceEntry, format_amount
-from ..settings_prices import PriceEntrySettings, RatesSettings, entries_of, flaw_of
-from ..settings_reader import Reader
-from ..settings_source import TomlSource
+from ..core.errors import CallError, KeyTaken, LimitExceeded, UpstreamRefused
+from ..core.limits import Standing
+from ..core.money import format_amount
 from ..wire.messages import header_lines
+from .house_file import DEFAULT, HouseFile, Prices, house_path, read_house
+from .routes import Routes
 
-DEFAULT_FILE = Path(__file__).parent / "houses" / "faregate.toml"
 _FORMATS_MAX = 10_000
 _WORDS_MAX = 50
 _WORD_CHARACTERS_MAX = 100
+_PATIENCE_S = 120.0  # more than that no SDK waits for
 _UNPRINTABLE = re.compile(r"[^!-+\--~]")  # nor commas: they part the words
-_TABLES = ("headers", "errors")
-
-HeaderName = Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}\Z")]
-Prefix = Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9._~-]{1,100}){1,10}\Z")]
-Status = Annotated[int, msgspec.Meta(ge=400, le=599)]
-Member = Literal["message", "type", "param", "code", "request_id"]
-
-
-class HeaderNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the house calls each fact of an answer."""
-
-    request_id: tuple[HeaderName, ...]
-    region: HeaderName
-    replica: HeaderName
-    latency_ms: HeaderName
-    failover: HeaderName
-    model_used: HeaderName
-    credits_used: HeaderName
-    adjusted: HeaderName
-    dropped: HeaderName
-    fallback_depth: HeaderName
-    replayed: HeaderName
-
-
-class HouseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A house as its file has it. `errors`: kind -> status, type, code."""
-
-    name: str
-    prefixes: tuple[Prefix, ...]
-    members: tuple[Member, ...]
-    headers: HeaderNames
-    errors: dict[str, tuple[Status, str, str]]
 
 
 class House:
-    """A house, ready to render with. `prices` is what it says of each model's price."""
+    """A house, ready to render with. `prices` is what it says of each model's price; `base_path` is what stands before
+    its prefixes where it shares an address with others."""
 
-    def __init__(self, facts: HouseFile, prices: Mapping[str, tuple[PriceEntry, ...]]) -> None:
+    def __init__(self, facts: HouseFile, prices: Prices, base_path: str = "") -> None:
         self.facts = facts
         self.prices = prices
-        self._formats: dict[tuple[str, str, str, int], str] = {}
+        self.name = facts.name
+        self.key_prefix = facts.key_prefix.encode()
+        self.prefixes = tuple(base_path + prefix for prefix in facts.prefixes)
+        self.routes = Routes(self.prefixes, facts.routes_off)
+        asked = facts.request_headers
+        self.project_fields = tuple(name.lower().encode() for name in asked.project_id)
+        self.region_fields = tuple(name.lower().encode() for name in asked.region_hint)
+        self.retention_fields = tuple(name.lower().encode() for name in asked.no_retention)
+        urls = {f"{name}_url": url for name, url in facts.urls.items()}
+        self._words = {kind: sentence.format(**urls) for kind, sentence in facts.words.items()}
+        self._formats: dict[tuple[str, str, str, str, int], str] = {}
 
     def head(self, record: UsageRecord, latency_ms: float) -> bytes:
-        """The header lines of every answer: id, latency, where it was made."""
-        made = (record.region, record.replica, record.model, record.attempts)
+        """The header lines of every answer: id, latency, where it was made and at what rate."""
+        made = (record.region, record.replica, record.model, record.token_rate, record.attempts)
         lines = self._formats.get(made) or self._format(made)
         return (lines % {"id": record.id, "latency": latency_ms}).encode("ascii")
 
-    def _format(self, made: tuple[str, str, str, int]) -> str:
+    def _format(self, made: tuple[str, str, str, str, int]) -> str:
         """The lines of all answers that were made in the same way, with places for what differs."""
-        region, replica, model, attempts = made
+        region, replica, model, token_rate, attempts = made
         names = self.facts.headers
         pairs = [
             (names.region, region),
@@ -82,6 +58,8 @@ class House:
         ]
         if model:
             pairs.append((names.model_used, model))
+        if token_rate:
+            pairs.append((names.token_rate, token_rate))
         if len(self._formats) > _FORMATS_MAX:
             self._formats.clear()
         places = [f"{name}: %(id)s\r\n" for name in names.request_id]
@@ -93,6 +71,15 @@ class House:
     def credits_line(self, cost_nano: int) -> bytes:
         """The header line, or trailer, that says what an answer cost."""
         return f"{self.facts.headers.credits_used}: {format_amount(cost_nano)}\r\n".encode("ascii")
+
+    def rate_lines(self, standing: Standing | None, now: float) -> bytes:
+        """The header lines that say what is left of the requests of a minute; `now` is unix seconds."""
+        names = self.facts.rate_headers
+        if standing is None or not names.limit:
+            return b""
+        reset = math.ceil(standing.reset_at) if names.reset_form == "epoch" else _duration(standing.reset_at - now)
+        said = ((names.limit, standing.bound.limit), (names.remaining, standing.remaining), (names.reset, reset))
+        return "".join(f"{name}: {value}\r\n" for name, value in said).encode("ascii")
 
     def changed_lines(self, dropped: Sequence[str], adjusted: Sequence[str]) -> bytes:
         """The header lines that say what the provider was not told of a request, or told otherwise."""
@@ -115,19 +102,37 @@ class House:
                 error.code or "",
             )
         values: dict[str, object] = {
-            "message": error.message,
+            "message": self._words.get(error.kind, error.message),
             "type": error_type,
             "param": error.param,
             "code": code or None,
             "request_id": request_id,
         }
-        lines = b""
-        if isinstance(error, KeyTaken) and error.retry_after_s is None:
-            lines = b"x-should-retry: false\r\n"  # the SDKs would repeat a 409
-        elif status >= 500 or status == 429 or isinstance(error, KeyTaken):
-            seconds = max(1, math.ceil(error.retry_after_s or 1.0))
-            lines = b"retry-after: %d\r\n" % seconds
-        return status, {name: values[name] for name in self.facts.members}, lines
+        return status, {name: values[name] for name in self.facts.members}, _retry_lines(error, status)
+
+
+def _retry_lines(error: CallError, status: int) -> bytes:
+    """When to come back, and whether at all: the SDKs repeat a 409, and a 429 however long it holds."""
+    if isinstance(error, KeyTaken) and error.retry_after_s is None:
+        return b"x-should-retry: false\r\n"
+    if status < 500 and status != 429 and not isinstance(error, KeyTaken):
+        return b""
+    after_s = max(error.retry_after_s or 1.0, 0.001)
+    lines = b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (max(1, math.ceil(after_s)), math.ceil(after_s * 1000))
+    if isinstance(error, LimitExceeded) and after_s > _PATIENCE_S:
+        lines += b"x-should-retry: false\r\n"
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    """A time as OpenAI's headers say it: `1s`, `6m0s`, `120ms` (API reference, rate limits in headers)."""
+    millis = max(0, math.ceil(seconds * 1000))
+    if millis < 1000:
+        return f"{millis}ms"
+    whole, millis = divmod(millis, 1000)
+    minutes, whole = divmod(whole, 60)
+    text = f"{whole}.{millis:03d}".rstrip("0").rstrip(".") if millis else str(whole)
+    return f"{minutes}m{text}s" if minutes else f"{text}s"
 
 
 def _list_line(name: str, words: Sequence[str]) -> bytes:
@@ -136,25 +141,7 @@ def _list_line(name: str, words: Sequence[str]) -> bytes:
     return f"{name}: {', '.join(shown)}\r\n".encode("ascii")
 
 
-def load_house(file: Path | None = None) -> House:
-    """The house of a file, or the default one. SettingsError."""
-    reader = Reader(TomlSource.read(file or DEFAULT_FILE))
-    facts: dict[str, Any] = TomlSource.read(DEFAULT_FILE).tree
-    own = {name: value for name, value in reader.source.tree.items() if name != "prices"}
-    for kind in reader.mapping("errors", tuple[Status, str, str]):
-        if kind not in facts["errors"]:
-            raise reader.source.fail(("errors", kind), "there is no such kind of error")
-    merged = {name: {**facts[name], **reader.table(name)} for name in _TABLES}
-    return House(reader.convert({**facts, **own, **merged}, HouseFile, ()), _price_list(reader))
-
-
-def _price_list(reader: Reader) -> dict[str, tuple[PriceEntry, ...]]:
-    """[prices."MODEL"], or [[prices."MODEL"]] for one with dates or conditions; see settings_prices."""
-    found = {}
-    for model, said in reader.mapping("prices", RatesSettings | tuple[PriceEntrySettings, ...]).items():
-        price, prices = (said, ()) if isinstance(said, RatesSettings) else (None, said)
-        flaw = flaw_of(price, prices)
-        if flaw is not None:
-            raise reader.source.fail(("prices", model, *flaw[0][1:]), flaw[1])
-        found[model] = entries_of(price, prices)
-    return found
+def load_house(house: str | Path = DEFAULT, directory: Path | None = None, base_path: str = "") -> House:
+    """The house of a name, or of a path that ends in .toml, relative to `directory`. SettingsError."""
+    facts, prices = read_house(house_path(str(house), directory or Path()))
+    return House(facts, prices, base_path)

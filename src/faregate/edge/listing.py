@@ -14,34 +14,44 @@ from ..core.money import Price, Rates, format_amount, format_rate
 from ..core.usage import COUNTERS
 from ..flow.admission import may_use
 from .foreign_listings import LISTINGS
+from .house_file import ModelsShown
 
 _ALWAYS_SHOWN = ("input", "cache_read", "cache_write", "output", "reasoning")
 _RARE = tuple(name for name in COUNTERS if name not in _ALWAYS_SHOWN)
 
 
 class Listing:
-    """The models of a snapshot as clients see them, made once for as long as their prices hold. `price_of` tells what a
-    model is charged by."""
+    """The models of a snapshot as a house's clients see them, made once for as long as their prices hold. `price_of`
+    tells what a model is charged by, `shown` how the house lists models."""
 
-    def __init__(self, price_of: Callable[[Model], Price | None], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, price_of: Callable[[Model], Price | None], shown: ModelsShown, clock: Callable[[], float] = time.time
+    ) -> None:
         self._price_of = price_of
+        self._has_vendor = shown.id_form == "vendor"
+        self._all = shown.scope == "active"
         self._clock = clock
         self._snapshot: Snapshot | None = None
         self._until: float | None = None  # unix seconds; None: for ever
         self._entries: dict[str, msgspec.Raw] = {}
 
     def models(self, caller: Caller, snapshot: Snapshot, dialect: str = "openai_chat") -> bytes:
-        """The list that this key may call, by id, in the form of a dialect; all of it on one page."""
+        """The list that this key may call, or all that the house has, by id, in the form of a dialect; all of it on one
+        page."""
         if dialect in LISTINGS:
-            models = [model for name, model in sorted(snapshot.models.items()) if may_use(caller, name, snapshot)]
+            models = [
+                msgspec.structs.replace(model, id=self._id(model))
+                for name, model in sorted(snapshot.models.items())
+                if self._lists(caller, name, snapshot)
+            ]
             return msgspec.json.encode(LISTINGS[dialect].all(models))
-        entries = [entry for name, entry in self._of(snapshot).items() if may_use(caller, name, snapshot)]
+        entries = [entry for name, entry in self._of(snapshot).items() if self._lists(caller, name, snapshot)]
         return msgspec.json.encode({"object": "list", "data": entries})
 
     def model(self, name: str, caller: Caller, snapshot: Snapshot, dialect: str = "openai_chat") -> bytes:
         """One model, by any of its names. NotFound where there is none that this key may call."""
         model_id = snapshot.resolve(name)
-        if model_id is None or not may_use(caller, model_id, snapshot):
+        if model_id is None or not self._lists(caller, model_id, snapshot):
             raise NotFound(f"The model '{name}' does not exist.", kind="model_not_found", param="model")
         if dialect in LISTINGS:
             return msgspec.json.encode(LISTINGS[dialect].one(snapshot.models[model_id], name))
@@ -49,20 +59,27 @@ class Listing:
         entry["id"] = name
         return msgspec.json.encode(entry)
 
+    def _lists(self, caller: Caller, model_id: str, snapshot: Snapshot) -> bool:
+        return self._all or may_use(caller, model_id, snapshot)
+
+    def _id(self, model: Model) -> str:
+        is_bare = not self._has_vendor or model.id.startswith(f"{model.vendor}/")
+        return model.id if is_bare else f"{model.vendor}/{model.id}"
+
     def _of(self, snapshot: Snapshot) -> dict[str, msgspec.Raw]:
         now = self._clock()
         if snapshot is not self._snapshot or (self._until is not None and now >= self._until):
             priced = [(model, self._price_of(model)) for _, model in sorted(snapshot.models.items())]
             changes = [price.changes_after(int(now)) for _, price in priced if price is not None]
             self._until = min((change for change in changes if change is not None), default=None)
-            self._entries = {model.id: _entry(model, price, int(now)) for model, price in priced}
+            self._entries = {model.id: _entry(model, self._id(model), price, int(now)) for model, price in priced}
             self._snapshot = snapshot
         return self._entries
 
 
-def _entry(model: Model, price: Price | None, at: int) -> msgspec.Raw:
+def _entry(model: Model, shown_id: str, price: Price | None, at: int) -> msgspec.Raw:
     entry: dict[str, object] = {
-        "id": model.id,
+        "id": shown_id,
         "object": "model",
         "created": model.created,
         "owned_by": model.vendor,

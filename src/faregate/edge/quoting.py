@@ -11,7 +11,6 @@ from ..flow.gate import Gate
 from ..flow.quote import Quote, quote
 from ..wire.deadlines import NEVER
 from .house import House
-from .routes import Routes
 
 
 class _Asked(msgspec.Struct):
@@ -22,15 +21,15 @@ class _Asked(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Asked)
 
 
-async def answer(gate: Gate, house: House, routes: Routes, caller: Caller, project_id: str, body: bytes) -> bytes:
+async def answer(gate: Gate, house: House, caller: Caller, project_id: str, body: bytes) -> bytes:
     """The quote for the call that `body` describes by its path and body. MalformedRequest."""
     try:
         asked = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"A quote is asked for with 'path' and 'body', those of the call: {error}."
         raise MalformedRequest(message) from None
-    route = routes.match(asked.path.partition("?")[0].encode())
-    if route is None or not route.is_call:
+    route = house.routes.match(asked.path.partition("?")[0].encode())
+    if route is None or not route.is_call or route.is_off:
         raise MalformedRequest("'path' is not that of a call to a model.", param="path")
     try:
         request = gate.dialects[route.dialect].parse_request(bytes(asked.body), Asked(route.argument))
@@ -45,6 +44,7 @@ async def answer(gate: Gate, house: House, routes: Routes, caller: Caller, proje
         request=request,
         deadline_at=NEVER,
         record=UsageRecord(id="", received_at=0.0, project_id=project_id),
+        snapshot=gate.snapshots[house.name],
     )
     return msgspec.json.encode(_members(house, await quote(gate, call)))
 

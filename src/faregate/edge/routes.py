@@ -1,12 +1,14 @@
 """Path -> operation, nothing else."""
 
 import urllib.parse
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
 class Route(NamedTuple):
     """What a path means. `argument` is the decoded rest of a path that names one thing; `is_call` tells whether a
-    provider is asked, `is_shared` that the same path is of several dialects, told apart by the header."""
+    provider is asked, `is_shared` that the same path is of several dialects, told apart by the header. `name` is the
+    path as the documentation has it, under a house's prefix; `is_off` that the house has switched it off."""
 
     operation: str
     dialect: str
@@ -14,49 +16,71 @@ class Route(NamedTuple):
     argument: str = ""
     is_call: bool = False
     is_shared: bool = False
+    name: str = ""
+    is_off: bool = False
 
 
 _POST = ("POST", "OPTIONS")
 _GET = ("GET", "HEAD", "OPTIONS")
 
 _EXACT = {
-    b"/chat/completions": Route("chat", "openai_chat", _POST, is_call=True),
-    b"/completions": Route("completions", "openai_completions", _POST, is_call=True),
-    b"/responses": Route("chat", "openai_responses", _POST, is_call=True),
-    b"/messages": Route("chat", "anthropic_messages", _POST, is_call=True),
-    b"/messages/count_tokens": Route("count_tokens", "anthropic_messages", _POST, argument="count_tokens"),
-    b"/quote": Route("quote", "openai_chat", _POST),
-    b"/models": Route("models", "openai_chat", _GET, is_shared=True),
+    path: route._replace(name=path.decode())
+    for path, route in {
+        b"/chat/completions": Route("chat", "openai_chat", _POST, is_call=True),
+        b"/completions": Route("completions", "openai_completions", _POST, is_call=True),
+        b"/responses": Route("chat", "openai_responses", _POST, is_call=True),
+        b"/messages": Route("chat", "anthropic_messages", _POST, is_call=True),
+        b"/messages/count_tokens": Route("count_tokens", "anthropic_messages", _POST, argument="count_tokens"),
+        b"/quote": Route("quote", "openai_chat", _POST),
+        b"/models": Route("models", "openai_chat", _GET, is_shared=True),
+    }.items()
 }
-_UNDER = (  # how a path begins and ends, and what it means
-    (b"/models/", b"", Route("model", "openai_chat", _GET, is_shared=True)),
-    (b"/responses/", b"/cancel", Route("response", "openai_responses", _POST)),
-    (b"/responses/", b"", Route("response", "openai_responses", ("GET", "HEAD", "DELETE", "OPTIONS"))),
-    (b"/requests/", b"", Route("request", "openai_chat", _GET)),
+_UNDER = tuple(  # how a path begins and ends, and what it means
+    (start, end, route._replace(name=f"{start.decode()}{{id}}{end.decode()}"))
+    for start, end, route in (
+        (b"/models/", b"", Route("model", "openai_chat", _GET, is_shared=True)),
+        (b"/responses/", b"/cancel", Route("response", "openai_responses", _POST)),
+        (b"/responses/", b"", Route("response", "openai_responses", ("GET", "HEAD", "DELETE", "OPTIONS"))),
+        (b"/requests/", b"", Route("request", "openai_chat", _GET)),
+    )
 )
-_VERBS = {  # what Gemini's clients append to a model's name, after its last colon
-    b"generateContent": Route("chat", "gemini_generate", _POST, is_call=True),
-    b"streamGenerateContent": Route("chat", "gemini_generate", _POST, is_call=True),
-    b"countTokens": Route("count_tokens", "gemini_generate", _POST),
-}
 _MODELS = b"/models/"
+_VERBS = {  # what Gemini's clients append to a model's name, after its last colon
+    verb: route._replace(name=f"/models/{{id}}:{verb.decode()}")
+    for verb, route in {
+        b"generateContent": Route("chat", "gemini_generate", _POST, is_call=True),
+        b"streamGenerateContent": Route("chat", "gemini_generate", _POST, is_call=True),
+        b"countTokens": Route("count_tokens", "gemini_generate", _POST),
+    }.items()
+}
 PROBES = {
     b"/healthz": Route("healthz", "openai_chat", _GET),
     b"/readyz": Route("readyz", "openai_chat", _GET),
     b"/metrics": Route("metrics", "openai_chat", _GET),
 }
+NAMES = frozenset(route.name for route in (*_EXACT.values(), *(each for *_, each in _UNDER), *_VERBS.values()))
 
 
 class Routes:
-    """The routes under a house's prefixes. Gemini's clients add "beta" to one that ends in a version."""
+    """The routes under a house's prefixes, those that are `off` by name marked. Gemini's clients add "beta" to a prefix
+    that ends in a version."""
 
-    def __init__(self, prefixes: tuple[str, ...]) -> None:
-        self._whole = {prefix.encode() + path: route for prefix in prefixes for path, route in _EXACT.items()} | PROBES
+    def __init__(self, prefixes: Iterable[str], off: Iterable[str] = ()) -> None:
         self._prefixes = tuple(prefix.encode() for prefix in prefixes)
+        self._off = frozenset(off)
+        exact = {path: self._marked(route) for path, route in _EXACT.items()}
+        self._whole = {prefix + path: route for prefix in self._prefixes for path, route in exact.items()} | PROBES
 
     def match(self, path: bytes) -> Route | None:
         """The route of a path as it came, query excluded; None where there is none."""
-        return self._whole.get(path) or self._by_parts(path)
+        found = self._whole.get(path)
+        if found is not None:
+            return found
+        found = self._by_parts(path)
+        return None if found is None else self._marked(found)
+
+    def _marked(self, route: Route) -> Route:
+        return route._replace(is_off=True) if route.name in self._off else route
 
     def _by_parts(self, path: bytes) -> Route | None:
         decoded = urllib.parse.unquote_to_bytes(path)

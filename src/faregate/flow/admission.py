@@ -2,27 +2,29 @@
 model."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 from ..core.call import Call
 from ..core.catalog import Model, Snapshot, is_name
 from ..core.errors import InvalidKey, MalformedRequest, NotFound, NotPermitted
-from ..core.identity import ApiKey, Caller, Organisation, Project, key_digest, key_id_of
+from ..core.identity import Caller, key_digest, key_id_of
 
 CACHE_TTL_S = 30.0
 _CACHED_MAX = 100_000
 _UNKNOWN_MAX = 10_000
 
 FindKey = Callable[[bytes, str], Awaitable[Caller | None]]
+Agree = Callable[[str, Caller], Caller]
 
 
 class Callers:
-    """Proven keys, cached by their full digest for at most 30 s and until the directory changes (security.md S3)."""
+    """Proven keys, cached by their full digest for at most 30 s and until the directory changes (security.md S3).
+    `agree` gives a caller its terms."""
 
-    def __init__(self, prefix: str, pepper: bytes, find_key: FindKey) -> None:
-        self._prefix = prefix.encode()
+    def __init__(self, pepper: bytes, find_key: FindKey, agree: Agree) -> None:
         self._pepper = pepper
         self._find_key = find_key
+        self._agree = agree
         self._known: dict[bytes, tuple[Caller, float]] = {}
         self._unknown: dict[bytes, float] = {}
         self._generation = 0
@@ -38,9 +40,10 @@ class Callers:
             return None
         return found[0]
 
-    async def prove(self, presented: bytes, digest: bytes) -> Caller:
-        """The caller behind `presented`. InvalidKey, the same for whatever is wrong with it."""
-        key_id = key_id_of(presented, self._prefix)
+    async def prove(self, presented: bytes, digest: bytes, prefix: bytes, house_name: str) -> Caller:
+        """The caller behind `presented`, a key that begins with the `prefix` of a house. InvalidKey, the same for
+        whatever is wrong with it."""
+        key_id = key_id_of(presented, prefix)
         if key_id is None:
             raise InvalidKey
         now = time.monotonic()
@@ -55,6 +58,7 @@ class Callers:
                 self._unknown.clear()
             self._unknown[digest] = now + CACHE_TTL_S
             raise InvalidKey
+        caller = self._agree(house_name, caller)
         if len(self._known) >= _CACHED_MAX:
             self._known.clear()
         self._known[digest] = (caller, now + CACHE_TTL_S)
@@ -77,26 +81,6 @@ def check(caller: Caller, client_address: str) -> None:
         raise NotPermitted("API access is disabled for this account.", kind="account_disabled")
 
 
-def still_valid(
-    keys: Iterable[ApiKey], organisations: Iterable[Organisation], projects: Iterable[Project]
-) -> Callable[[Caller], bool]:
-    """Who may still call, by what the directory holds now."""
-    now = time.time()
-    known = {key.id: key for key in keys}
-    active = {each.id for each in (*organisations, *projects) if not each.disabled}
-
-    def is_valid(caller: Caller) -> bool:
-        key = known.get(caller.key_id)
-        return (
-            key is not None
-            and key.revoked_at is None
-            and (key.expires_at is None or key.expires_at > now)
-            and {caller.organisation_id, caller.project_id} <= active
-        )
-
-    return is_valid
-
-
 def billed_project(caller: Caller, named: str) -> str:
     """The project that a call names to be billed to. NotPermitted where the key may not."""
     if named != caller.project_id and named not in caller.bills:
@@ -104,9 +88,9 @@ def billed_project(caller: Caller, named: str) -> str:
     return named
 
 
-def allow(call: Call, snapshot: Snapshot) -> Model:
+def allow(call: Call) -> Model:
     """The model that the call asks for, where its caller may use it. MalformedRequest, NotFound, NotPermitted."""
-    caller, name = call.caller, call.request.model
+    caller, name, snapshot = call.caller, call.request.model, call.snapshot
     model_id = snapshot.resolve(name)
     if model_id is None and not is_name(name):
         raise MalformedRequest("'model' is not the name of a model.", param="model")

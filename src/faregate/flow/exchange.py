@@ -13,11 +13,10 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     Raises CallError where there is no answer to give (the reply then says so, in-band if it has begun), ClientGone
     where nobody is left to give it to. `call.record` tells afterwards what was done.
     """
-    snapshot = gate.snapshot
     items = await gate.responses.recall(call) if call.dialect == responses.DIALECT else None
-    model = admission.allow(call, snapshot)
+    model = admission.allow(call)
     call.record.model = model.id
-    targets = routing.choose(model, snapshot)
+    targets = routing.choose(model, call)
     translation.prepare(gate, call, model, targets)
     structured.prepare(gate, call, model)
     budgets = await gate.budgets.of(call) if call.caller.budgets else ()

@@ -21,6 +21,7 @@ from .gate import Gate
 _BYTES_PER_TOKEN_MIN = 2
 _TOKENS_PER_MESSAGE = 16
 _TOKENS_PER_IMAGE = 5_000
+_TARIFFS_MAX = 10_000
 _LOWERED_TOKENS_MIN = 4_096
 AGAIN_TOKENS_MAX = 2_000  # of what is said to a model that is asked again (structured.py)
 
@@ -32,7 +33,7 @@ class Tariffs:
     def __init__(self, default: Price | None, note: Callable[[str, Price], None]) -> None:
         self._default = default
         self._note = note
-        self._kept: dict[str, tuple[Model, Tariff]] = {}
+        self._kept: dict[int, tuple[Model, Tariff]] = {}  # by the model's identity: houses differ in their prices
 
     def price_of(self, model: Model) -> Price | None:
         """What a model is charged by; None where nobody has said it."""
@@ -40,7 +41,7 @@ class Tariffs:
 
     def of(self, model: Model) -> Tariff:
         """What a model costs a request that is admitted now. GatewayError where nobody has said it: never free."""
-        model_and_tariff = self._kept.get(model.id)
+        model_and_tariff = self._kept.get(id(model))
         if model_and_tariff is not None and model_and_tariff[0] is model:
             tariff = model_and_tariff[1]
             if tariff.until is None or time.time() < tariff.until:
@@ -57,7 +58,9 @@ class Tariffs:
             raise GatewayError(
                 f"The model '{model.id}' has no price.", kind="model_not_priced", param="model"
             ) from None
-        self._kept[model.id] = (model, tariff)
+        if len(self._kept) >= _TARIFFS_MAX:
+            self._kept.clear()
+        self._kept[id(model)] = (model, tariff)
         self._note(model.id, price)
         return tariff
 
@@ -80,6 +83,7 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
         raise NoFunds
     record.hold_nano = amount
     record.price_version = tariff.version
+    record.token_rate = tariff.rate_of(0)
     return Hold(id_bytes(call.id), caller.payer, budgets, amount, may_wait=not request.stream)
 
 
@@ -146,7 +150,10 @@ def settle(gate: Gate, call: Call, hold: Hold) -> None:
     """Charge a call what it used, however it ended. The second time does nothing. Its record says what that will come
     to, for answers whose settlement nobody waits for: beyond the hold, as much as is free."""
     record = call.record
-    cost_nano = 0 if call.tariff is None else call.tariff.charge_nano(record.usage)
+    cost_nano = 0
+    if call.tariff is not None:
+        cost_nano = call.tariff.charge_nano(record.usage)
+        record.token_rate = call.tariff.rate_of(record.usage.prompt)
     if call.earlier is not None and not (call.is_waived and record.usage is NO_USAGE):
         cost_nano += call.earlier_nano
         record.usage = call.earlier if record.usage is NO_USAGE else call.earlier.add(record.usage)

@@ -34,12 +34,12 @@ class FlowLimits:
 
 @dataclass(slots=True, kw_only=True)
 class Gate:
-    """Built once by app.py. `snapshot` is replaced whole when what is served changes. `heads` keeps the heads of
-    requests to providers, lengths left out, by all that they depend on."""
+    """Built once by app.py. `snapshots`, by house, are replaced whole when what is served changes. `heads` keeps the
+    heads of requests to providers, lengths left out, by all that they depend on."""
 
     client: Client
     deadlines: Deadlines
-    snapshot: Snapshot
+    snapshots: Mapping[str, Snapshot]
     providers: Mapping[str, Provider]
     dialects: Mapping[str, Dialect]
     upstreams: Mapping[str, Upstream]

@@ -27,9 +27,9 @@ async def quote(gate: Gate, call: Call) -> Quote:
     """What `call` would come to now."""
     found = Quote()
     try:
-        model = admission.allow(call, gate.snapshot)
+        model = admission.allow(call)
         found.model = model.id
-        targets = routing.choose(model, gate.snapshot)
+        targets = routing.choose(model, call)
         found.target = targets[0]
         translation.prepare(gate, call, model, targets)
         structured.prepare(gate, call, model)

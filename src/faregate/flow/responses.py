@@ -1,8 +1,8 @@
 """What the Responses API keeps: a response with all that came before it, for `previous_response_id`, references to its
 items, and look-ups.
 
-It is kept for an hour (stores/kept_responses.py), never where the client said `store: false` (contract.md 7.6).
-Everything is found under its project: what is another's does not exist.
+It is kept for an hour (stores/kept_responses.py), never where the client said `store: false` or that nothing may be
+kept (contract.md 7.6). Everything is found under its project: what is another's does not exist.
 """
 
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ class ResponseStates:
         members, project_id = call.request.members, call.record.project_id
         given = bytes(members.get("input", _NULL))
         previous = msgspec.json.decode(members.get("previous_response_id", _NULL), type=str | None)
-        is_kept = bytes(members.get("store", _NULL)) != b"false"
+        is_kept = bytes(members.get("store", _NULL)) != b"false" and not call.no_retention
         refers = _REFERENCE in given
         if previous is None and not refers and not is_kept:
             return None

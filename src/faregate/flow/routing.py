@@ -1,18 +1,36 @@
 """Where a call goes: the ordered targets of a model."""
 
 import random
+from collections.abc import Sequence
 
-from ..core.catalog import Model, Snapshot, Target
-from ..core.errors import UpstreamUnavailable
+from ..core.call import Call
+from ..core.catalog import Model, Target
+from ..core.errors import MalformedRequest, UpstreamUnavailable
 
 
-def choose(model: Model, snapshot: Snapshot) -> tuple[Target, ...]:
-    """The targets of `model`, in the order to be tried: one drawn by weight, the rest by falling weight."""
-    targets = snapshot.targets.get(model.id, ())
-    if len(targets) == 1:
-        return targets
+def choose(model: Model, call: Call) -> tuple[Target, ...]:
+    """The targets of `model` that the call may have, in the order to be tried: those of the region that it would rather
+    be served in, then the others; of each kind one drawn by weight, the rest by falling weight. UpstreamUnavailable
+    where nobody serves the model, MalformedRequest where nobody does who keeps nothing, as the call demands."""
+    targets = call.snapshot.targets.get(model.id, ())
     if not targets:
         raise UpstreamUnavailable("No provider serves this model.")
+    if call.no_retention:
+        targets = tuple(target for target in targets if target.zero_retention)
+        if not targets:
+            message = f"No provider serves '{model.id}' without keeping anything of the request."
+            raise MalformedRequest(message, kind="no_retention_unavailable")
+    if len(targets) == 1:
+        return targets
+    if call.region_hint is None:
+        return _ordered(targets)
+    near = [target for target in targets if target.region == call.region_hint]
+    return (*_ordered(near), *_ordered([target for target in targets if target.region != call.region_hint]))
+
+
+def _ordered(targets: Sequence[Target]) -> tuple[Target, ...]:
+    if len(targets) < 2:
+        return tuple(targets)
     first = random.choices(targets, [max(target.weight, 0) or 1e-9 for target in targets])[0]
     rest = sorted((target for target in targets if target is not first), key=lambda target: -target.weight)
     return (first, *rest)

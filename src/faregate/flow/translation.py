@@ -186,7 +186,8 @@ class Translated:
         completion = self.upstream.parse_result(raw)
         if not completion.choices:
             raise BadMessage("the answer holds no choices")
-        self._gate.thoughts.keep(self._call.record.project_id, parts_of(completion))
+        if not self._call.no_retention:
+            self._gate.thoughts.keep(self._call.record.project_id, parts_of(completion))
         Unshown(self._call, self._client).whole(completion)
         body = self._client.render_result(completion, self._call.request)
         return Result(body, completion.usage, completion.model or None, True)
@@ -197,7 +198,7 @@ class Translated:
 
         def watch(event: Event) -> Event | None:
             thoughts.watch(event)
-            if isinstance(event, Ended):
+            if isinstance(event, Ended) and not self._call.no_retention:
                 self._gate.thoughts.keep(self._call.record.project_id, thoughts.complete())
             return unshown.event(event)
 

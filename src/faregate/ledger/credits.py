@@ -70,6 +70,8 @@ class Credits:
             owner = self._directory.organisation_in(writing, organisation).id
             account = self._bought(writing, owner)
             source = ensure_account(writing, "clearing:manual", "clearing", at=self._clock())
+            if not writing.one(named_queries("ledger")["has_bought"], (account.id,)):
+                self._directory.touch(writing)  # from now on it has the plan of those that paid
             return self._post(writing, source, account, amount_nano, "topup", account, reason, actor, idempotency_key)
 
         return await self._database.run(work)

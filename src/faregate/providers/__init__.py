@@ -57,6 +57,7 @@ class Provider:
     replica: str = "default"
     headers: Mapping[str, Secret] = field(default_factory=dict)
     price: Price | None = None
+    zero_retention: bool = False
     place: Callable[[str, str], str] | None = None
     authorize: Callable[[str, bytes], bytes] | None = None
     fields: bytes = field(init=False, repr=False)

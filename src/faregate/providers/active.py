@@ -67,6 +67,7 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
         replica=given.replica,
         headers=given.headers,
         price=price,
+        zero_retention=given.zero_retention,
     )
 
 

@@ -40,6 +40,9 @@ class ActiveProvider(Protocol):
     @property
     def price(self) -> Price | None: ...
 
+    @property
+    def zero_retention(self) -> bool: ...
+
 
 class CatalogModel(Model, frozen=True, kw_only=True):
     """A row of the shipped catalogue: a model, its name at each provider that has it, and its price at each that has
@@ -170,6 +173,7 @@ class _Builder:
                 region=route.region or provider.region,
                 replica=route.replica or provider.replica,
                 weight=route.weight,
+                zero_retention=provider.zero_retention if route.zero_retention is None else route.zero_retention,
             )
             self._targets.setdefault(model, []).append(target)
 
@@ -211,7 +215,13 @@ class _Builder:
         return next(iter(fitting)) if len(fitting) == 1 else None
 
     def _add(self, model: str, name: str, provider: ActiveProvider, upstream_model: str) -> None:
-        target = Target(provider=name, upstream_model=upstream_model, region=provider.region, replica=provider.replica)
+        target = Target(
+            provider=name,
+            upstream_model=upstream_model,
+            region=provider.region,
+            replica=provider.replica,
+            zero_retention=provider.zero_retention,
+        )
         self._targets.setdefault(model, []).append(target)
 
     def _alias_target(self, alias: str) -> str:

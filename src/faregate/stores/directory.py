@@ -11,19 +11,20 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..core.identity import ApiKey, Budget, Caller, Organisation, Project, make_id, make_key
+from ..core.identity import ApiKey, Caller, Organisation, Project, make_id, make_key
+from ..core.plans import NO_OVERRIDES, Overrides
 from ..core.secret import Secret
 from . import audit
 from .audit import Actor, AuditRow
 from .database import Conflict, Database, NoSuchRecord, Row, StoreError, Transaction, named_queries
-from .directory_rows import decode_list, key_of, organisation_of, project_of
+from .directory_rows import json_of, key_of, organisation_of, project_of
 from .pepper import Pepper
+from .proving import read_proof
+from .shares import end_share
 
 GRACE_S_MAX = 7 * 86_400.0
 _NAME_CHARACTERS_MAX = 200
 _LIST_ITEMS_MAX = 1000
-_NO_DIGEST = bytes(32)
-_encode_list = msgspec.json.Encoder().encode
 
 
 class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,53 +66,11 @@ class Directory:
         """Who presents the key of this digest and id; None for unknown, revoked, expired and replaced ones.
 
         A disabled organisation or project shows as `Caller.disabled`. `Caller.expires_at` is when this secret
-        ends, be it by the key's expiry or by a rotation's grace. One statement; digests are compared in
-        constant time.
+        ends, be it by the key's expiry or by a rotation's grace. One read; digests are compared in constant time.
         """
 
-        def work(reading: Transaction) -> tuple[list[Row], list[Row]]:
-            rows = reading.all(self._queries["prove_key"], (key_id,))
-            subjects = {key_id, *(row[4] for row in rows), *(each for row in rows for each in decode_list(row[10]))}
-            return rows, [row for each in sorted(subjects) for row in reading.all(self._queries["budgets_of"], (each,))]
-
-        rows, budgets = await self._database.read(work)
-        now = self._clock()
-        found: Row | None = None
-        if not rows:
-            hmac.compare_digest(_NO_DIGEST, digest)  # an unknown id takes as long as a wrong secret
-        for row in rows:
-            if hmac.compare_digest(row[0], digest):
-                found = row
-        if found is None:
-            return None
-        (
-            _,
-            valid_until,
-            expires_at,
-            revoked_at,
-            project_id,
-            organisation_id,
-            disabled,
-            models,
-            addresses,
-            payer,
-            bills,
-        ) = found
-        ends = min((at for at in (valid_until, expires_at) if at is not None), default=None)
-        if revoked_at is not None or (ends is not None and ends <= now):
-            return None
-        return Caller(
-            key_id=key_id,
-            project_id=project_id,
-            organisation_id=organisation_id,
-            disabled=bool(disabled),
-            expires_at=ends,
-            allowed_models=frozenset(decode_list(models)),
-            allowed_networks=tuple(ipaddress.ip_network(text) for text in decode_list(addresses)),
-            payer=payer,
-            bills=frozenset(decode_list(bills)),
-            budgets=tuple(Budget(*row) for row in budgets),
-        )
+        proof = await self._database.read(lambda reading: read_proof(reading, key_id))
+        return proof.caller_of(digest, self._clock())
 
     async def list_organisations(self) -> list[Organisation]:
         """All organisations, oldest first."""
@@ -154,7 +113,7 @@ class Directory:
             if writing.one(self._queries["find_organisation"], (name,)) is not None:
                 raise Conflict(f"there is an organisation called {name} already")
             writing.run(self._queries["insert_organisation"], (organisation.id, name, organisation.created_at))
-            self._note(writing, actor, "organisation.create", None, organisation)
+            self.note(writing, actor, "organisation.create", None, organisation)
             return organisation
 
         return await self._database.run(work)
@@ -168,7 +127,7 @@ class Directory:
                 return before
             after = msgspec.structs.replace(before, disabled=disabled)
             writing.run(self._queries["disable_organisation"], (int(disabled), before.id))
-            self._note(writing, actor, f"organisation.{_verb(disabled)}", before, after)
+            self.note(writing, actor, f"organisation.{_verb(disabled)}", before, after)
             return after
 
         return await self._database.run(work)
@@ -183,7 +142,7 @@ class Directory:
                 raise Conflict(f"the organisation has a project called {name} already")
             project = Project(id=make_id(), organisation_id=owner, name=name, disabled=False, created_at=self._clock())
             writing.run(self._queries["insert_project"], (project.id, owner, name, project.created_at))
-            self._note(writing, actor, "project.create", None, project)
+            self.note(writing, actor, "project.create", None, project)
             return project
 
         return await self._database.run(work)
@@ -197,7 +156,7 @@ class Directory:
                 return before
             after = msgspec.structs.replace(before, disabled=disabled)
             writing.run(self._queries["disable_project"], (int(disabled), before.id))
-            self._note(writing, actor, f"project.{_verb(disabled)}", before, after)
+            self.note(writing, actor, f"project.{_verb(disabled)}", before, after)
             return after
 
         return await self._database.run(work)
@@ -214,9 +173,10 @@ class Directory:
         allowed_models: tuple[str, ...] = (),
         allowed_addresses: tuple[str, ...] = (),
         bills: tuple[str, ...] = (),
+        overrides: Overrides = NO_OVERRIDES,
     ) -> IssuedKey:
         """A new key of a project (id or name). Empty lists allow all; addresses may be networks; `bills` are further
-        projects of the same organisation that it may bill."""
+        projects of the same organisation that it may bill; `overrides` narrow its plan."""
         _checked_name(name)
         models = tuple(_checked_name(model) for model in allowed_models)
         networks = tuple(_network(text) for text in allowed_addresses)
@@ -242,12 +202,12 @@ class Directory:
                 allowed_models=models,
                 allowed_addresses=networks,
                 bills=tuple(each.id for each in billed),
+                overrides=overrides,
             )
-            lists = (_encode_list(models).decode(), _encode_list(networks).decode())
-            bills_list = _encode_list(key.bills).decode()
-            writing.run(self._queries["insert_key"], (key.id, owner.id, name, now, expires_at, *lists, bills_list))
+            columns = (json_of(each) for each in (models, networks, key.bills, overrides))
+            writing.run(self._queries["insert_key"], (key.id, owner.id, name, now, expires_at, *columns))
             text = self._new_secret(writing, key.id, now)
-            self._note(writing, actor, "key.create", None, key)
+            self.note(writing, actor, "key.create", None, key)
             return IssuedKey(key=key, text=text)
 
         return await self._database.run(work)
@@ -262,7 +222,8 @@ class Directory:
             after = msgspec.structs.replace(before, revoked_at=self._clock())
             writing.run(self._queries["revoke_key"], (after.revoked_at, key_id))
             writing.run(self._queries["delete_secrets"], (key_id,))
-            self._note(writing, actor, "key.revoke", before, after)
+            end_share(writing, after.organisation_id, key_id)  # of throughput: others may use it now
+            self.note(writing, actor, "key.revoke", before, after)
             return after
 
         return await self._database.run(work)
@@ -285,7 +246,7 @@ class Directory:
             else:
                 writing.run(self._queries["delete_secrets"], (key_id,))
             text = self._new_secret(writing, key_id, now)
-            self._note(writing, actor, "key.rotate", key, key, grace_s=grace_s)
+            self.note(writing, actor, "key.rotate", key, key, grace_s=grace_s)
             return IssuedKey(key=key, text=text)
 
         return await self._database.run(work)
@@ -298,7 +259,7 @@ class Directory:
         after = msgspec.structs.replace(before, billing=billing)
         if after != before:
             writing.run(self._queries["bill_organisation"], (billing, before.id))
-            self._note(writing, actor, "organisation.billing", before, after)
+            self.note(writing, actor, "organisation.billing", before, after)
         return after
 
     def subject_in(self, transaction: Transaction, named: str) -> tuple[str, str]:
@@ -317,7 +278,7 @@ class Directory:
         writing.run(self._queries["insert_secret"], (key_id, digest, self._pepper.version, now))
         return Secret(text)
 
-    def _note(
+    def note(
         self,
         writing: Transaction,
         actor: Actor | str,
@@ -326,6 +287,7 @@ class Directory:
         after: Organisation | Project | ApiKey,
         **details: float,
     ) -> None:
+        """Write down who changed what, and have every process look anew."""
         at, subject = self._clock(), after.id
         by = actor if isinstance(actor, Actor) else Actor(actor)
         then = {**msgspec.to_builtins(after), **details}

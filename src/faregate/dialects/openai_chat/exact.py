@@ -21,7 +21,7 @@ from .. import Observed, UpstreamWords
 from ..splice import cut_member, member_bytes, replace_member
 from .errors import words_of
 from .halves import may_hold_halves, shelter_halves
-from .usage import read_usage
+from .usage import read_usage, with_cache_split
 
 _USAGE_NULL = b',"usage":null'
 _NO_CHOICES = b'"choices":[]'
@@ -54,6 +54,7 @@ class Exact:
         "_model_shown",
         "_model_written",
         "_reported",
+        "_splits_cache",
         "observed",
     )
 
@@ -62,6 +63,7 @@ class Exact:
         self._frames = FrameParser()
         self._is_flowing = False  # content has begun, and no event is half here
         self._keep_usage = request.include_usage
+        self._splits_cache = request.splits_cache
         self._model_asked = request.model
         self._model_written = b""  # the member as the upstream writes it, where it must be written anew
         self._model_shown = b'"model":' + msgspec.json.encode(request.model)
@@ -151,6 +153,8 @@ class Exact:
             if not choices and _is_set(chunk.usage):
                 return b""
             data = cut_member(data, b"usage")
+        elif self._splits_cache and _is_set(chunk.usage):
+            data = replace_member(data, b"usage", split_usage(chunk.usage))
         if has_content(choices):
             observed.has_content = True
             observed.deltas += 1
@@ -174,6 +178,12 @@ def has_content(choices: list[Any]) -> bool:
         if isinstance(delta, dict) and any(value and name != "role" for name, value in delta.items()):
             return True
     return False
+
+
+def split_usage(usage: msgspec.Raw) -> bytes:
+    """A `usage` member with the cached and the fresh part of the prompt told apart, as JSON."""
+    members = msgspec.json.decode(usage)
+    return msgspec.json.encode(with_cache_split(members)) if isinstance(members, dict) else bytes(usage)
 
 
 def _decode(data: bytes) -> _Chunk:

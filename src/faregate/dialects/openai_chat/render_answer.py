@@ -13,6 +13,7 @@ from ...core.events import Completion
 from ...core.usage import Usage
 from .. import media
 from .repair_rules import made_answer_id
+from .usage import with_cache_split
 
 Written = dict[str, object]
 
@@ -29,7 +30,7 @@ def render_result(completion: Completion, request: ChatRequest) -> bytes:
         "choices": [_choice(index, choice) for index, choice in enumerate(completion.choices)],
     }
     if completion.usage is not None:
-        answer["usage"] = usage_shown(completion.usage)
+        answer["usage"] = usage_shown(completion.usage, splits_cache=request.splits_cache)
     return msgspec.json.encode(answer)
 
 
@@ -40,7 +41,7 @@ def id_shown(given: str) -> str:
     return given if given.startswith(_ID_PREFIX) else _ID_PREFIX + given
 
 
-def usage_shown(usage: Usage) -> Written:
+def usage_shown(usage: Usage, *, splits_cache: bool) -> Written:
     """OpenAI's usage: prompt and completion include their details (conformance 2.4)."""
     prompt, completion = usage.prompt, usage.completion
     details: Written = {
@@ -51,13 +52,14 @@ def usage_shown(usage: Usage) -> Written:
     if usage.cache_write_1h:  # as LiteLLM says it
         kinds = {"ephemeral_5m_input_tokens": usage.cache_write, "ephemeral_1h_input_tokens": usage.cache_write_1h}
         details["cache_creation_token_details"] = kinds
-    return {
+    shown: Written = {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": details,
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output},
     }
+    return with_cache_split(shown) if splits_cache else shown
 
 
 def block_shown(thinking: Thinking) -> Written:

@@ -63,11 +63,12 @@ class _Choice:
 class Renderer:
     """See dialects.StreamRenderer."""
 
-    __slots__ = ("_asked_model", "_choices", "_head", "_held", "_include_usage", "_tail", "_usage")
+    __slots__ = ("_asked_model", "_choices", "_head", "_held", "_include_usage", "_splits_cache", "_tail", "_usage")
 
     def __init__(self, request: ChatRequest) -> None:
         self._asked_model = request.model
         self._include_usage = request.include_usage
+        self._splits_cache = request.splits_cache
         self._tail = b',"usage":null}\n\n' if request.include_usage else b"}\n\n"
         self._usage: Usage | None = None
         self._choices: list[_Choice] = []
@@ -95,7 +96,10 @@ class Renderer:
             if not choice.is_finished:
                 out += self._finish(Finished(reason="tool_calls" if choice.has_calls else "stop", choice=index))
         if self._include_usage and self._usage is not None:
-            out += b'%b"choices":[],"usage":%b}\n\n' % (self._head, _encode(usage_shown(self._usage)))
+            out += b'%b"choices":[],"usage":%b}\n\n' % (
+                self._head,
+                _encode(usage_shown(self._usage, splits_cache=self._splits_cache)),
+            )
         return out, DONE
 
     def _render(self, event: Event) -> bytes:

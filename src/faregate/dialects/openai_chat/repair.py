@@ -29,7 +29,7 @@ from .repair_rules import (
 )
 from .repair_tools import ToolCalls
 from .repair_whole import repair_result
-from .usage import usage_of
+from .usage import usage_of, with_cache_split
 
 __all__ = ["Repair", "repair_result"]
 
@@ -65,7 +65,7 @@ class Repair:
 
     __slots__ = (
         *("_asked_model", "_choice_count", "_choices", "_failure", "_head", "_include_usage", "_over"),
-        *("_parser", "_sheltered", "_usage", "_usage_chunk", "observed"),
+        *("_parser", "_sheltered", "_splits_cache", "_usage", "_usage_chunk", "observed"),
     )
 
     def __init__(self, request: ChatRequest) -> None:
@@ -73,6 +73,7 @@ class Repair:
         self._asked_model = request.model
         self._choice_count = max(1, request.choices)
         self._include_usage = request.include_usage
+        self._splits_cache = request.splits_cache
         self._parser = FrameParser()
         self._choices: dict[int, _Choice] = {}
         self._head: Members = {}  # the members that all chunks share; empty until the first chunk
@@ -287,7 +288,8 @@ class Repair:
             self._send(state.last_chunk, [choice], out)
         if self._include_usage and self._usage is not None:
             chunk: Members = {**(self._usage_chunk or {}), **self._head, "choices": []}
-            chunk["usage"] = usage_shown(self._usage)
+            usage = usage_shown(self._usage)
+            chunk["usage"] = with_cache_split(usage) if self._splits_cache else usage
             out.append(self._frame(chunk))
         self.observed.ending = DONE
 

@@ -7,9 +7,10 @@ from ...core.chat import ChatRequest
 from ...core.usage import Usage
 from ...wire.messages import BadMessage
 from .. import Result
-from ..splice import replace_member
+from ..splice import member_value, replace_member
+from .exact import split_usage
 from .repair import repair_result
-from .usage import PlainUsage, usage_of, usage_of_plain
+from .usage import PlainUsage, usage_of, usage_of_plain, with_cache_split
 
 _ABSENT = msgspec.Raw(b"null")
 
@@ -38,6 +39,8 @@ def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
     """The client's body for an upstream's whole answer. BadMessage for what is none (HTML, empty, an error)."""
     if not exact:
         repaired = repair_result(body, request)
+        if request.splits_cache and "usage" in repaired:
+            repaired["usage"] = with_cache_split(repaired["usage"])
         return Result(msgspec.json.encode(repaired), usage_of(repaired.get("usage")), repaired.get("model"), True)
     try:
         answer = _answer_decoder.decode(body)
@@ -51,6 +54,8 @@ def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
         raise BadMessage("the answer holds no choices")
     if answer.model is not None and not is_form_of(answer.model, request.model):
         body = replace_member(body, b"model", msgspec.json.encode(request.model))
+    if request.splits_cache and usage is not None:
+        body = replace_member(body, b"usage", split_usage(msgspec.Raw(member_value(body, b"usage"))))
     return Result(body, usage, answer.model, True)
 
 

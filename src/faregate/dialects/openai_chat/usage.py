@@ -1,5 +1,7 @@
 """OpenAI's usage object as disjoint counters (conformance.md 2.4)."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from ...core.usage import Usage, UsageSource
@@ -28,6 +30,15 @@ class PlainUsage(msgspec.Struct):
 
 _NO_DETAILS = _Details()
 _plain_decoder = msgspec.json.Decoder(PlainUsage)
+
+
+def with_cache_split(members: Mapping[str, object]) -> dict[str, object]:
+    """A `usage` object that tells cached and fresh input apart as DeepSeek does (contract.md 5.3): `prompt_tokens` is
+    the sum of the two."""
+    usage = usage_of(members)
+    hit = 0 if usage is None else usage.cache_read
+    miss = 0 if usage is None else usage.prompt - hit
+    return {**members, "prompt_cache_hit_tokens": hit, "prompt_cache_miss_tokens": miss}
 
 
 def read_usage(raw: msgspec.Raw) -> Usage | None:

@@ -106,6 +106,9 @@ ORDER BY r.id, l.position;
 SELECT coalesce(sum(iif(credit_account = ?1, amount, -amount)), 0) FROM transfer
 WHERE (debit_account = ?1 OR credit_account = ?1) AND kind = 'limit';
 
+-- name: has_bought
+SELECT 1 FROM transfer WHERE credit_account = ? AND kind = 'topup' LIMIT 1;
+
 -- name: left_of_charge
 SELECT payer_id, charged - refunded FROM reservation WHERE id = ?;
 

@@ -1,0 +1,92 @@
+"""Which house a request comes to, where a deployment has several: by the host it asks for, else by its path."""
+
+from collections.abc import Iterable
+
+from ..core.terms import Plans
+from ..settings import Settings
+from .house import House, load_house
+
+
+class Neighbourhood:
+    """The houses of a deployment. `main` is the one that all come to who come to no other."""
+
+    def __init__(self, main: House, by_host: dict[bytes, House], by_path: Iterable[tuple[str, House]]) -> None:
+        self.main = main
+        self._by_host = by_host
+        self._by_path = tuple(
+            (path.encode() + b"/", house) for path, house in sorted(by_path, key=lambda each: -len(each[0]))
+        )
+        self.houses = tuple(dict.fromkeys((main, *by_host.values(), *(house for _, house in self._by_path))))
+
+    def of(self, host: bytes | None, path: bytes) -> House:
+        """The house of a request's host, as it came, and path."""
+        if self._by_host and host is not None:
+            house = self._by_host.get(_host_name(host))
+            if house is not None:
+                return house
+        for start, house in self._by_path:
+            if path.startswith(start):
+                return house
+        return self.main
+
+
+def _host_name(host: bytes) -> bytes:
+    """A host without its port, in lower case."""
+    name = host.lower()
+    colon = name.rfind(b":")
+    return name[:colon] if colon > name.rfind(b"]") and colon > 0 else name
+
+
+def load_houses(settings: Settings) -> Neighbourhood:
+    """The houses that the settings name. SettingsError for a file that is no house, two houses of one name or one key
+    prefix, and two with one host or path."""
+    fail = settings.places.fail
+    directory = settings.places.directory
+    main = load_house(settings.house, directory)
+    if settings.keys.prefix is not None:
+        main.key_prefix = settings.keys.prefix.encode()
+    by_host: dict[bytes, House] = {}
+    by_path: dict[str, House] = {}
+    prefixes, names = {main.key_prefix: "house"}, {main.name}
+    for index, given in enumerate(settings.houses):
+        at = ("houses", index)
+        if bool(given.hosts) == bool(given.base_path):
+            raise fail(at, "a further house has hosts, or a base_path")
+        house = load_house(given.house, directory, given.base_path)
+        if house.name in names:
+            raise fail((*at, "house"), f"there is a house '{house.name}' already")
+        names.add(house.name)
+        if given.key_prefix is not None:
+            house.key_prefix = given.key_prefix.encode()
+        other = next(
+            (each for each in prefixes if each.startswith(house.key_prefix) or house.key_prefix.startswith(each)), None
+        )
+        if other is not None:
+            words = f"its keys begin with '{house.key_prefix.decode()}', those of another with '{other.decode()}'"
+            raise fail((*at, "key_prefix" if given.key_prefix is not None else "house"), words)
+        prefixes[house.key_prefix] = house.name
+        for each, host in enumerate(given.hosts):
+            if by_host.setdefault(host.lower().encode(), house) is not house:
+                raise fail((*at, "hosts", each), "another house has this host")
+        if given.base_path and by_path.setdefault(given.base_path, house) is not house:
+            raise fail((*at, "base_path"), "another house has this path")
+    return Neighbourhood(main, by_host, by_path.items())
+
+
+def plans_of(house: House, settings: Settings) -> Plans:
+    """The plans of a house as files have them, the settings' above its own, and which are the default ones."""
+    facts = house.facts
+    return Plans(
+        house=facts.plans,
+        settings=settings.plans,
+        default_plan=settings.default_plan or facts.default_plan or None,
+        paid_plan=settings.paid_plan or facts.paid_plan or None,
+    )
+
+
+def written_plans(settings: Settings) -> Plans:
+    """The plans that stand in files, of all houses; of two with one name the main house's. SettingsError."""
+    houses = load_houses(settings)
+    plans = {name: plan for house in reversed(houses.houses) for name, plan in house.facts.plans.items()}
+    main = plans_of(houses.main, settings)
+    return Plans(house=plans, settings=settings.plans, default_plan=main.default_plan, paid_plan=main.paid_plan)

@@ -1,0 +1,331 @@
+"""The counters of limits within one machine: exact, for one process and for many (core.limits.Counters).
+
+Theory of operation. Every bound has a cell in the file that all processes map (counter_table.py), named by its scope
+and kind, and for tokens of a day by the day too (bound_cells.py). A demand is looked at under one lock: all cells are
+checked, then all are written. Which cells the bounds of a call have is remembered for one era of the table.
+
+- Requests: a log of when each was admitted (request_log.py).
+- Tokens of a minute: GCRA. The cell holds the moment until which all that was taken is worked off at the limit's rate;
+  what is taken must not move it more than a minute ahead. So an idle caller may use a whole minute's worth at once, and
+  two within its first minute. A demand for more than the limit is admitted when nothing is owed, and owes all of it.
+- Calls at the same time, and the tokens that calls may still use of a day: each process's share stands in its own
+  column, beside the sum. A sum that is in the way is taken again, from the columns of those that live.
+- Tokens of a day: what the ledger's records say at first, and again when a process has died or joined, for what had not
+  been counted here; then what every call has used in the end. A call that could use more than the limit is never
+  admitted.
+
+A limit that changes finds its cell as it is: the requests of the last minute count against the new limit; of the tokens
+of a minute, the time until all are free stays. A bound that gets no cell, because the table or the disk is full,
+refuses for a second.
+"""
+
+import time
+from asyncio import Future, get_running_loop, shield
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ..core.limits import Bound, Demand, Refused, Standing
+from . import request_log
+from .bound_cells import SMALL_WORDS, BoundCells, Full, Places, Unread
+from .counter_table import ERA, LAYOUT, CounterFile
+from .database import StoreError
+from .request_log import BEFORE, EXACT, FIRST, LAST_PLACE, MINUTE_NS, NEXT, RING, RING_WORDS, SECOND_NS
+from .usage_days import DAY_S
+
+ReadDay = Callable[[str, str, int], Awaitable[int]]  # (subject, its id, day) -> tokens
+Report = Callable[[str, str], object]  # (level, text)
+
+SMALL_CELLS, RING_CELLS = 65_536, 32_768  # all of them touched: 71 MB and 318 MB
+FULL_RETRY_S = 1.0
+_BUSY_RETRY_S_MAX = 10.0
+_TYPICAL_NS_MAX = 600 * SECOND_NS
+_OWED_NS_MAX = 1 << 60
+_TOKENS_MAX = 10**13  # of one call
+
+
+class MachineTaken(msgspec.Struct, gc=False):
+    """What a call has taken, until it is over (core.limits.Taken)."""
+
+    _counters: "MachineCounters"
+    _places: Places | None
+    _demand: Demand
+    _at_ns: int
+    _left: int
+    _least: Bound | None
+    _owed: list[int] | None
+
+    @property
+    def standing(self) -> Standing | None:
+        """As of the moment of taking."""
+        if self._least is None:
+            return None
+        return Standing(self._least, self._left, self._counters.unix_time(self._at_ns + MINUTE_NS))
+
+    def settle(self, tokens: int) -> None:
+        """Give back the place, and set right what was reserved."""
+        places = self._places
+        if places is not None:
+            self._places = None
+            self._counters.settle(places, self._demand, self._at_ns, self._owed, tokens)
+
+
+class MachineCounters:
+    """The counters of one process, in a file that it shares with the others of its machine. `alone` says that no other
+    is expected. OSError."""
+
+    def __init__(
+        self,
+        run_folder: Path,
+        read_day: ReadDay,
+        report: Report = lambda _, __: None,
+        *,
+        alone: bool = False,
+        small_cells: int = SMALL_CELLS,
+        ring_cells: int = RING_CELLS,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        regions = ((small_cells, SMALL_WORDS), (ring_cells, RING_WORDS))
+        self._file = CounterFile(run_folder / f"limits-{LAYOUT}", regions, alone=alone)
+        self._view = self._file.view
+        self._cells = BoundCells(self._file, *self._file.regions)
+        self._read_day = read_day
+        self._report = report
+        self._now_ns = monotonic_ns
+        self._clock = clock
+        self._reads: dict[tuple[str, str, int], Future[StoreError | None]] = {}
+        self._typical_ns = SECOND_NS  # what calls take
+        self._said_full = False
+        self._closed = False
+
+    def unix_time(self, at_ns: int) -> float:
+        """A moment of our clock as unix time."""
+        return self._clock() + (at_ns - self._now_ns()) / SECOND_NS
+
+    async def take(self, demand: Demand, /) -> MachineTaken | Refused:
+        """Check all, then take all. StoreError where the records of a day cannot be read."""
+        while True:
+            try:
+                answer = self._attempt(demand)
+            except Unread as unread:
+                missing = unread
+            except Full as full:
+                return self._refuse_for_space(full.bound)
+            else:
+                if answer is not None:
+                    return answer
+                continue
+            await self._read(missing.bound, missing.day)
+
+    def _attempt(self, demand: Demand) -> MachineTaken | Refused | None:
+        """The critical section of a demand. None: again, something has changed. Unread, Full."""
+        file = self._file
+        shared = file.shared
+        if shared:
+            file.enter()
+        try:
+            places = self._cells.recall(id(demand.bounds))
+            if places is None or places.era != self._view[ERA] or places.day != demand.day:
+                if file.look_around() and not shared:
+                    return None
+                places = self._cells.place(demand.bounds, demand.day, self._now_ns())
+            return self._check_and_take(places, demand)
+        finally:
+            if shared:
+                file.leave()
+
+    def _check_and_take(self, places: Places, demand: Demand) -> MachineTaken | Refused | None:
+        view = self._view
+        now = self._now_ns()
+        least, left, owed = None, 0, None
+        for ring, limit, bound in places.requests:
+            first = view[ring + FIRST]
+            following = view[ring + NEXT]
+            if first != following and view[ring + first] <= now - MINUTE_NS:
+                first = view[ring + FIRST] = request_log.expired(view, ring, first, following, now - MINUTE_NS)
+            free = limit - view[ring + following + BEFORE] + view[ring + first + BEFORE]
+            if free <= 0:
+                return self._refused(places, demand, now)
+            if least is None or free <= left:
+                least, left = bound, free - 1
+        if places.tokens:
+            owed = []
+            for cell, limit, _ in places.tokens:
+                cost = (demand.tokens_expected * MINUTE_NS + limit - 1) // limit
+                until = view[cell]
+                if until <= now:
+                    until = now if cost <= MINUTE_NS else now - max(0, cost - _OWED_NS_MAX)
+                elif until + cost > now + MINUTE_NS:
+                    return self._refused(places, demand, now)
+                owed.append(until + cost)
+        for cell, _, limit, _ in places.concurrency:
+            if view[cell] >= limit:
+                return self._refused(places, demand, now)
+        for cell, _, limit, _ in places.daily:
+            if view[cell] + view[cell + 1] + demand.tokens_max > limit:
+                return self._refused(places, demand, now)
+        # From here on nothing is refused. What is killed on the way has taken too much rather than too little
+        for ring, limit, _ in places.requests:
+            following = view[ring + NEXT]
+            count = view[ring + following + BEFORE] + 1
+            if limit > EXACT and request_log.joined(view, ring, following, now):
+                view[ring + following + BEFORE] = count
+                continue
+            view[ring + following] = now
+            following = following + 2 if following < LAST_PLACE else 0
+            view[ring + following + BEFORE] = count
+            view[ring + NEXT] = following
+        if owed is not None:
+            for (cell, _, _), until in zip(places.tokens, owed, strict=True):
+                view[cell] = until
+        for cell, own, _, _ in places.concurrency:
+            view[cell] += 1
+            view[own] += 1
+        for cell, own, _, _ in places.daily:
+            view[cell] += demand.tokens_max
+            view[own] += demand.tokens_max
+        return MachineTaken(self, places, demand, now, left, least, owed)
+
+    # Refusals
+
+    def _refused(self, places: Places, demand: Demand, now: int) -> Refused | None:
+        """The bound that holds the longest; None where sums that were in the way turn out to be less."""
+        deaths, sums = self._file.deaths, self._sums(places)
+        busy_s = min(max(1.0, self._typical_ns / SECOND_NS), _BUSY_RETRY_S_MAX)
+        waits = [
+            (request_log.wait_ns(self._view, ring, limit, now) / SECOND_NS, bound)
+            for ring, limit, bound in places.requests
+        ]
+        for cell, limit, bound in places.tokens:
+            waits.append((self._wait_for_tokens(cell, limit, demand.tokens_expected, now), bound))
+        for cell, _, limit, bound in places.concurrency:
+            if self._view[cell] >= limit and self._cells.recount(cell) >= limit:
+                waits.append((busy_s, bound))
+        for cell, _, limit, bound in places.daily:
+            free = limit - self._view[cell + 1] - demand.tokens_max
+            if self._view[cell] > free and self._cells.recount(cell) > free:
+                waits.append((max(1.0, (demand.day + 1) * DAY_S - self._clock()), bound))
+        if self._file.deaths != deaths or self._sums(places) != sums:
+            return None
+        wait_s, bound = max(waits, key=lambda wait: wait[0])
+        return Refused(bound, wait_s)
+
+    def _sums(self, places: Places) -> list[int]:
+        return [self._view[cell] for cell, _, _, _ in places.concurrency + places.daily]
+
+    def _wait_for_tokens(self, cell: int, limit: int, tokens: int, now: int) -> float:
+        """Seconds until so many tokens may be owed."""
+        cost = (tokens * MINUTE_NS + limit - 1) // limit
+        return max(0, self._view[cell] + min(cost, MINUTE_NS) - MINUTE_NS - now) / SECOND_NS
+
+    def _refuse_for_space(self, bound: Bound) -> Refused:
+        if not self._said_full:
+            self._said_full = True
+            self._report("error", "limits: no place is left for counters: calls that need a new one are refused")
+        return Refused(bound, FULL_RETRY_S)
+
+    # The end of a call
+
+    def settle(self, places: Places, demand: Demand, at_ns: int, owed: list[int] | None, tokens: int) -> None:
+        """Give back what a call held of these cells, and set right what it had reserved."""
+        if self._closed:
+            return
+        if not 0 <= tokens <= _TOKENS_MAX:
+            tokens = max(0, min(tokens, _TOKENS_MAX))
+        file, view = self._file, self._view
+        shared = file.shared or (places.era != view[ERA] and file.look_around())
+        if shared:
+            file.enter()
+        try:
+            if places.era != view[ERA]:
+                places = self._cells.found_again(places)
+            now = self._now_ns()
+            if owed is not None and tokens != demand.tokens_expected:
+                self._correct(places, demand, owed, tokens, now)
+            if places.concurrency:
+                self._typical_ns += (min(now - at_ns, _TYPICAL_NS_MAX) - self._typical_ns) >> 4
+                for cell, own, _, _ in places.concurrency:
+                    view[own] -= 1
+                    view[cell] -= 1
+            for cell, own, _, _ in places.daily:
+                view[cell + 1] += tokens
+                view[cell] -= demand.tokens_max
+                view[own] -= demand.tokens_max
+        finally:
+            if shared:
+                file.leave()
+
+    def _correct(self, places: Places, demand: Demand, owed: list[int], tokens: int, now: int) -> None:
+        """Owe what was used instead of what was expected. What has been worked off already does not come back: others
+        have used it since."""
+        view = self._view
+        for (cell, limit, _), own_until in zip(places.tokens, owed, strict=True):
+            expected = (demand.tokens_expected * MINUTE_NS + limit - 1) // limit
+            used = (tokens * MINUTE_NS + limit - 1) // limit
+            if used < expected:
+                view[cell] -= max(0, min(expected - used, own_until - now))
+            else:
+                view[cell] = min(max(view[cell], now) + used - expected, now + 2 * _OWED_NS_MAX)
+
+    # The records of a day
+
+    async def _read(self, bound: Bound, day: int) -> None:
+        """Have the cell of a day know what its records say, or wait for whoever is at it. StoreError."""
+        key = (bound.subject, bound.subject_id, day)
+        if (reading := self._reads.get(key)) is not None:
+            if (failed := await shield(reading)) is not None:
+                raise failed
+            return
+        reading = self._reads[key] = get_running_loop().create_future()
+        failed = None
+        try:
+            deaths = self._file.deaths
+            tokens = await self._read_day(*key)
+            self._learn(bound, day, tokens, deaths)
+        except StoreError as error:
+            failed = error
+            raise
+        finally:
+            del self._reads[key]
+            reading.set_result(failed)
+
+    def _learn(self, bound: Bound, day: int, tokens: int, deaths: int) -> None:
+        """The records of a day said so, when so many had died or joined."""
+        file = self._file
+        if self._closed:
+            return
+        if shared := file.look_around():
+            file.enter()
+        try:
+            self._cells.learn(bound, day, tokens, deaths)
+        finally:
+            if shared:
+                file.leave()
+
+    # Looking
+
+    def standing(self, bounds: Sequence[Bound], /) -> Standing | None:
+        """Of the bounds on requests the one with the least left; None where there is none. Nothing is taken."""
+        file = self._file
+        if shared := file.look_around():
+            file.enter()
+        try:
+            now = self._now_ns()
+            standings = [self._standing(bound, now) for bound in bounds if bound.kind == "requests"]
+        finally:
+            if shared:
+                file.leave()
+        return min(standings, key=lambda each: each.remaining, default=None)
+
+    def _standing(self, bound: Bound, now: int) -> Standing:
+        cell = self._cells.find(bound, 0)
+        used, wait_ns = (0, 0) if cell is None else request_log.standing(self._view, cell + RING, now)
+        return Standing(bound, max(0, bound.limit - used), self._clock() + wait_ns / SECOND_NS)
+
+    def close(self) -> None:
+        """Hold nothing any more, and let others have our column. Idempotent."""
+        self._closed = True
+        self._file.close()
