@@ -20,6 +20,7 @@ from .dialects.table import DIALECTS, UPSTREAMS
 from .edge.cors import Cors
 from .edge.desk import Desk
 from .edge.door import Door, DoorLimits
+from .edge.floodgate import Floodgate
 from .edge.house import House
 from .edge.neighbourhood import load_houses, plans_of
 from .edge.probes import Probes
@@ -44,6 +45,7 @@ from .settings import Settings
 from .starting import Options, StartError, limit_resources, picked, start_simulator
 from .stores.catalog import build_snapshot
 from .stores.charged_prices import ChargedPrices
+from .stores.counters import MachineCounters
 from .stores.directory import Directory
 from .stores.idempotency import IdempotencyKeys
 from .stores.journal import Journal
@@ -52,6 +54,7 @@ from .stores.pepper import load_pepper
 from .stores.plans import CurrentPlans
 from .stores.retention import Retention
 from .stores.sqlite import SqliteDatabase
+from .stores.usage_days import tokens_of_day
 from .telemetry.log import Log
 from .telemetry.metrics import Metrics
 from .telemetry.redactor import Redactor
@@ -161,6 +164,7 @@ class DataPlane:
             redact=Redactor(tuple(secrets_of(providers))),
             ledger=self._ledger,
             budgets=BudgetAccounts(self._database),
+            counters=self._made_counters(),
             expectations=expectations,
             unattended=Unattended(
                 drained_calls_max=settings.limits.drained_calls_max,
@@ -177,7 +181,7 @@ class DataPlane:
         await self._begin_plans()
 
     def _made_door(self, charged_prices: ChargedPrices) -> Door:
-        settings = self._settings
+        settings, run_folder, is_alone = self._settings, self._options.data / RUN_FOLDER, self._options.post is None
         return Door(
             gate=self._gate,
             houses=self._houses,
@@ -188,6 +192,11 @@ class DataPlane:
                 find_price=charged_prices.find,
             ),
             callers=self._callers,
+            floodgates={
+                house.name: Floodgate.of(house.facts, run_folder, alone=is_alone)
+                for house in self._houses.houses
+                if settings.limits.address_net
+            },
             runs=self._runs,
             probes=Probes(
                 self._metrics,
@@ -219,6 +228,17 @@ class DataPlane:
         written = {house.name: plans_of(house, self._settings) for house in self._houses.houses}
         self._plans = CurrentPlans(self._database, written, self._log.event)
         return Callers(self._pepper.value, self._directory.find_key, self._plans.agree)
+
+    def _made_counters(self) -> MachineCounters:
+        return MachineCounters(
+            self._options.data / RUN_FOLDER,
+            self._tokens_of_day,
+            lambda level, text: self._log.event(level, "limits", message=text),
+            alone=self._options.post is None,
+        )
+
+    async def _tokens_of_day(self, subject: str, subject_id: str, day: int) -> int:
+        return await self._database.read(lambda reading: tokens_of_day(reading, subject, subject_id, day))
 
     def _made_ledger(self) -> Ledger:
         return Ledger(

@@ -89,6 +89,7 @@ class LimitsSettings(_Table, frozen=True):
     connections_max: Count = 50_000
     unauthenticated_per_address_max: Count = 200
 
+    address_net: bool = True
     json_body_bytes_max: Bytes = 32 * 1024 * 1024
     answer_bytes_max: Bytes = 64 * 1024 * 1024
     longest_request_s: Seconds = 600.0

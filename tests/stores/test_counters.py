@@ -281,3 +281,12 @@ TestCounters = CountersAgainstTheModel.TestCase
 TestCounters.settings = settings(
     max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+@pytest.mark.parametrize("kind", ["requests", "tokens", "concurrency", "daily_tokens"])
+def test_a_limit_of_nothing_lets_nothing_through(machine: Machine, kind: BoundKind) -> None:
+    """What is left of a throughput that is all shared out."""
+    counters = machine.process()
+    refused = take(counters, bound("requests", 5, "b"), bound(kind, 0), expected=1, most=1)
+    assert isinstance(refused, Refused) and refused.bound.limit == 0 and refused.retry_after_s >= 1
+    assert admitted(counters, bound("requests", 1, "b")).standing is not None  # the other limit was not used

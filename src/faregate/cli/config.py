@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections import Counter
 
+from ..edge.neighbourhood import written_plans
 from .context import data_directory, settings_path, show_json
 from .offer import FAILURES, Offer, make_offer
 
@@ -62,6 +63,8 @@ def _warnings(offer: Offer) -> list[str]:
     for name in offer.settings.models:
         if name not in offer.snapshot.models and not offer.asked_at_start:
             warnings.append(f"model {name} is served by nobody")
+    for name in written_plans(offer.settings).missing_defaults():
+        warnings.append(f"there is no plan {name} here, which is to be a default one: it must be made by command")
     return warnings
 
 

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..edge.neighbourhood import load_houses
+from ..core.terms import Plans
+from ..edge.neighbourhood import load_houses, written_plans
 from ..ledger.notices import RUN_FOLDER, recall_once
 from ..settings import Settings, SettingsError, load_settings
 from ..stores.audit import Actor
@@ -54,6 +55,11 @@ def data_directory(arguments: argparse.Namespace) -> Path:
 def read_settings(arguments: argparse.Namespace) -> Settings:
     """The settings that the command is to go by. SettingsError."""
     return load_settings(settings_path(arguments), os.environ)
+
+
+def known_plans(arguments: argparse.Namespace) -> Plans:
+    """The plans that stand in files. SettingsError."""
+    return written_plans(read_settings(arguments))
 
 
 def actor() -> Actor:

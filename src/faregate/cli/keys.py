@@ -63,7 +63,7 @@ async def _work(
 
 async def _warn(limits: OverridesOffice, key: ApiKey) -> None:
     if key.overrides != NO_OVERRIDES:
-        warn_beyond(key.overrides, await limits.standing_of_key(key.id), "key")
+        await warn_beyond(key.overrides, limits.standing_of_key(key.id), "key")
 
 
 def _show_issued(arguments: argparse.Namespace, issued: IssuedKey) -> None:

@@ -2,18 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from ..core.plans import Bounds, Overrides, Plan
 from ..core.terms import beyond, counted_in
-from ..edge.neighbourhood import written_plans
+from ..stores.database import StoreError
 from ..stores.directory import Directory
 from ..stores.overrides import EACH, OverridesOffice, Standing
 from ..stores.sqlite import SqliteDatabase
-from .context import read_settings, show_json, show_table
+from .context import known_plans, show_json, show_table
 from .limit_arguments import LEVELS, NO_LIMIT
 
 _BOUNDS = {
@@ -37,7 +37,7 @@ _WORDS = {
 
 def office(arguments: argparse.Namespace, directory: Directory, database: SqliteDatabase) -> OverridesOffice:
     """What changes and shows the limits of single organisations, projects and keys. SettingsError."""
-    return OverridesOffice(database, directory, written_plans(read_settings(arguments)))
+    return OverridesOffice(database, directory, known_plans(arguments))
 
 
 def edited_bounds(bounds: Bounds, arguments: argparse.Namespace, level: str = "") -> Bounds:
@@ -89,9 +89,14 @@ def show_standing(arguments: argparse.Namespace, standing: Standing) -> None:
     show_table(("limit", "value", "of"), rows)
 
 
-def warn_beyond(overrides: Overrides, standing: Standing, level: str) -> None:
-    """Say which of the overrides of a key or a project its plan makes void."""
-    for words in beyond(overrides, standing.plan, getattr(standing.plan, level)):
+async def warn_beyond(overrides: Overrides, standing: Awaitable[Standing], level: str) -> None:
+    """Say which of the overrides of a key or a project its plan makes void. Never fails: what was asked for is done."""
+    try:
+        plan = (await standing).plan
+    except StoreError as error:
+        sys.stderr.write(f"note: {error}\n")
+        return
+    for words in beyond(overrides, plan, getattr(plan, level)):
         sys.stderr.write(f"note: {words}\n")
 
 

@@ -5,12 +5,11 @@ import time
 from functools import partial
 
 from ..core.identity import Organisation
-from ..edge.neighbourhood import written_plans
 from ..ledger.billing import set_billing
 from ..stores.directory import Directory
 from ..stores.plans import PlanOffice
 from ..stores.sqlite import SqliteDatabase
-from .context import FAILURES, actor, moment, read_settings, show_records, with_stores
+from .context import FAILURES, actor, known_plans, moment, show_records, with_stores
 from .limits import edited_bounds, office, show_standing
 
 __all__ = ["FAILURES", "run"]
@@ -45,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.verb == "billing":
             return [await set_billing(database, directory, arguments.organisation, arguments.how, actor=actor())]
         if arguments.verb == "plan":
-            plans = PlanOffice(database, directory, written_plans(read_settings(arguments)), time.time)
+            plans = PlanOffice(database, directory, known_plans(arguments), time.time)
             return [await plans.assign(arguments.organisation, arguments.plan, actor=actor())]
         if arguments.verb == "set":
             limits = office(arguments, directory, database)

@@ -8,11 +8,10 @@ import msgspec
 
 from ..core.plans import Plan
 from ..core.terms import Plans
-from ..edge.neighbourhood import written_plans
 from ..stores.directory import Directory
 from ..stores.plans import PlanOffice
 from ..stores.sqlite import SqliteDatabase
-from .context import FAILURES, actor, read_settings, show_json, show_records, show_table, with_stores
+from .context import FAILURES, actor, known_plans, show_json, show_records, show_table, with_stores
 from .limits import edited_plan
 
 __all__ = ["FAILURES", "run"]
@@ -35,7 +34,7 @@ _COLUMNS = {
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the verb says."""
-    written = written_plans(read_settings(arguments))
+    written = known_plans(arguments)
 
     async def work(directory: Directory, database: SqliteDatabase) -> tuple[Plans, Plan | None]:
         office = PlanOffice(database, directory, written, time.time)

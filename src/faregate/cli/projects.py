@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.verb == "set":
             limits, edit = office(arguments, directory, database), partial(edited_overrides, arguments=arguments)
             changed = await limits.of_project(arguments.project, edit, actor=actor())
-            warn_beyond(changed.overrides, await limits.standing_of_project(changed.id), "project")
+            await warn_beyond(changed.overrides, limits.standing_of_project(changed.id), "project")
             return [changed]
         disabled = arguments.verb == "disable"
         return [await directory.disable_project(arguments.project, disabled=disabled, actor=actor())]

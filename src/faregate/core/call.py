@@ -9,6 +9,7 @@ from .chat import ChatRequest
 from .conversation import Conversation, Message
 from .identity import Caller
 from .money import Tariff
+from .plans import UNLIMITED, Terms
 from .schema import Schema
 from .usage import NO_USAGE, Usage
 
@@ -64,8 +65,9 @@ class Call(msgspec.Struct, kw_only=True):
     """One request on its way: who asks, for what, until when.
 
     `deadline_at` is on the loop's clock, seconds. `record` is filled on the way and kept at the end. `snapshot` is what
-    it is decided on: what its house serves. `region_hint` is where it would rather be served; nothing of it may be kept
-    that is `no_retention`, here or there. `tariff` is what it costs, fixed at its admission.
+    it is decided on: what its house serves; `terms` are what it may be, and how it is counted. `region_hint` is where
+    it would rather be served; nothing of it may be kept that is `no_retention`, here or there. `tariff` is what it
+    costs, fixed at its admission.
 
     Its client has left where it `is_deserted`, and runs on for its usage alone, or `is_waived`, and costs nothing
     unless its answer is whole. Where its dialect is not the provider's, `conversation` is what it says, and
@@ -84,6 +86,7 @@ class Call(msgspec.Struct, kw_only=True):
     deadline_at: float
     record: UsageRecord
     snapshot: Snapshot
+    terms: Terms = UNLIMITED
     region_hint: str | None = None
     no_retention: bool = False
     tariff: Tariff | None = None

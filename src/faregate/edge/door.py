@@ -6,7 +6,7 @@ The first refusal wins, in the order of contract.md section 9: key 401, account 
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from ..core.errors import (
 )
 from ..core.identity import Caller
 from ..core.ids import RequestIds
+from ..core.plans import Terms
 from ..core.ports import Response
 from ..dialects import Dialect
 from ..flow import admission, exchange
@@ -35,14 +36,15 @@ from ..flow.counting import count_tokens
 from ..flow.gate import Gate
 from ..flow.idempotency import Runs, fingerprint_of, key_of
 from ..flow.keyed_run import Run
+from ..flow.limits import CLASSES
 from ..flow.unattended import runs_on
 from ..telemetry.log import Log
-from ..wire.deadlines import NEVER
 from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
 from ..wire.strand import Strand
 from . import intake
 from .cors import Cors
 from .desk import Desk, refuse_method
+from .floodgate import Floodgate
 from .intake import HeadFacts
 from .neighbourhood import Neighbourhood
 from .probes import Probes
@@ -65,12 +67,14 @@ class DoorLimits:
 
 @dataclass(slots=True, kw_only=True)
 class Door:
-    """Answers every request of the data plane. `keep` takes each record when its answer is over."""
+    """Answers every request of the data plane. `floodgates`, by house, stand before those that have one; `keep` takes
+    each record when its answer is over."""
 
     gate: Gate
     houses: Neighbourhood
     desk: Desk
     callers: Callers
+    floodgates: Mapping[str, Floodgate]
     runs: Runs
     probes: Probes
     cors: Cors
@@ -107,6 +111,7 @@ class Door:
             record,
             self._fallback if facts.route is None else self.gate.dialects[facts.route.dialect],
             self.gate.deadlines,
+            self.gate.counters,
             self.limits.keep_alive_comment_s,
             facts.wants_trailers,
         )
@@ -117,8 +122,8 @@ class Door:
             if not self._answered_at_once(facts, request, reply):
                 caller = self.callers.cached(facts.digest)
                 if caller is None:
-                    caller = await self._prove(facts)
-                route = self._admit(facts, caller, request, record)
+                    caller = await self._prove(facts, request.client_address)
+                route = self._admit(facts, caller, request, reply)
                 if not facts.is_call:
                     await self._answer_ourselves(facts, route, caller, request, reply)
                 else:
@@ -157,8 +162,8 @@ class Door:
             self._answered_at_once(facts, request, reply)
             caller = self.callers.cached(facts.digest)
             if caller is None:
-                caller = await self._prove(facts)
-            route = self._admit(facts, caller, request, record)
+                caller = await self._prove(facts, request.client_address)
+            route = self._admit(facts, caller, request, reply)
             key = key_of(presented)
             self.in_flight[record.id] = (caller, response)
             body = request.take_body(self.limits.json_body_bytes_max)
@@ -198,7 +203,8 @@ class Door:
         gate = self.gate
         comment_s = self.limits.keep_alive_comment_s
         dialect = gate.dialects[route.dialect]
-        reply = Reply(facts.house, run, record, dialect, gate.deadlines, comment_s, _wants_trailers=True)
+        reply = Reply(facts.house, run, record, dialect, gate.deadlines, gate.counters, comment_s, _wants_trailers=True)
+        reply.bounds = caller.terms_for(record.project_id).bounds_of(CLASSES[route.operation])
         try:
             call = self._call(route, facts, caller, body, reply, record)
             del body
@@ -225,9 +231,10 @@ class Door:
         if model_id is None or not admission.may_use(caller, model_id, snapshot):
             raise NotPermitted(f"This key may not use the model '{model}'.", param="model")
 
-    def _longest_request_s(self, facts: HeadFacts) -> float:
-        """How long a call may take: what the house says, never more than the operator does."""
-        return min(facts.house.facts.longest_request_s or NEVER, self.limits.longest_request_s)
+    def _longest_request_s(self, facts: HeadFacts, terms: Terms) -> float:
+        """How long a call may take: what the operator, the house and the plan agree to."""
+        said = (self.limits.longest_request_s, facts.house.facts.longest_request_s, terms.longest_request_s)
+        return min(each for each in said if each is not None)
 
     async def _receive(self, request: IncomingRequest, reply: Reply) -> bytes:
         body = await request.body(self.limits.json_body_bytes_max)
@@ -258,10 +265,14 @@ class Door:
                 return True
         if self.gate.deadlines.lag_s > self.limits.lag_max_s or len(self.in_flight) >= self.limits.in_flight_max:
             raise Overloaded("The gateway has too much to do; try again in a moment.", retry_after_s=1.0)
+        floodgate = self.floodgates.get(facts.house.name)
+        if floodgate is not None and floodgate.counts_all:
+            floodgate.pass_any(request.client_address)
         return False
 
-    def _admit(self, facts: HeadFacts, caller: Caller, request: IncomingRequest, record: UsageRecord) -> Route:
+    def _admit(self, facts: HeadFacts, caller: Caller, request: IncomingRequest, reply: Reply) -> Route:
         """The route that the caller asks for, where it may call and the route is one. CallError."""
+        record = reply.record
         admission.check(caller, request.client_address)
         request.authenticated()
         record.key_id = caller.key_id
@@ -277,15 +288,27 @@ class Door:
             record.project_id = admission.billed_project(caller, facts.project_id)
         record.operation = route.operation
         record.dialect = route.dialect
+        if facts.is_call:
+            reply.bounds = caller.terms_for(record.project_id).bounds_of(CLASSES[route.operation])
         if facts.flaw is not None:
             raise MalformedRequest(facts.flaw[0], param=facts.flaw[1])
         return route
 
-    async def _prove(self, facts: HeadFacts) -> Caller:
-        if facts.problem is not None:
-            kind, message = facts.problem
-            raise kind(message)
-        return await self.callers.prove(facts.credential, facts.digest, facts.house.key_prefix, facts.house.name)
+    async def _prove(self, facts: HeadFacts, address: str) -> Caller:
+        """The caller behind a key that was not seen lately. CallError."""
+        house = facts.house
+        floodgate = self.floodgates.get(house.name)
+        if floodgate is not None:
+            floodgate.pass_unknown(address)
+        try:
+            if facts.problem is not None:
+                kind, message = facts.problem
+                raise kind(message)
+            return await self.callers.prove(facts.credential, facts.digest, house.key_prefix, house.name)
+        except InvalidKey:
+            if floodgate is not None:
+                floodgate.failed(address)
+            raise
 
     def _call(
         self, route: Route, facts: HeadFacts, caller: Caller, body: bytes, reply: Reply, record: UsageRecord
@@ -293,6 +316,7 @@ class Door:
         """The call that a body asks for. MalformedRequest."""
         record.bytes_in = len(body)
         request = reply.dialect.parse_request(body, facts.asked)
+        terms = caller.terms_for(record.project_id)
         request.splits_cache = facts.house.facts.usage.cache_split
         reply.expect(request)
         return Call(
@@ -301,9 +325,10 @@ class Door:
             operation=route.operation,
             dialect=route.dialect,
             request=request,
-            deadline_at=self.gate.deadlines.now + self._longest_request_s(facts),
+            deadline_at=self.gate.deadlines.now + self._longest_request_s(facts, terms),
             record=record,
             snapshot=self.gate.snapshots[facts.house.name],
+            terms=terms,
             region_hint=facts.region_hint,
             no_retention=facts.no_retention,
             is_strict=facts.is_strict,

@@ -38,6 +38,8 @@ class House:
         self.retention_fields = tuple(name.lower().encode() for name in asked.no_retention)
         urls = {f"{name}_url": url for name, url in facts.urls.items()}
         self._words = {kind: sentence.format(**urls) for kind, sentence in facts.words.items()}
+        rates = facts.rate_headers
+        self._rates = f"{rates.limit}: %d\r\n{rates.remaining}: %d\r\n{rates.reset}: %s\r\n"
         self._formats: dict[tuple[str, str, str, str, int], str] = {}
 
     def head(self, record: UsageRecord, latency_ms: float) -> bytes:
@@ -78,8 +80,7 @@ class House:
         if standing is None or not names.limit:
             return b""
         reset = math.ceil(standing.reset_at) if names.reset_form == "epoch" else _duration(standing.reset_at - now)
-        said = ((names.limit, standing.bound.limit), (names.remaining, standing.remaining), (names.reset, reset))
-        return "".join(f"{name}: {value}\r\n" for name, value in said).encode("ascii")
+        return (self._rates % (standing.bound.limit, standing.remaining, reset)).encode("ascii")
 
     def changed_lines(self, dropped: Sequence[str], adjusted: Sequence[str]) -> bytes:
         """The header lines that say what the provider was not told of a request, or told otherwise."""

@@ -45,6 +45,7 @@ async def answer(gate: Gate, house: House, caller: Caller, project_id: str, body
         deadline_at=NEVER,
         record=UsageRecord(id="", received_at=0.0, project_id=project_id),
         snapshot=gate.snapshots[house.name],
+        terms=caller.terms_for(project_id),
     )
     return msgspec.json.encode(_members(house, await quote(gate, call)))
 

@@ -7,6 +7,7 @@ import msgspec
 from ..core.call import UsageRecord
 from ..core.chat import ChatRequest
 from ..core.errors import CallError, ClientGone, UpstreamError
+from ..core.limits import Bound, Counters, Standing
 from ..core.ports import Response
 from ..dialects import Dialect
 from ..flow.keyed_run import Run
@@ -26,9 +27,11 @@ class Reply(msgspec.Struct, eq=False):
     record: UsageRecord
     dialect: Dialect
     _deadlines: Deadlines
+    _counters: Counters
     _comment_s: float
     _wants_trailers: bool
     request: ChatRequest | None = None  # once it is read
+    bounds: tuple[Bound, ...] = ()  # by which it will be counted, as long as it is not
     _started_at: float = msgspec.field(default_factory=time.perf_counter)
     _extra: bytes = b""
     _trailers: bytes = b""
@@ -49,6 +52,11 @@ class Reply(msgspec.Struct, eq=False):
     def is_deserted(self) -> bool:
         """Whether the client has left before the end."""
         return self._response.finished
+
+    def counted(self, standing: Standing | None) -> None:
+        """Say what is left of what is counted."""
+        self.bounds = ()
+        self.add_headers(self._house.rate_lines(standing, time.time()))
 
     def capped(self, output_tokens: int) -> None:
         """Say that the gateway has lowered what the answer may take."""
@@ -163,6 +171,8 @@ class Reply(msgspec.Struct, eq=False):
         response = self._response
         record.error_kind = error.kind
         status, members, lines = self._house.error(error, record.id)
+        if self.bounds:  # a refusal tells the limits too
+            self.counted(self._counters.standing(self.bounds))
         if isinstance(error, UpstreamError) and error.status in self.dialect.own_statuses:
             status = error.status
         if not response.status:

@@ -99,8 +99,11 @@ def allow(call: Call) -> Model:
         successor = snapshot.successors.get(name)
         hint = f" It is retired; its successor is '{successor}'." if successor else ""
         raise NotFound(f"The model '{name}' does not exist.{hint}", kind="model_not_found", param="model")
-    if caller.allowed_models and not may_use(caller, model_id, snapshot):
+    if caller.allowed_models and not _names(caller.allowed_models, model_id, snapshot):
         raise NotPermitted(f"This key may not use the model '{name}'.", param="model")
+    for names in call.terms.models:
+        if not _names(names, model_id, snapshot):
+            raise NotPermitted(f"The model '{name}' is not in your plan.", param="model")
     model = snapshot.models[model_id]
     if call.request.has_images or call.request.has_audio:
         takes(model, images=call.request.has_images, audio=call.request.has_audio)
@@ -116,7 +119,12 @@ def takes(model: Model, *, images: bool, audio: bool) -> None:
 
 
 def may_use(caller: Caller, model_id: str, snapshot: Snapshot) -> bool:
-    """Whether the key's list of models, if it has one, names this model by its id or any of its names."""
-    if not caller.allowed_models or model_id in caller.allowed_models:
-        return True
-    return any(snapshot.resolve(name) == model_id for name in caller.allowed_models)
+    """Whether the key's list of models, if it has one, and its plan's name this model."""
+    if caller.allowed_models and not _names(caller.allowed_models, model_id, snapshot):
+        return False
+    return all(_names(names, model_id, snapshot) for names in caller.terms.models)
+
+
+def _names(names: frozenset[str], model_id: str, snapshot: Snapshot) -> bool:
+    """Whether a list names a model by its id or any of its names."""
+    return model_id in names or any(snapshot.resolve(name) == model_id for name in names)

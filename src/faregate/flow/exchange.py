@@ -1,10 +1,11 @@
 """The whole gateway in one function."""
 
 from ..core.call import Call
-from . import admission, funds, responses, routing, structured, translation
+from ..core.catalog import Model, Target
+from . import admission, funds, limits, responses, routing, structured, translation
 from .gate import Gate
 from .meter import Delivered
-from .relay import Reply
+from .reply import Reply
 
 
 async def run(gate: Gate, call: Call, reply: Reply) -> None:
@@ -17,8 +18,27 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     model = admission.allow(call)
     call.record.model = model.id
     targets = routing.choose(model, call)
+    limits.fit(gate, call, model)  # 413
     translation.prepare(gate, call, model, targets)
     structured.prepare(gate, call, model)
+    bounds = call.terms.bounds_of(limits.CLASSES[call.operation])
+    if not bounds:
+        end = await _answer(gate, call, reply, model, targets)
+    else:
+        taken = await limits.take(gate, call, model, bounds)  # 429; from here on it is counted
+        reply.counted(taken.standing)
+        try:
+            end = await _answer(gate, call, reply, model, targets)
+        finally:
+            taken.settle(call.record.usage.prompt + call.record.usage.completion)
+    if items is not None:
+        await gate.responses.keep(call, items, end)
+    reply.finish(end)
+
+
+async def _answer(gate: Gate, call: Call, reply: Reply, model: Model, targets: tuple[Target, ...]) -> bytes:
+    """The answer, held for before it is asked for and charged when it is over; returns its end, which is still to be
+    given."""
     budgets = await gate.budgets.of(call) if call.caller.budgets else ()
     hold = funds.hold_for(gate, call, model, budgets)  # the most that it can cost
     if not gate.ledger.slices.reserve(hold):
@@ -47,6 +67,4 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
         await news  # the end leaves when the charge is on the disk
     if hold.is_settled:  # else nobody waited for that, and what `settle` expects stands
         call.record.cost_nano = hold.charged
-    if items is not None:
-        await gate.responses.keep(call, items, end)
-    reply.finish(end)
+    return end

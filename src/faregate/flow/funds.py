@@ -22,6 +22,7 @@ _BYTES_PER_TOKEN_MIN = 2
 _TOKENS_PER_MESSAGE = 16
 _TOKENS_PER_IMAGE = 5_000
 _TARIFFS_MAX = 10_000
+_TOKENS_MAX = 2**31
 _LOWERED_TOKENS_MIN = 4_096
 AGAIN_TOKENS_MAX = 2_000  # of what is said to a model that is asked again (structured.py)
 
@@ -73,7 +74,7 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
         raise GatewayError("This account's books are not in order; the operator has been told.", kind="account_blocked")
     caller, request, record = call.caller, call.request, call.record
     call.tariff = tariff = gate.tariffs.of(model)
-    asked = request.output_tokens_max
+    asked = request.output_tokens_cap or request.output_tokens_max
     cap = output_tokens_max(model, request)
     if asked is not None and model.max_output_tokens and asked > cap:
         request.output_tokens_cap = cap
@@ -133,7 +134,7 @@ def lowered(call: Call, model: Model, hold: Hold, free_nano: int) -> Hold | None
     if request.output_tokens_max is not None or tariff is None:
         return None
     input_tokens = input_tokens_max(request)
-    cap = output_tokens_max(model, request)
+    cap = min(output_tokens_max(model, request), request.output_tokens_cap or _TOKENS_MAX)
     share_nano = free_nano // 2 if call.schema is None else free_nano // 4
     tokens = min(cap, tariff.output_tokens_for(share_nano, input_tokens) // request.choices)
     if tokens < min(_LOWERED_TOKENS_MIN, cap):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..core.catalog import Snapshot
+from ..core.limits import Counters
 from ..dialects import Dialect, Upstream
 from ..ledger.budgets import BudgetAccounts
 from ..ledger.ledger import Ledger
@@ -46,6 +47,7 @@ class Gate:
     redact: Redactor
     ledger: Ledger
     budgets: BudgetAccounts
+    counters: Counters
     tariffs: "Tariffs"
     expectations: Expectations
     unattended: Unattended

@@ -1,12 +1,14 @@
 """What a call would come to, without making it: the first steps of exchange.run, and nothing is held or sent."""
 
+import time
+
 import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Target
 from ..core.errors import CallError, NoFunds
 from ..core.usage import Usage
-from . import admission, funds, routing, structured, translation
+from . import admission, funds, limits, routing, structured, translation
 from .gate import Gate
 
 
@@ -30,6 +32,7 @@ async def quote(gate: Gate, call: Call) -> Quote:
         model = admission.allow(call)
         found.model = model.id
         targets = routing.choose(model, call)
+        limits.fit(gate, call, model)
         found.target = targets[0]
         translation.prepare(gate, call, model, targets)
         structured.prepare(gate, call, model)
@@ -37,6 +40,10 @@ async def quote(gate: Gate, call: Call) -> Quote:
         found.price_version = tariff.version
         prompt, output = gate.expectations.tokens(model.id, call.request)
         found.expected_nano = tariff.charge_nano(Usage(input=prompt, output=output))
+        bounds = call.terms.bounds_of(limits.CLASSES[call.operation])
+        refused = limits.would_refuse(gate, bounds, time.time()) if bounds else None
+        if refused is not None:
+            raise refused
         budgets = await gate.budgets.of(call) if call.caller.budgets else ()
         hold = funds.hold_for(gate, call, model, budgets)
         found.held_nano = hold.amount

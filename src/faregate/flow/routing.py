@@ -11,10 +11,17 @@ from ..core.errors import MalformedRequest, UpstreamUnavailable
 def choose(model: Model, call: Call) -> tuple[Target, ...]:
     """The targets of `model` that the call may have, in the order to be tried: those of the region that it would rather
     be served in, then the others; of each kind one drawn by weight, the rest by falling weight. UpstreamUnavailable
-    where nobody serves the model, MalformedRequest where nobody does who keeps nothing, as the call demands."""
+    where nobody serves the model, MalformedRequest where nobody does in the regions of its plan, or
+    who keeps nothing of a call that demands that."""
     targets = call.snapshot.targets.get(model.id, ())
     if not targets:
         raise UpstreamUnavailable("No provider serves this model.")
+    for regions in call.terms.regions:
+        if call.region_hint is not None and call.region_hint not in regions:
+            raise _unavailable(f"Your plan does not have the region '{call.region_hint}'.")
+        targets = tuple(target for target in targets if target.region in regions)
+        if not targets:
+            raise _unavailable(f"Nobody serves '{model.id}' in the regions of your plan.")
     if call.no_retention:
         targets = tuple(target for target in targets if target.zero_retention)
         if not targets:
@@ -26,6 +33,10 @@ def choose(model: Model, call: Call) -> tuple[Target, ...]:
         return _ordered(targets)
     near = [target for target in targets if target.region == call.region_hint]
     return (*_ordered(near), *_ordered([target for target in targets if target.region != call.region_hint]))
+
+
+def _unavailable(message: str) -> MalformedRequest:
+    return MalformedRequest(message, kind="region_unavailable")
 
 
 def _ordered(targets: Sequence[Target]) -> tuple[Target, ...]:

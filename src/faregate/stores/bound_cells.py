@@ -2,8 +2,7 @@
 
 import struct
 from functools import partial
-
-import msgspec
+from typing import NamedTuple
 
 from ..core.limits import Bound, BoundKind
 from . import request_log
@@ -36,16 +35,16 @@ class Full(Exception):
         self.bound = bound
 
 
-class Places(msgspec.Struct, gc=False):
+class Places(NamedTuple):
     """Where the bounds of a call are counted, by kind, with their limits; true in one era of the table."""
 
     bounds: tuple[Bound, ...]
     day: int
     era: int
-    requests: list[tuple[int, int, Bound]] = []  # the ring
-    tokens: list[tuple[int, int, Bound]] = []  # what is owed
-    concurrency: list[tuple[int, int, int, Bound]] = []  # the sum, our own share
-    daily: list[tuple[int, int, int, Bound]] = []  # the sum of what is reserved, our own share; behind it the used
+    requests: list[tuple[int, int, int, int, Bound]]  # where the log's begin and end stand, where its ring is over
+    tokens: list[tuple[int, int, int, Bound]]  # what is owed; the limit, and one less
+    concurrency: list[tuple[int, int, int, Bound]]  # the sum, our own share
+    daily: list[tuple[int, int, int, Bound]]  # the sum of what is reserved, our own share; behind it the used
 
 
 class BoundCells:
@@ -56,12 +55,11 @@ class BoundCells:
         self._view = file.view
         self._small = small
         self._rings = rings
-        self._remembered: dict[int, Places] = {}  # by the identity of their bounds
-        self.recall = self._remembered.get
+        self.remembered: dict[int, Places] = {}  # by the identity of their bounds
 
     def place(self, bounds: tuple[Bound, ...], day: int, now: int) -> Places:
         """The cells of a call's bounds, made where there were none, and remembered. Full, Unread."""
-        places = Places(bounds, day, 0)
+        places = Places(bounds, day, 0, [], [], [], [])
         kept: set[int] = set()
         for bound in _distinct(bounds):
             cell = self.find(bound, day)
@@ -71,16 +69,16 @@ class BoundCells:
             if bound.kind == "daily_tokens" and self._view[cell + READ] != self._file.deaths:
                 raise Unread(bound, day)
             self._add(places, bound, cell)
-        places.era = self._view[ERA]
-        if len(self._remembered) >= _REMEMBERED_MAX:
-            self._remembered.clear()
-        self._remembered[id(bounds)] = places
+        places = places._replace(era=self._view[ERA])
+        if len(self.remembered) >= _REMEMBERED_MAX:
+            self.remembered.clear()
+        self.remembered[id(bounds)] = places
         return places
 
     def found_again(self, former: Places) -> Places:
         """Where the cells of a call are in this era. Those that are gone had nothing in them: they are the sink."""
         self._view[SINK + SUM] = self._view[SINK + USED] = 0
-        places = Places(former.bounds, former.day, self._view[ERA])
+        places = Places(former.bounds, former.day, self._view[ERA], [], [], [], [])
         for bound in _distinct(former.bounds):
             cell = self.find(bound, former.day)
             self._add(places, bound, SINK if cell is None else cell)
@@ -104,9 +102,10 @@ class BoundCells:
 
     def _add(self, places: Places, bound: Bound, cell: int) -> None:
         if bound.kind == "requests":
-            places.requests.append((cell + request_log.RING, bound.limit, bound))
+            first_at, next_at = cell + request_log.FIRST, cell + request_log.NEXT
+            places.requests.append((first_at, next_at, cell + request_log.RING_WORDS, bound.limit, bound))
         elif bound.kind == "tokens":
-            places.tokens.append((cell + SUM, bound.limit, bound))
+            places.tokens.append((cell + SUM, bound.limit, bound.limit - 1, bound))
         else:
             own = cell + OWN + (0 if cell == SINK else self._file.column)
             if self._view[own] >> COUNT_BITS != self._file.own_start >> COUNT_BITS:
@@ -118,7 +117,8 @@ class BoundCells:
         return self._rings if bound.kind == "requests" else self._small
 
     def _claim(self, bound: Bound, day: int, is_empty: "partial[bool]") -> int:
-        cell = self._region(bound).claim(_name_of(bound), _tag_of(bound, day), is_empty, OWN - SUM)
+        prepare = request_log.begin if bound.kind == "requests" else _clear
+        cell = self._region(bound).claim(_name_of(bound), _tag_of(bound, day), is_empty, partial(prepare, self._view))
         if cell is None:
             raise Full(bound)
         return cell
@@ -129,7 +129,7 @@ class BoundCells:
             return False
         kind, cell_day = self._view[cell + 2] & (1 << _KIND_BITS) - 1, self._view[cell + 2] >> _KIND_BITS
         if kind == _REQUESTS:
-            return request_log.standing(self._view, cell + request_log.RING, now)[0] == 0
+            return request_log.standing(self._view, cell + request_log.NEXT, now)[0] == 0
         if kind == _TOKENS:
             return self._view[cell + SUM] <= now
         return (kind == _CONCURRENCY or cell_day < day) and self.recount(cell + SUM) == 0
@@ -143,6 +143,10 @@ def _distinct(bounds: tuple[Bound, ...]) -> list[Bound]:
         if bound.limit < known.limit:
             lowest[bound.kind, bound.scope] = bound
     return list(lowest.values())
+
+
+def _clear(view: memoryview, cell: int) -> None:
+    view[cell + SUM] = view[cell + USED] = view[cell + READ] = 0
 
 
 def _name_of(bound: Bound) -> tuple[int, int]:

@@ -177,10 +177,13 @@ class Cells:
 
     def __init__(self, file: CounterFile, first: int, cells: int, words: int) -> None:
         self._file = file
-        self._first = first
+        self.first = first
         self._cells = cells
         self._words = words
-        self._zeros = memoryview(bytes(8 * words)).cast("q")
+
+    def ask_disk(self) -> None:
+        """Have the disk give what all cells need. OSError where it has nothing left."""
+        self._file.ask_disk(self.first, self._cells * self._words)
 
     def find(self, name: tuple[int, int], tag: int) -> int | None:
         """Where a cell is."""
@@ -193,9 +196,11 @@ class Cells:
                 return None
         return None
 
-    def claim(self, name: tuple[int, int], tag: int, is_empty: Callable[[int], bool], cleared: int) -> int | None:
-        """Where a cell is that was not found, from now on: its `cleared` words behind the name are zero. None where
-        no place is left, or the disk has none. In the critical section."""
+    def claim(
+        self, name: tuple[int, int], tag: int, is_empty: Callable[[int], bool], prepare: Callable[[int], None]
+    ) -> int | None:
+        """Where a cell is that was not found, from now on, as `prepare` leaves it. None where no place is left, or the
+        disk has none. In the critical section."""
         view = self._file.view
         places = self._places(name, tag)
         cell = next((place for place in places if not view[place + 2]), None)
@@ -210,7 +215,7 @@ class Cells:
                 return None
             view[ERA] += 1
         view[cell + 2] = _BEING_MADE
-        view[cell + 3 : cell + 3 + cleared] = self._zeros[:cleared]
+        prepare(cell)
         view[cell], view[cell + 1] = name
         view[cell + 2] = tag
         return cell
@@ -219,7 +224,7 @@ class Cells:
         mixed = (name[0] * _HASH_1 ^ name[1] * _HASH_2 ^ tag * _HASH_3) & 0xFFFFFFFF_FFFFFFFF
         start = (mixed ^ mixed >> 29) * _HASH_2 >> 17
         number = min(PROBES, self._cells)
-        return [self._first + (start + step) % self._cells * self._words for step in range(number)]
+        return [self.first + (start + step) % self._cells * self._words for step in range(number)]
 
 
 def _head(regions: Sequence[tuple[int, int]]) -> bytes:

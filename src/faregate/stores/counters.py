@@ -31,7 +31,7 @@ from . import request_log
 from .bound_cells import SMALL_WORDS, BoundCells, Full, Places, Unread
 from .counter_table import ERA, LAYOUT, CounterFile
 from .database import StoreError
-from .request_log import BEFORE, EXACT, FIRST, LAST_PLACE, MINUTE_NS, NEXT, RING, RING_WORDS, SECOND_NS
+from .request_log import EXACT, FROM_NEXT, MINUTE_NS, NEXT, RING_WORDS, SECOND_NS
 from .usage_days import DAY_S
 
 ReadDay = Callable[[str, str, int], Awaitable[int]]  # (subject, its id, day) -> tokens
@@ -40,7 +40,8 @@ Report = Callable[[str, str], object]  # (level, text)
 SMALL_CELLS, RING_CELLS = 65_536, 32_768  # all of them touched: 71 MB and 318 MB
 FULL_RETRY_S = 1.0
 _BUSY_RETRY_S_MAX = 10.0
-_TYPICAL_NS_MAX = 600 * SECOND_NS
+_TYPICAL_NS_MAX = 20 * SECOND_NS
+_COMPARED_FOR_NS = MINUTE_NS + SECOND_NS
 _OWED_NS_MAX = 1 << 60
 _TOKENS_MAX = 10**13  # of one call
 
@@ -50,25 +51,27 @@ class MachineTaken(msgspec.Struct, gc=False):
 
     _counters: "MachineCounters"
     _places: Places | None
-    _demand: Demand
+    _expected: int
+    _most: int
     _at_ns: int
-    _left: int
     _least: Bound | None
+    _left: int
     _owed: list[int] | None
 
     @property
     def standing(self) -> Standing | None:
         """As of the moment of taking."""
-        if self._least is None:
+        least = self._least
+        if least is None:
             return None
-        return Standing(self._least, self._left, self._counters.unix_time(self._at_ns + MINUTE_NS))
+        return tuple.__new__(Standing, (least, self._left, self._counters.unix_time(self._at_ns + MINUTE_NS)))
 
     def settle(self, tokens: int) -> None:
         """Give back the place, and set right what was reserved."""
         places = self._places
         if places is not None:
             self._places = None
-            self._counters.settle(places, self._demand, self._at_ns, self._owed, tokens)
+            self._counters.settle(places, self._expected, self._most, self._at_ns, self._owed, tokens)
 
 
 class MachineCounters:
@@ -92,102 +95,110 @@ class MachineCounters:
         self._file = CounterFile(run_folder / f"limits-{LAYOUT}", regions, alone=alone)
         self._view = self._file.view
         self._cells = BoundCells(self._file, *self._file.regions)
+        self._recall = self._cells.remembered.get
         self._read_day = read_day
         self._report = report
         self._now_ns = monotonic_ns
         self._clock = clock
         self._reads: dict[tuple[str, str, int], Future[StoreError | None]] = {}
         self._typical_ns = SECOND_NS  # what calls take
+        self._compared_ns, self._ahead_s = -_COMPARED_FOR_NS, 0.0  # when our clock was compared with unix time
         self._said_full = False
         self._closed = False
 
     def unix_time(self, at_ns: int) -> float:
-        """A moment of our clock as unix time."""
-        return self._clock() + (at_ns - self._now_ns()) / SECOND_NS
+        """A moment of our clock, at most a minute from now, as unix time."""
+        if not 0 <= at_ns - self._compared_ns <= _COMPARED_FOR_NS:
+            self._compared_ns = self._now_ns()
+            self._ahead_s = self._clock() - self._compared_ns / SECOND_NS
+        return at_ns / SECOND_NS + self._ahead_s
 
     async def take(self, demand: Demand, /) -> MachineTaken | Refused:
         """Check all, then take all. StoreError where the records of a day cannot be read."""
+        file = self._file
+        bounds, _, _, day = demand
         while True:
+            shared = file.shared
+            if shared:
+                file.enter()
             try:
-                answer = self._attempt(demand)
-            except Unread as unread:
-                missing = unread
-            except Full as full:
-                return self._refuse_for_space(full.bound)
-            else:
+                places = self._recall(id(bounds))
+                if places is None or places.era != self._view[ERA] or places.day != day:
+                    if file.look_around() and not shared:
+                        continue
+                    places = self._cells.place(bounds, day, self._now_ns())
+                answer = self._check_and_take(places, demand)
                 if answer is not None:
                     return answer
                 continue
-            await self._read(missing.bound, missing.day)
-
-    def _attempt(self, demand: Demand) -> MachineTaken | Refused | None:
-        """The critical section of a demand. None: again, something has changed. Unread, Full."""
-        file = self._file
-        shared = file.shared
-        if shared:
-            file.enter()
-        try:
-            places = self._cells.recall(id(demand.bounds))
-            if places is None or places.era != self._view[ERA] or places.day != demand.day:
-                if file.look_around() and not shared:
-                    return None
-                places = self._cells.place(demand.bounds, demand.day, self._now_ns())
-            return self._check_and_take(places, demand)
-        finally:
-            if shared:
-                file.leave()
+            except Unread as unread:
+                missing = unread.bound
+            except Full as full:
+                return self._refuse_for_space(full.bound)
+            finally:
+                if shared:
+                    file.leave()
+            await self._read(missing, day)
 
     def _check_and_take(self, places: Places, demand: Demand) -> MachineTaken | Refused | None:
+        """The critical section of a demand. None: again, something was in the way that is not any more."""
         view = self._view
+        _, _, _, requests, tokens, concurrency, daily = places
+        _, expected, most, _ = demand
         now = self._now_ns()
         least, left, owed = None, 0, None
-        for ring, limit, bound in places.requests:
-            first = view[ring + FIRST]
-            following = view[ring + NEXT]
-            if first != following and view[ring + first] <= now - MINUTE_NS:
-                first = view[ring + FIRST] = request_log.expired(view, ring, first, following, now - MINUTE_NS)
-            free = limit - view[ring + following + BEFORE] + view[ring + first + BEFORE]
+        for first_at, next_at, _, limit, bound in requests:
+            first = view[first_at]
+            following = view[next_at]
+            if first != following and view[first] <= now - MINUTE_NS:
+                first = request_log.expire(view, first_at, now)
+            free = limit - view[following - 1] + view[first - 1]
             if free <= 0:
                 return self._refused(places, demand, now)
             if least is None or free <= left:
                 least, left = bound, free - 1
-        if places.tokens:
+        if tokens:
             owed = []
-            for cell, limit, _ in places.tokens:
-                cost = (demand.tokens_expected * MINUTE_NS + limit - 1) // limit
+            for cell, limit, rounding, _ in tokens:
+                cost = (expected * MINUTE_NS + rounding) // limit
                 until = view[cell]
                 if until <= now:
-                    until = now if cost <= MINUTE_NS else now - max(0, cost - _OWED_NS_MAX)
+                    until = now
+                    if cost > MINUTE_NS:
+                        cost = min(cost, _OWED_NS_MAX)
                 elif until + cost > now + MINUTE_NS:
                     return self._refused(places, demand, now)
-                owed.append(until + cost)
-        for cell, _, limit, _ in places.concurrency:
-            if view[cell] >= limit:
+                owed += (until + cost, cost)
+        for cell, _, limit, _ in concurrency:
+            if view[cell] > limit:
                 return self._refused(places, demand, now)
-        for cell, _, limit, _ in places.daily:
-            if view[cell] + view[cell + 1] + demand.tokens_max > limit:
+        for cell, _, limit, _ in daily:
+            reserved = view[cell] + most
+            if view[cell + 1] + reserved > limit:
                 return self._refused(places, demand, now)
         # From here on nothing is refused. What is killed on the way has taken too much rather than too little
-        for ring, limit, _ in places.requests:
-            following = view[ring + NEXT]
-            count = view[ring + following + BEFORE] + 1
-            if limit > EXACT and request_log.joined(view, ring, following, now):
-                view[ring + following + BEFORE] = count
-                continue
-            view[ring + following] = now
-            following = following + 2 if following < LAST_PLACE else 0
-            view[ring + following + BEFORE] = count
-            view[ring + NEXT] = following
-        if owed is not None:
-            for (cell, _, _), until in zip(places.tokens, owed, strict=True):
-                view[cell] = until
-        for cell, own, _, _ in places.concurrency:
+        for cell, own, _, _ in daily:
+            view[cell] += most
+            view[own] += most
+        for cell, own, _, _ in concurrency:
             view[cell] += 1
             view[own] += 1
-        for cell, own, _, _ in places.daily:
-            view[cell] += demand.tokens_max
-            view[own] += demand.tokens_max
-        return MachineTaken(self, places, demand, now, left, least, owed)
+        if owed is not None:
+            for place, (cell, _, _, _) in enumerate(tokens):
+                view[cell] = owed[2 * place]
+        for _, next_at, end, limit, _ in requests:
+            following = view[next_at]
+            count = view[following - 1] + 1
+            if limit > EXACT and request_log.joined(view, next_at, now):
+                view[following - 1] = count
+                continue
+            view[following] = now
+            following += 2
+            if following == end:
+                following = next_at + FROM_NEXT
+            view[following - 1] = count
+            view[next_at] = following
+        return MachineTaken(self, places, expected, most, now, least, left, owed)
 
     # Refusals
 
@@ -196,10 +207,10 @@ class MachineCounters:
         deaths, sums = self._file.deaths, self._sums(places)
         busy_s = min(max(1.0, self._typical_ns / SECOND_NS), _BUSY_RETRY_S_MAX)
         waits = [
-            (request_log.wait_ns(self._view, ring, limit, now) / SECOND_NS, bound)
-            for ring, limit, bound in places.requests
+            (request_log.wait_ns(self._view, next_at, limit, now) / SECOND_NS, bound)
+            for _, next_at, _, limit, bound in places.requests
         ]
-        for cell, limit, bound in places.tokens:
+        for cell, limit, _, bound in places.tokens:
             waits.append((self._wait_for_tokens(cell, limit, demand.tokens_expected, now), bound))
         for cell, _, limit, bound in places.concurrency:
             if self._view[cell] >= limit and self._cells.recount(cell) >= limit:
@@ -229,7 +240,7 @@ class MachineCounters:
 
     # The end of a call
 
-    def settle(self, places: Places, demand: Demand, at_ns: int, owed: list[int] | None, tokens: int) -> None:
+    def settle(self, places: Places, expected: int, most: int, at_ns: int, owed: list[int] | None, tokens: int) -> None:
         """Give back what a call held of these cells, and set right what it had reserved."""
         if self._closed:
             return
@@ -243,8 +254,8 @@ class MachineCounters:
             if places.era != view[ERA]:
                 places = self._cells.found_again(places)
             now = self._now_ns()
-            if owed is not None and tokens != demand.tokens_expected:
-                self._correct(places, demand, owed, tokens, now)
+            if owed is not None and tokens != expected:
+                _correct(view, places, owed, tokens, now)
             if places.concurrency:
                 self._typical_ns += (min(now - at_ns, _TYPICAL_NS_MAX) - self._typical_ns) >> 4
                 for cell, own, _, _ in places.concurrency:
@@ -252,23 +263,11 @@ class MachineCounters:
                     view[cell] -= 1
             for cell, own, _, _ in places.daily:
                 view[cell + 1] += tokens
-                view[cell] -= demand.tokens_max
-                view[own] -= demand.tokens_max
+                view[cell] -= most
+                view[own] -= most
         finally:
             if shared:
                 file.leave()
-
-    def _correct(self, places: Places, demand: Demand, owed: list[int], tokens: int, now: int) -> None:
-        """Owe what was used instead of what was expected. What has been worked off already does not come back: others
-        have used it since."""
-        view = self._view
-        for (cell, limit, _), own_until in zip(places.tokens, owed, strict=True):
-            expected = (demand.tokens_expected * MINUTE_NS + limit - 1) // limit
-            used = (tokens * MINUTE_NS + limit - 1) // limit
-            if used < expected:
-                view[cell] -= max(0, min(expected - used, own_until - now))
-            else:
-                view[cell] = min(max(view[cell], now) + used - expected, now + 2 * _OWED_NS_MAX)
 
     # The records of a day
 
@@ -322,10 +321,21 @@ class MachineCounters:
 
     def _standing(self, bound: Bound, now: int) -> Standing:
         cell = self._cells.find(bound, 0)
-        used, wait_ns = (0, 0) if cell is None else request_log.standing(self._view, cell + RING, now)
+        used, wait_ns = (0, 0) if cell is None else request_log.standing(self._view, cell + NEXT, now)
         return Standing(bound, max(0, bound.limit - used), self._clock() + wait_ns / SECOND_NS)
 
     def close(self) -> None:
         """Hold nothing any more, and let others have our column. Idempotent."""
         self._closed = True
         self._file.close()
+
+
+def _correct(view: memoryview, places: Places, owed: list[int], tokens: int, now: int) -> None:
+    """Owe what was used instead of what was expected. What has been worked off already does not come back: others have
+    used it since."""
+    for place, (cell, limit, rounding, _) in enumerate(places.tokens):
+        more = (tokens * MINUTE_NS + rounding) // limit - owed[2 * place + 1]
+        if more > 0:
+            view[cell] = min(max(view[cell], now) + more, now + 2 * _OWED_NS_MAX)
+        elif (open_ns := owed[2 * place] - now) > 0:
+            view[cell] -= open_ns if open_ns < -more else -more

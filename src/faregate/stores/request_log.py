@@ -6,56 +6,73 @@ becomes part of the log by one write, that of its end. Up to EXACT each request 
 limits those of the same tenth of a second share one, and count from the last of them: such a limit may give back its
 places a tenth of a second late, never early.
 
-Begin and end are places in the ring; the functions get the index of the ring's first word. In the critical section.
+The functions get the index of the word that holds where the log ends. In the critical section.
 """
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
 EXACT = 600
-FIRST, NEXT, BEFORE = -5, -4, -1  # words seen from the ring: the log's begin, its end; and from an entry
-RING = 8  # where the ring starts in its cell
-LAST_PLACE = 2 * (EXACT + 1)
-RING_WORDS = RING + LAST_PLACE + 2
+FIRST, NEXT, RING = 3, 4, 8  # words of its cell: where its log begins, where it ends; the first of the ring
+FROM_NEXT = RING - NEXT
+RING_WORDS = RING + 2 * (EXACT + 2)
+_TO_FIRST, _TO_LAST = FIRST - NEXT, RING_WORDS - NEXT - 2
 _QUANTUM_NS = SECOND_NS // 10
 
 
-def expired(view: memoryview, ring: int, first: int, following: int, horizon: int) -> int:
-    """Where a log begins without what was admitted at `horizon` or before."""
-    while first != following and view[ring + first] <= horizon:
-        first = first + 2 if first < LAST_PLACE else 0
+def begin(view: memoryview, cell: int) -> None:
+    """An empty log, in a new cell."""
+    view[cell + FIRST] = view[cell + NEXT] = cell + RING
+
+
+def expire(view: memoryview, first_at: int, now: int) -> int:
+    """Where a log begins, without what is a minute old."""
+    next_at = first_at - _TO_FIRST
+    first = view[first_at] = _first(view, next_at, now)
     return first
 
 
-def joined(view: memoryview, ring: int, following: int, now: int) -> bool:
+def joined(view: memoryview, next_at: int, now: int) -> bool:
     """Whether the last entry of a log is for this moment too, because it is of the same tenth of a second, or the last
     that there is room for. Its time is then this one."""
-    first = view[ring + FIRST]
+    first, following = view[next_at + _TO_FIRST], view[next_at]
     if first == following:
         return False
-    last = following - 2 if following else LAST_PLACE
-    before_first = first - 2 if first else LAST_PLACE
-    if view[ring + last] // _QUANTUM_NS != now // _QUANTUM_NS and following != before_first:
+    last = _before(next_at, following)
+    if view[last] // _QUANTUM_NS != now // _QUANTUM_NS and following != _before(next_at, first):
         return False
-    view[ring + last] = now
+    view[last] = now
     return True
 
 
-def wait_ns(view: memoryview, ring: int, limit: int, now: int) -> int:
+def wait_ns(view: memoryview, next_at: int, limit: int, now: int) -> int:
     """How long until a log has room for one more."""
-    entry, following = view[ring + FIRST], view[ring + NEXT]
-    passed = view[ring + following + BEFORE] - limit + 1  # so many of those ever admitted must be out of the window
+    entry, following = view[next_at + _TO_FIRST], view[next_at]
+    passed = view[following - 1] - limit + 1  # so many of those ever admitted must be out of the window
     found = 0
-    while entry != following and view[ring + entry + BEFORE] < passed:
-        found = view[ring + entry] + MINUTE_NS - now
-        entry = entry + 2 if entry < LAST_PLACE else 0
+    while entry != following and view[entry - 1] < passed:
+        found = view[entry] + MINUTE_NS - now
+        entry = _after(next_at, entry)
     return max(0, found)
 
 
-def standing(view: memoryview, ring: int, now: int) -> tuple[int, int]:
+def standing(view: memoryview, next_at: int, now: int) -> tuple[int, int]:
     """How many requests are in the window, and how long until there are none."""
-    following = view[ring + NEXT]
-    first = expired(view, ring, view[ring + FIRST], following, now - MINUTE_NS)
+    first, following = _first(view, next_at, now), view[next_at]
     if first == following:
         return 0, 0
-    used = view[ring + following + BEFORE] - view[ring + first + BEFORE]
-    return used, view[ring + (following - 2 if following else LAST_PLACE)] + MINUTE_NS - now
+    return view[following - 1] - view[first - 1], view[_before(next_at, following)] + MINUTE_NS - now
+
+
+def _first(view: memoryview, next_at: int, now: int) -> int:
+    first, following = view[next_at + _TO_FIRST], view[next_at]
+    while first != following and view[first] <= now - MINUTE_NS:
+        first = _after(next_at, first)
+    return first
+
+
+def _after(next_at: int, entry: int) -> int:
+    return entry + 2 if entry - next_at < _TO_LAST else next_at + FROM_NEXT
+
+
+def _before(next_at: int, entry: int) -> int:
+    return entry - 2 if entry - next_at > FROM_NEXT else next_at + _TO_LAST

@@ -112,6 +112,14 @@ def sums(reading: Transaction, wanted: Wanted) -> list[UsageSum]:
     return [_sum_of(row) for row in rows if row[8] is not None]
 
 
+def tokens_of_day(reading: Transaction, subject: str, subject_id: str, day: int) -> int:
+    """How many tokens the records say that a `key`, a `project` or an `organisation` has used on a day: all classes
+    that the sums have, of prompts and of answers."""
+    whose = (subject_id if subject == name else None for name in ("organisation", "project", "key"))
+    row = reading.one(named_queries("usage_days")["tokens_of_day"], (day, *whose))
+    return 0 if row is None else int(min(row[0], _SUM_MAX >> 1))
+
+
 def was_used(reading: Transaction, model: str) -> bool:
     """Whether anybody has ever called a model of this id."""
     return reading.one(named_queries("usage_days")["model_was_used"], (model,)) is not None

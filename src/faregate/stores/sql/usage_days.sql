@@ -52,6 +52,11 @@ LEFT JOIN project AS p ON p.id = s.project_id
 LEFT JOIN api_key AS k ON k.id = s.key_id
 ORDER BY 1, 3, 2, 5, 4, 7, 6, 8;
 
+-- name: tokens_of_day
+SELECT total(input) + total(cache_read) + total(cache_write) + total(output) + total(reasoning) FROM usage_day
+WHERE day = ?1 AND (?2 IS NULL OR organisation_id = ?2) AND (?3 IS NULL OR project_id = ?3)
+    AND (?4 IS NULL OR key_id = ?4);
+
 -- name: model_was_used
 SELECT 1 FROM usage_day WHERE model = ? LIMIT 1;
 

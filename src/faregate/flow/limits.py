@@ -1,0 +1,86 @@
+"""What a plan allows one call, and what is counted of many: fit() cuts a call to its plan, take() counts it."""
+
+from collections.abc import Mapping, Sequence
+
+from ..core.call import Call
+from ..core.catalog import Model
+from ..core.errors import LimitExceeded, Overloaded, TooLarge
+from ..core.limits import Bound, BoundKind, Demand, Refused, Taken
+from ..core.plans import EndpointClass
+from ..stores.database import StoreError
+from .funds import input_tokens_max, output_tokens_max
+from .gate import Gate
+
+DAY_S = 86_400
+CLASSES: Mapping[str, EndpointClass] = {"chat": "chat", "completions": "chat"}  # of operations
+
+_TOLD: Mapping[BoundKind, str] = {
+    "requests": "{limit} requests a minute",
+    "tokens": "{limit} tokens a minute",
+    "concurrency": "{limit} requests at the same time",
+    "daily_tokens": "{limit} tokens a day (UTC)",
+}
+
+
+def fit(gate: Gate, call: Call, model: Model) -> None:
+    """Cut a call to what its plan allows one: TooLarge where its input is more, less output where that is."""
+    terms, request = call.terms, call.request
+    most = terms.context_tokens_max
+    if most is not None:
+        tokens, _ = gate.expectations.tokens(model.id, request)
+        if tokens > most:
+            raise TooLarge(
+                f"This request has about {tokens} tokens of input; your plan allows {most}.", kind="context_over_plan"
+            )
+    most = terms.output_tokens_max
+    if most is not None:
+        most = min(most, output_tokens_max(model, request))
+        asked = request.output_tokens_max
+        if asked is None or asked > most:
+            request.output_tokens_cap = most
+
+
+async def take(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...]) -> Taken:
+    """Count a call against all its bounds. LimitExceeded where one is reached: then none has counted it. Overloaded."""
+    tokens_expected = tokens_max = 0
+    if any(bound.kind in ("tokens", "daily_tokens") for bound in bounds):
+        tokens_expected = sum(gate.expectations.tokens(model.id, call.request))
+        tokens_max = most_tokens(call, model)
+    day = int(call.record.received_at) // DAY_S
+    try:
+        taken = await gate.counters.take(Demand(bounds, tokens_expected, tokens_max, day))
+    except StoreError:
+        raise Overloaded("What was used today cannot be read; try again in a moment.", retry_after_s=1.0) from None
+    if isinstance(taken, Refused):
+        raise exceeded(taken)
+    return taken
+
+
+def most_tokens(call: Call, model: Model) -> int:
+    """The most tokens, in and out, that a call can use."""
+    request = call.request
+    asked = request.output_tokens_cap or request.output_tokens_max
+    most = output_tokens_max(model, request)
+    output = request.choices * (most if asked is None else min(asked, most))
+    attempts = 1 if call.schema is None else 2
+    return attempts * (input_tokens_max(request) + output)
+
+
+def would_refuse(gate: Gate, bounds: Sequence[Bound], now: float) -> LimitExceeded | None:
+    """What a call would be told that was made now, as far as requests are counted."""
+    standing = gate.counters.standing(bounds)
+    if standing is None or standing.remaining > 0:
+        return None
+    return exceeded(Refused(standing.bound, max(standing.reset_at - now, 0.001)))
+
+
+def exceeded(refused: Refused) -> LimitExceeded:
+    """What the client is told of a limit that is reached."""
+    bound = refused.bound
+    told = _TOLD[bound.kind].format(limit=bound.limit)
+    message = f"Rate limit reached: {told} for this {bound.subject}. Try again in {_wait(refused.retry_after_s)}."
+    return LimitExceeded(message, retry_after_s=refused.retry_after_s)
+
+
+def _wait(seconds: float) -> str:
+    return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
