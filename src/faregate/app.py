@@ -41,15 +41,14 @@ from .providers.active import active_providers
 from .providers.discovery import discover
 from .providers.simulated import simulated
 from .revisions import Revisions
+from .sealed import idempotency_keys, shared_shelf
 from .settings import Settings
 from .starting import Options, StartError, limit_resources, picked, start_simulator
 from .stores.catalog import build_snapshot
 from .stores.charged_prices import ChargedPrices
 from .stores.counters import MachineCounters
 from .stores.directory import Directory
-from .stores.idempotency import IdempotencyKeys
 from .stores.journal import Journal
-from .stores.kept_responses import SEALED, MemoryShelf, Shelf, StoredShelf
 from .stores.pepper import load_pepper
 from .stores.plans import CurrentPlans
 from .stores.retention import Retention
@@ -80,7 +79,6 @@ class DataPlane:
         self._houses = load_houses(settings)
         self._log = Log(level=settings.log.level, requests=settings.log.requests, is_shared=options.post is not None)
         self._simulator: subprocess.Popen[bytes] | None = None
-        self._shelf: StoredShelf | None = None
         self._stopping = False
         self._was_signalled = False
 
@@ -154,6 +152,7 @@ class DataPlane:
             pending_max=settings.usage.pending_max,
             find_charged=self._ledger.find_call,
         )
+        self._shelf = shared_shelf(settings, self._database, self._pepper, self._log.event)
         self._gate = Gate(
             client=self._client,
             deadlines=self._deadlines,
@@ -171,10 +170,10 @@ class DataPlane:
                 requests_bytes_max=settings.limits.bodies_bytes_max,
             ),
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
-            responses=ResponseStates(self._made_shelf()),
+            responses=ResponseStates(self._shelf),
             limits=picked(FlowLimits, settings.deadlines, settings.limits),
         )
-        self._idempotency_keys = self._made_idempotency_keys()
+        self._idempotency_keys = idempotency_keys(settings, self._database, self._pepper, self._log.event)
         self._runs = self._made_runs()
         self._callers = self._made_callers()
         self._door = self._made_door(charged_prices)
@@ -247,24 +246,6 @@ class DataPlane:
             self._log.event,
             relaxed=self._settings.ledger.durability == "relaxed",
         )
-
-    def _made_shelf(self) -> Shelf:
-        """Other processes, in which a client may go on, have no part in this one's memory."""
-        if not self._settings.server.reuse_port:
-            return MemoryShelf()
-        from .stores.sealing import AesGcm  # takes 60 ms to load
-
-        self._shelf = StoredShelf(self._database, AesGcm(self._pepper, SEALED), report=self._log.event)
-        return self._shelf
-
-    def _made_idempotency_keys(self) -> IdempotencyKeys:
-        given = self._settings.idempotency
-        if not given.stored:
-            return IdempotencyKeys(self._database, report=self._log.event)
-        from .stores.sealed_answers import AesSeal  # takes 60 ms to load
-
-        seal, bytes_max = AesSeal(self._pepper), given.stored_answer_bytes_max
-        return IdempotencyKeys(self._database, seal=seal, answer_bytes_max=bytes_max, report=self._log.event)
 
     def _made_runs(self) -> Runs:
         limits = self._settings.limits
