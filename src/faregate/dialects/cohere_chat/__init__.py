@@ -11,6 +11,7 @@ class CohereChat:
     """POST /v2/chat (dialects.Upstream)."""
 
     name = DIALECT
+    proofs = DIALECT
     stream_type = b"text/event-stream"
 
     render_request = staticmethod(render_request.render_request)

@@ -163,7 +163,10 @@ class Turns:
         self._note(part)
         self._calls[part.id] = part.name
         call = {"functionCall": {"id": part.id, "name": part.name, "args": members}}
-        return call | _signed(part.signature if part.signed_by == NAME else "")
+        is_own = part.signed_by == NAME
+        if part.signature and not is_own:
+            self.dropped["signature"] = None
+        return call | _signed(part.signature if is_own else "")
 
     def _prove(self, content: dict[str, Any]) -> None:
         """The first call of a step must have a proof, where the model insists on them (conformance.md 2.1)."""
