@@ -66,6 +66,7 @@ from .wire.proxies import proxies_from
 from .wire.server import Server, ServerLimits, bound_unix_socket, server_tls
 
 DATABASE = "faregate.db"
+COUNTERS_FOLDER = "counters"
 SWITCH_INTERVAL_S = 0.002
 
 
@@ -183,7 +184,7 @@ class DataPlane:
         await self._begin_plans()
 
     def _made_door(self, charged_prices: ChargedPrices) -> Door:
-        settings, run_folder, is_alone = self._settings, self._options.data / RUN_FOLDER, self._options.post is None
+        settings, folder, is_alone = self._settings, self._options.data / COUNTERS_FOLDER, self._options.post is None
         return Door(
             gate=self._gate,
             houses=self._houses,
@@ -195,7 +196,7 @@ class DataPlane:
             ),
             callers=self._callers,
             floodgates={
-                house.name: Floodgate.of(house.facts, run_folder, alone=is_alone)
+                house.name: Floodgate.of(house.facts, folder, alone=is_alone)
                 for house in self._houses.houses
                 if settings.limits.address_net
             },
@@ -232,12 +233,13 @@ class DataPlane:
         return Callers(self._pepper.value, self._directory.find_key, self._plans.agree)
 
     def _made_counters(self) -> MachineCounters:
-        return MachineCounters(
-            self._options.data / RUN_FOLDER,
+        self._counters = MachineCounters(
+            self._options.data / COUNTERS_FOLDER,
             self._tokens_of_day,
             lambda level, text: self._log.event(level, "limits", message=text),
             alone=self._options.post is None,
         )
+        return self._counters
 
     async def _tokens_of_day(self, subject: str, subject_id: str, day: int) -> int:
         return await self._database.read(lambda reading: tokens_of_day(reading, subject, subject_id, day))
@@ -372,6 +374,7 @@ class DataPlane:
         await self._idempotency_keys.close()
         settled = await self._ledger.close()
         written = await self._journal.close()
+        self._counters.close()
         self._deadlines.close()
         self._log.event("info", "stopped", finished=finished, settled=settled, records_written=written)
         return 0 if written and settled else 1

@@ -29,12 +29,12 @@ class Floodgate:
     _lookups_until: float = field(default=0.0, init=False)
 
     @classmethod
-    def of(cls, facts: HouseFile, run_folder: Path, *, alone: bool) -> "Floodgate":
+    def of(cls, facts: HouseFile, folder: Path, *, alone: bool) -> "Floodgate":
         """What a house says of it; `alone` where no other process counts with this one. OSError."""
         net, keys = facts.address_net, facts.bad_keys
         return cls(
-            requests=AddressNet(run_folder, f"{facts.name}-all", net.requests, net.window_s, alone=alone),
-            bad_keys=AddressNet(run_folder, f"{facts.name}-keys", keys.requests, keys.window_s, alone=alone),
+            requests=AddressNet(folder, f"{facts.name}-all", net.requests, net.window_s, alone=alone),
+            bad_keys=AddressNet(folder, f"{facts.name}-keys", keys.requests, keys.window_s, alone=alone),
             counts_all=net.counts == "all",
         )
 

@@ -80,7 +80,7 @@ class MachineCounters:
 
     def __init__(
         self,
-        run_folder: Path,
+        folder: Path,
         read_day: ReadDay,
         report: Report = lambda _, __: None,
         *,
@@ -90,9 +90,9 @@ class MachineCounters:
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         regions = ((small_cells, SMALL_WORDS), (ring_cells, RING_WORDS))
-        self._file = CounterFile(run_folder / f"limits-{LAYOUT}", regions, alone=alone)
+        self._file = CounterFile(folder / f"limits-{LAYOUT}", regions, alone=alone)
         self._view = self._file.view
         self._cells = BoundCells(self._file, *self._file.regions)
         self._recall = self._cells.remembered.get
