@@ -104,6 +104,8 @@ class MessagesWriter:
         raise Inexpressible(f"A message of this role cannot hold a part of type '{kind}'.", param="messages")
 
     def _text(self, part: Text) -> str:
+        if part.signature:
+            self.dropped.append("signature")
         if part.cache:
             self.dropped.append("cache_control")
         if part.citations:
@@ -182,6 +184,8 @@ class MessagesWriter:
     def _call(self, call: ToolCall) -> Written:
         if call.cache:
             self.dropped.append("cache_control")
+        if call.signature:
+            self.dropped.append("signature")
         return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 

@@ -16,6 +16,7 @@ _K_MAX = 500
 _PENALTY_MAX = 1.0
 # What an effort is as a budget of thinking (conformance 2.1); more than these is as much as the model likes, which is
 # what Cohere recommends (docs, Reasoning).
+_HIDDEN = Reasoning(is_shown=False)
 _BUDGETS = {"minimal": 1_024, "low": 1_024, "medium": 8_192}
 _CHOICES = {"required": "REQUIRED", "none": "NONE"}
 # What only this dialect's own providers know, as they know it.
@@ -192,16 +193,23 @@ class _Writer:
 
     def _write_reasoning(self, reasoning: Reasoning) -> None:
         if self._addressee.capabilities.reasoning is False:
-            if reasoning.effort != "none":
+            if reasoning.effort != "none" and reasoning != _HIDDEN:
                 self._dropped.append("reasoning")
-        elif reasoning.effort == "none" or reasoning.budget_tokens == 0:
+            return
+        if reasoning.effort == "none" or reasoning.budget_tokens == 0:
             self._body["thinking"] = {"type": "disabled"}
-        else:
-            thinking: Written = {"type": "enabled"}
-            budget = reasoning.budget_tokens or _BUDGETS.get(reasoning.effort or "")
-            if budget is not None and budget > 0:
-                thinking["token_budget"] = budget
-            self._body["thinking"] = thinking
+            return
+        if reasoning.is_shown is False:  # what it thinks it shows
+            self._dropped.append("reasoning_shown")
+        if reasoning == _HIDDEN:
+            return
+        thinking: Written = {"type": "enabled"}
+        budget = reasoning.budget_tokens or _BUDGETS.get(reasoning.effort or "")
+        if budget is not None and budget > 0:
+            thinking["token_budget"] = budget
+        if reasoning.budget_tokens is not None and reasoning.effort is not None:
+            self._adjusted.append(f"reasoning={budget}")
+        self._body["thinking"] = thinking
 
     def _write_rest(self) -> None:
         said, body = self._said, self._body
