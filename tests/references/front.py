@@ -93,7 +93,7 @@ def printed_commands(document: str) -> list[str]:
 
 def printed_json(document: str) -> list[Any]:
     """The JSON bodies of a document, as they stand there."""
-    text = (DOCUMENTS / document).read_text("utf-8")
+    text = _COMMAND.sub("", (DOCUMENTS / document).read_text("utf-8"))
     found, end = [], 0
     for match in _OBJECT.finditer(text):
         if match.start() >= end:  # else within the one before
