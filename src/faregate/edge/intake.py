@@ -63,11 +63,8 @@ def read_head(head: RequestHead, houses: Neighbourhood, digest: Callable[[bytes]
     is_plain = headers.get(b"content-encoding", b"").lower() in (b"", b"identity")
     route = in_dialect_of(house.routes.match(head.path), headers)
     is_call = route is not None and route.is_call and head.method == b"POST" and is_plain
-    method = head.method.decode("ascii")
-    # 405 comes before all that is said of the request beside its method
-    is_served = route is not None and method in route.methods and method != "OPTIONS"
     return HeadFacts(
-        method=method,
+        method=head.method.decode("ascii"),
         probe=PROBES.get(head.path),
         house=house,
         route=route,
@@ -77,7 +74,7 @@ def read_head(head: RequestHead, houses: Neighbourhood, digest: Callable[[bytes]
         client_request_id=client_id.decode("ascii") if client_id and _CLIENT_REQUEST_ID.match(client_id) else None,
         origin=headers.get(b"origin"),
         is_preflight=head.method == b"OPTIONS" and b"access-control-request-method" in headers,
-        project_id=_field(headers, house.project_fields) if is_served else None,
+        project_id=_field(headers, house.project_fields),
         region_hint=_field(headers, house.region_fields),
         no_retention=_is_true(_field(headers, house.retention_fields)),
         wants_trailers=b"trailers" in headers.get(b"te", b"").lower(),
@@ -86,7 +83,7 @@ def read_head(head: RequestHead, houses: Neighbourhood, digest: Callable[[bytes]
         asked=_asked(route, head) if route is not None and "POST" in route.methods else NOWHERE,
         is_strict=headers.get(b"x-faregate-strict", b"").lower() in (b"true", b"1"),
         is_held=headers.get(b"x-faregate-structured", b"").lower() == b"strict",
-        flaw=_flaw(house, head.method, headers) if is_served else None,
+        flaw=_flaw(house, route, head.method, headers),
     )
 
 
@@ -123,13 +120,13 @@ def _is_true(value: str | None) -> bool:
     return value is not None and value.lower() == "true"
 
 
-def _flaw(house: House, method: bytes, headers: Mapping[bytes, bytes]) -> tuple[str, str] | None:
+def _flaw(house: House, route: Route | None, method: bytes, headers: Mapping[bytes, bytes]) -> tuple[str, str] | None:
     """What makes the request a malformed one before its body is looked at: the message, and the field at fault."""
     said = _field(headers, house.retention_fields)
     if said is not None and said.lower() not in ("true", "false"):
         name = house.facts.request_headers.no_retention[0]
         return f"'{name}' is true or false.", name  # contract.md 3.4
-    if house.facts.needs_json_type and method == b"POST":
+    if house.facts.needs_json_type and route is not None and method == b"POST":
         media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if media_type != b"application/json":
             return "The Content-Type of this request must be application/json.", "Content-Type"
