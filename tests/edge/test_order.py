@@ -39,6 +39,12 @@ def test_route_and_method_before_body(caller: Caller) -> None:
     assert refusal(caller.ask("PUT", CHAT, b"x", {"content-encoding": "gzip"})) == (405, None)
 
 
+def test_method_before_project_before_body(caller: Caller) -> None:
+    for headers, after in (({"x-faregate-project-id": "another's"}, 403), ({"x-faregate-no-retention": "maybe"}, 400)):
+        assert refusal(caller.ask("PUT", CHAT, b"{", headers)) == (405, None)
+        assert caller.ask("POST", CHAT, b"{", headers).status == after
+
+
 def test_body_before_model(caller: Caller) -> None:
     assert refusal(caller.chat(model="no-such-model", temperature=9)) == (400, None)
     assert refusal(caller.chat(model="no-such-model", messages=[])) == (400, None)

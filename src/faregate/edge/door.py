@@ -284,10 +284,12 @@ class Door:
             raise NotFound("There is no such path. The API is under " + " and ".join(facts.house.prefixes) + ".")
         if route.is_off:
             raise NotFound(f"'{route.name}' is not served here.")
-        if facts.project_id is not None:
-            record.project_id = admission.billed_project(caller, facts.project_id)
         record.operation = route.operation
         record.dialect = route.dialect
+        if facts.method not in route.methods:
+            refuse_method(facts.method, route, reply)
+        if facts.project_id is not None:
+            record.project_id = admission.billed_project(caller, facts.project_id)
         if facts.is_call:
             reply.bounds = caller.terms_for(record.project_id).bounds_of(CLASSES[route.operation])
         if facts.flaw is not None:
@@ -339,7 +341,7 @@ class Door:
         self, facts: HeadFacts, route: Route, caller: Caller, request: IncomingRequest, reply: Reply
     ) -> None:
         """What no provider is asked for: look-ups, other methods, bodies that cannot be read. CallError."""
-        if facts.method not in route.methods or facts.method == "OPTIONS":
+        if facts.method == "OPTIONS":
             refuse_method(facts.method, route, reply)
         elif route.is_call:
             raise MalformedRequest(
