@@ -120,6 +120,7 @@ def test_no_key_is_no_promise(caller: Caller, simulator: Simulator, since: int) 
     seen(simulator, since, 2)
 
 
+@pytest.mark.contract("4.6")
 def test_trailer_for_whoever_wants_it(caller: Caller, key: dict[str, str]) -> None:
     """It is remembered, though the first client did not ask for it."""
     caller.streamed(None, key)
@@ -320,6 +321,7 @@ def assert_taken(answer: Answer, code: str) -> None:
         assert "retry-after" not in answer.names
 
 
+@pytest.mark.contract("9")
 def test_another_body_is_a_conflict(caller: Caller, simulator: Simulator, since: int, key: dict[str, str]) -> None:
     first = caller.chat({"output_tokens": 3}, key)
     for other in (

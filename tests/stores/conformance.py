@@ -252,6 +252,7 @@ class RotationConformance(Conformance):
 
         self.play(tmp_path, story)
 
+    @pytest.mark.contract("2.3")
     @pytest.mark.parametrize("grace_s", [-1.0, GRACE_S_MAX + 1, float("nan"), float("inf")])
     def test_grace_is_at_most_seven_days(self, tmp_path: Path, grace_s: float) -> None:
         async def story(world: World) -> None:
@@ -266,6 +267,7 @@ class RotationConformance(Conformance):
 class AuditConformance(Conformance):
     """Every move is on record, for good."""
 
+    @pytest.mark.contract("2.5")
     def test_every_move_is_a_row_and_a_revision(self, tmp_path: Path) -> None:
         async def story(world: World) -> None:
             directory = world.directory
@@ -294,6 +296,7 @@ class AuditConformance(Conformance):
 
         self.play(tmp_path, story)
 
+    @pytest.mark.contract("2.5")
     @pytest.mark.parametrize(
         "statement",
         [

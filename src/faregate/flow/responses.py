@@ -1,7 +1,8 @@
 """What the Responses API keeps: a response with all that came before it, for `previous_response_id` and look-ups.
 
 It is kept in this process's memory alone, for an hour, bounded in bytes, the oldest first to go; never where the
-client said `store: false` (contract.md 7.6). Everything is found under its project: what is another's does not exist.
+client said `store: false`, or that nothing of the call may be kept (contract.md 3.4, 7.6). Everything is found under
+its project: what is another's does not exist.
 """
 
 import time
@@ -79,7 +80,7 @@ class ResponseStates:
         request = call.request
         members = request.members
         previous = msgspec.json.decode(members.get("previous_response_id", _NULL), type=str | None)
-        is_kept = bytes(members.get("store", _NULL)) != b"false"
+        is_kept = not call.no_retention and bytes(members.get("store", _NULL)) != b"false"
         items = tuple(_own_items(members.get("input", _NULL))) if previous is not None or is_kept else ()
         if previous is not None:
             try:

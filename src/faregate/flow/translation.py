@@ -1,11 +1,11 @@
 """Between the client's dialect and the provider's: forwarded where they are the same, translated where they are not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from ..core.conversation import Media
+from ..core.conversation import Media, Part
 from ..core.errors import Inexpressible, MalformedRequest
 from ..core.events import (
     ArgumentsDelta,
@@ -176,7 +176,7 @@ class Translated:
         completion = self.upstream.parse_result(raw)
         if not completion.choices:
             raise BadMessage("the answer holds no choices")
-        self._gate.thoughts.keep(self._call.record.project_id, parts_of(completion))
+        self._keep(parts_of(completion))
         body = self._client.render_result(completion, self._call.request)
         return Result(body, completion.usage, completion.model or None, True)
 
@@ -187,9 +187,14 @@ class Translated:
         def watch(event: Event) -> None:
             thoughts.watch(event)
             if isinstance(event, Ended):
-                self._gate.thoughts.keep(self._call.record.project_id, thoughts.complete())
+                self._keep(thoughts.complete())
 
         return Translation(self.upstream.parser(), self._client.renderer(self._call.request), watch)
+
+    def _keep(self, parts: Sequence[Part]) -> None:
+        """What was thought before calls of tools, where anything of this one may be kept (contract.md 3.4)."""
+        if not self._call.no_retention:
+            self._gate.thoughts.keep(self._call.record.project_id, parts)
 
     def _renamed(self, error: Inexpressible) -> Inexpressible:
         """An error in the client's words; not every dialect has a member for the parameter."""
