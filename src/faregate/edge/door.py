@@ -284,8 +284,7 @@ class Door:
             raise NotFound("There is no such path. The API is under " + " and ".join(facts.house.prefixes) + ".")
         if route.is_off:
             raise NotFound(f"'{route.name}' is not served here.")
-        record.operation = route.operation
-        record.dialect = route.dialect
+        record.operation, record.dialect = route.operation, route.dialect
         if facts.method not in route.methods:
             refuse_method(facts.method, route, reply)
         if facts.project_id is not None:
@@ -298,8 +297,7 @@ class Door:
 
     async def _prove(self, facts: HeadFacts, address: str) -> Caller:
         """The caller behind a key that was not seen lately. CallError."""
-        house = facts.house
-        floodgate = self.floodgates.get(house.name)
+        house, floodgate = facts.house, self.floodgates.get(facts.house.name)
         if floodgate is not None:
             floodgate.pass_unknown(address)
         try:
