@@ -124,8 +124,11 @@ class Forwarded:
 
     def request(self, addressee: Addressee) -> bytes:
         """See Speech. What an earlier target was not told, this one is."""
-        self._call.dropped = self._call.adjusted = ()
-        return self._dialect.forward_request(self._call.request, addressee.model, stream_usage=addressee.stream_usage)
+        call = self._call
+        call.dropped = call.adjusted = ()
+        if call.operation == "chat":  # the legacy wire has the older name alone
+            call.request.output_member = addressee.output_member
+        return self._dialect.forward_request(call.request, addressee.model, stream_usage=addressee.stream_usage)
 
     def whole(self, raw: bytes) -> Result:
         """See Speech."""
