@@ -298,7 +298,7 @@ class Door:
         """The caller behind a key that was not seen lately. CallError."""
         house = facts.house
         floodgate = self.floodgates.get(house.name)
-        if floodgate is not None:
+        if floodgate is not None and not self.callers.was_good(facts.digest):
             floodgate.pass_unknown(address)
         try:
             if facts.problem is not None:
