@@ -29,6 +29,7 @@ from .flow.expectations import Expectations
 from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
 from .flow.idempotency import Runs
+from .flow.responses import ResponseStates
 from .flow.unattended import Unattended
 from .gauges import gauges
 from .ledger.budgets import BudgetAccounts
@@ -41,13 +42,13 @@ from .providers.discovery import watch_models
 from .providers.renewal import renewed
 from .providers.simulated import simulated
 from .revisions import Revisions
+from .sealed import idempotency_keys, shared_shelf
 from .settings import Settings
 from .starting import Options, StartError, limit_resources, picked, start_simulator
 from .stores.catalog import build_snapshot
 from .stores.charged_prices import ChargedPrices
 from .stores.counters import MachineCounters
 from .stores.directory import Directory
-from .stores.idempotency import IdempotencyKeys
 from .stores.journal import Journal
 from .stores.pepper import load_pepper
 from .stores.plans import CurrentPlans
@@ -102,6 +103,8 @@ class DataPlane:
                 asyncio.ensure_future(self._idempotency_keys.keep_deleting_expired()),
                 asyncio.ensure_future(Seals(self._database, self._log.event).run()),
             ]
+            if self._shelf is not None:
+                background.append(asyncio.ensure_future(self._shelf.keep_deleting()))
             days = self._settings.usage.retention_days
             retention = Retention(self._database, days, self._log.event, days_of=self._plans.retention_days)
             background.append(asyncio.ensure_future(retention.run()))
@@ -153,6 +156,7 @@ class DataPlane:
             pending_max=settings.usage.pending_max,
             find_charged=self._ledger.find_call,
         )
+        self._shelf = shared_shelf(settings, self._database, self._pepper, self._log.event)
         self._gate = Gate(
             client=self._client,
             deadlines=self._deadlines,
@@ -170,9 +174,10 @@ class DataPlane:
                 requests_bytes_max=settings.limits.bodies_bytes_max,
             ),
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
+            responses=ResponseStates(self._shelf),
             limits=picked(FlowLimits, settings.deadlines, settings.limits),
         )
-        self._idempotency_keys = self._made_idempotency_keys()
+        self._idempotency_keys = idempotency_keys(settings, self._database, self._pepper, self._log.event)
         self._runs = self._made_runs()
         self._callers = self._made_callers()
         self._door = self._made_door(charged_prices)
@@ -245,19 +250,6 @@ class DataPlane:
             self._options.data / RUN_FOLDER,
             self._log.event,
             relaxed=self._settings.ledger.durability == "relaxed",
-        )
-
-    def _made_idempotency_keys(self) -> IdempotencyKeys:
-        given = self._settings.idempotency
-        if not given.stored:
-            return IdempotencyKeys(self._database, report=self._log.event)
-        from .stores.sealed_answers import AesSeal  # takes 60 ms to load
-
-        return IdempotencyKeys(
-            self._database,
-            seal=AesSeal(self._pepper),
-            answer_bytes_max=given.stored_answer_bytes_max,
-            report=self._log.event,
         )
 
     def _made_runs(self) -> Runs:

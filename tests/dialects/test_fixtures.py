@@ -83,17 +83,22 @@ def check_rendered(dialect: Upstream, case: dict[str, Any]) -> None:
 
 def conversation_of(given: dict[str, Any]) -> Conversation:
     """A conversation of a case. JSON that it holds as it is, or none, is put in by hand, for msgspec reads none."""
-    schemas = [tool.pop("parameters", None) for tool in given.get("tools", ())]
-    form = given.get("output_format", {}).pop("schema", None)
+    schemas = [taken(tool, "parameters") for tool in given.get("tools", ())]
+    form, bias = taken(given.get("output_format", {}), "schema"), taken(given.get("sampling", {}), "logit_bias")
     found = msgspec.json.decode(msgspec.json.encode(given), type=Conversation)
     found.tools = tuple(
-        tool if schema is None else msgspec.structs.replace(tool, parameters=msgspec.Raw(msgspec.json.encode(schema)))
+        msgspec.structs.replace(tool, parameters=schema) if schema is not None else tool
         for tool, schema in zip(found.tools, schemas, strict=True)
     )
-    if form is not None and found.output_format is not None:
-        raw = msgspec.Raw(msgspec.json.encode(form))
-        found.output_format = msgspec.structs.replace(found.output_format, schema=raw)
+    found.sampling = msgspec.structs.replace(found.sampling, logit_bias=bias)
+    if found.output_format is not None:
+        found.output_format = msgspec.structs.replace(found.output_format, schema=form)
     return found
+
+
+def taken(members: dict[str, Any], name: str) -> msgspec.Raw | None:
+    """A member as its JSON, taken out; None where there is none."""
+    return msgspec.Raw(msgspec.json.encode(members.pop(name))) if name in members else None
 
 
 def bytes_of(said: str | dict[str, Any]) -> bytes:

@@ -22,17 +22,24 @@ def turn(*parts: Part) -> Conversation:
     return Conversation(messages=(Message("user", (Text("go"),)), Message("assistant", parts)))
 
 
-def recalled(kept: KeptThoughts, *parts: Part, project: str = "p") -> tuple[Part, ...]:
-    conversation = turn(*parts)
-    kept.recall(project, conversation)
-    return conversation.messages[1].parts
+def recalled(
+    kept: KeptThoughts, *parts: Part, project: str = "p", reader: str = "anthropic_messages"
+) -> tuple[Part, ...]:
+    return kept.recall(project, turn(*parts), reader).messages[1].parts
 
 
 def test_what_was_lost_is_put_where_it_stood() -> None:
     kept = KeptThoughts()
     kept.keep("p", [SIGNED, HIDDEN, Text("I look"), FIRST, SECOND])
     bare = msgspec.structs.replace(SECOND, signature="", signed_by="")
-    assert recalled(kept, Text("I look"), FIRST, bare) == (Text("I look"), SIGNED, HIDDEN, FIRST, SECOND)
+    assert recalled(kept, Text("I look"), FIRST, bare) == (Text("I look"), SIGNED, HIDDEN, FIRST, bare)
+    assert recalled(kept, FIRST, bare, reader="gemini_generate") == (FIRST, SECOND)
+
+
+def test_who_reads_words_alone_is_given_no_proof() -> None:
+    kept = KeptThoughts()
+    kept.keep("p", [SIGNED, HIDDEN, FIRST])
+    assert recalled(kept, FIRST, reader="") == (Thinking(text="so"), FIRST)
 
 
 def test_what_the_client_gives_back_itself_stands() -> None:

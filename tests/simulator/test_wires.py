@@ -58,6 +58,14 @@ WIRES = {
         _FLAG,
         {"tools": [{"name": name, "input_schema": PARAMETERS} for name in NAMES]},
     ),
+    "cohere": Spoken(
+        "/v2/chat",
+        "/v2/chat",
+        {"model": "some-model", "messages": HELLO},
+        _FLAG,
+        {"tools": [{"type": "function", "function": {"name": name, "parameters": PARAMETERS}} for name in NAMES]},
+        frozenset({"no_done", "bad_checksum"}),
+    ),
     "gemini": Spoken(
         f"{GEMINI}generateContent",
         f"{GEMINI}streamGenerateContent?alt=sse",
@@ -93,6 +101,8 @@ def words(name: str, body: dict[str, Any]) -> str:
         return body["choices"][0]["message"]["content"]
     if name == "anthropic":
         return body["content"][0]["text"]
+    if name == "cohere":
+        return body["message"]["content"][0]["text"]
     if name == "responses":
         return body["output"][0]["content"][0]["text"]
     if name == "bedrock":
@@ -106,6 +116,8 @@ def arguments(name: str, body: dict[str, Any]) -> list[Any]:
         return [json.loads(call["function"]["arguments"]) for call in body["choices"][0]["message"]["tool_calls"]]
     if name == "anthropic":
         return [block["input"] for block in body["content"]]
+    if name == "cohere":
+        return [json.loads(call["function"]["arguments"]) for call in body["message"]["tool_calls"]]
     if name == "responses":
         return [json.loads(item["arguments"]) for item in body["output"]]
     if name == "bedrock":
@@ -189,7 +201,8 @@ def test_a_plan_in_the_last_message(simulated: Simulated, spoken: Spoken) -> Non
 def test_what_is_no_request_is_refused(simulated: Simulated, spoken: Spoken, data: bytes) -> None:
     refused = simulated.post(data, spoken.path, fields={"anthropic-version": "2023-06-01"})
     assert refused.status == 400
-    assert refused.json().get("error", refused.json())["message"]
+    body = refused.json()
+    assert body.get("error", body)["message"]
 
 
 def test_models_in_three_shapes(simulated: Simulated) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CASE_FILES = (FIXTURES / "translation_cases.jsonl", FIXTURES / "more_translation_cases.jsonl")
 
-# What the files call the dialects, and what Faregate calls them.
+# What the files call the dialects that clients speak, and what Faregate calls them.
 DIALECTS = {
     "openai": "openai_chat",
     "openai-responses": "openai_responses",
@@ -21,12 +21,13 @@ DIALECTS = {
     "gemini": "gemini_generate",
 }
 # What providers speak beside them, and no client does.
-UPSTREAMS = {**DIALECTS, "bedrock": "bedrock_converse"}
+UPSTREAMS = {**DIALECTS, "cohere": "cohere_chat", "bedrock": "bedrock_converse"}
 # What a provider of each calls the model.
 UPSTREAM_MODELS = {
     "openai": "gpt-up",
     "openai-responses": "gpt-up",
     "anthropic": "claude-up",
+    "cohere": "command-up",
     "gemini": "gemini-up",
     "bedrock": "anthropic.claude-up",
 }

@@ -26,6 +26,7 @@ _PROVIDER_CREDENTIALS = {
     "openai": ("authorization", f"Bearer {PROVIDER_KEY}"),
     "openai-responses": ("authorization", f"Bearer {PROVIDER_KEY}"),
     "anthropic": ("x-api-key", PROVIDER_KEY),
+    "cohere": ("authorization", f"Bearer {PROVIDER_KEY}"),
     "gemini": ("x-goog-api-key", PROVIDER_KEY),
     "bedrock": ("authorization", f"Bearer {PROVIDER_KEY}"),
 }

@@ -1,7 +1,6 @@
 """What the bodies of all dialects have in common: a JSON object whose members are checked, and kept as they came."""
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -67,12 +66,6 @@ def decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes | msgspec.Raw, withi
         raise MalformedRequest(f"Invalid value for '{param}': {reason}.", param=param) from None
     except (msgspec.DecodeError, RecursionError):
         raise MalformedRequest(f"Invalid value for '{within}'.", param=within or None) from None
-
-
-def with_members(body: bytes, members: Members, *, of: Iterable[str]) -> bytes:
-    """A JSON object with those of the members besides its own whose names are among `of`."""
-    own = members_decoder.decode(body)
-    return msgspec.json.encode({name: members[name] for name in of if name in members} | own)
 
 
 def keep_unknown(raw: msgspec.Raw, known: frozenset[str], path: str, extra: Extra) -> Members:

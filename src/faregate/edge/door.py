@@ -279,8 +279,7 @@ class Door:
         record.organisation_id = caller.organisation_id
         record.client_request_id = facts.client_request_id
         route = route_of(facts)
-        record.operation = route.operation
-        record.dialect = route.dialect
+        record.operation, record.dialect = route.operation, route.dialect
         if facts.method not in route.methods:
             refuse_method(facts.method, route, reply)
         if facts.project_id is not None:
@@ -293,9 +292,8 @@ class Door:
 
     async def _prove(self, facts: HeadFacts, address: str) -> Caller:
         """The caller behind a key that was not seen lately. CallError."""
-        house = facts.house
-        floodgate = self.floodgates.get(house.name)
-        if floodgate is not None:
+        house, floodgate = facts.house, self.floodgates.get(facts.house.name)
+        if floodgate is not None and not self.callers.was_good(facts.digest):
             floodgate.pass_unknown(address)
         try:
             if facts.problem is not None:

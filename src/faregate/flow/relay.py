@@ -315,7 +315,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
         limits.idle_timeout_s,
         call.deadline_at,
     )
-    head, body = fitted(call, provider, _head(gate, provider, target, speech, call), body)
+    head, body = fitted(gate, call, provider, _head(gate, provider, target, speech, call), body)
     return gate.client.send(provider.origin, b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, timeouts)
 
 

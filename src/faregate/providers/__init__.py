@@ -10,6 +10,7 @@ from ..core.secret import Secret
 from ..dialects import Rendered
 from ..wire.client import Origin
 from ..wire.messages import header_lines
+from .shape import Shape
 from .tokens import Tokens
 
 OPENAI = ("openai_chat", "openai_completions")
@@ -17,16 +18,17 @@ OPENAI = ("openai_chat", "openai_completions")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A provider as data. `key_variable` in the environment switches it on and is its credential; `url_variable`
-    names an address in the environment instead (a local server). `dialects` are what it speaks, the first one to those
-    who speak none of them; its credential goes in `credential_field`. `exact` says that its wire is its dialect's to
-    the byte;
-    `discovers` that its model list is asked for, because no catalogue can know it; `price` is what its models cost that
-    have no price elsewhere; `on_disconnect` what becomes of calls whose client leaves."""
+    """A provider as data. `key_variable` in the environment, or else `key_alias`, switches it on and is its credential;
+    `url_variable` names an address in the environment instead (a local server). `dialects` are what it speaks, the
+    first one to those who speak none of them; its credential goes in `credential_field`. `exact` says that its wire is
+    its dialect's to the byte; `discovers` that its model list is asked for, because no catalogue can know it; `price`
+    is what its models cost that have no price elsewhere; `on_disconnect` what becomes of calls whose client leaves;
+    `shape` what of OpenAI's chat it says otherwise."""
 
     name: str
     base_url: str
     key_variable: str | None = None
+    key_alias: str | None = None
     url_variable: str | None = None
     dialects: tuple[str, ...] = OPENAI
     credential_field: str = "authorization"
@@ -35,6 +37,7 @@ class Row:
     discovers: bool = False
     on_disconnect: OnDisconnect = OnDisconnect.CANCEL
     price: Price | None = None
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,7 @@ def provider_of(row: Row, environment: Mapping[str, str]) -> Provider | None:
             return None
         base_url = _local_url(given, row.base_url)
     if row.key_variable is not None:
-        key = environment.get(row.key_variable)
+        key = environment.get(row.key_variable) or environment.get(row.key_alias or "")
         if key:
             credential = Secret(key)
         elif row.url_variable is None:
@@ -132,6 +135,7 @@ def provider_of(row: Row, environment: Mapping[str, str]) -> Provider | None:
         discovers=row.discovers,
         on_disconnect=row.on_disconnect,
         price=row.price,
+        adapt=None if row.shape is None else row.shape.adapted,
     )
 
 

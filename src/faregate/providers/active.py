@@ -13,6 +13,7 @@ from . import (
     anthropic,
     azure,
     bedrock,
+    cohere,
     compatible,
     google,
     openai,
@@ -22,7 +23,7 @@ from . import (
 )
 from .kinds import Kind, Unusable
 
-ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, google.ROW, *compatible.ROWS)}
+ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, cohere.ROW, google.ROW, *compatible.ROWS)}
 _CREDENTIAL_FIELDS = {row.dialects[0]: row.credential_field for row in (anthropic.ROW, google.ROW)}
 # Providers that are more than a row. A table of a kind's name is of that kind; the environment may switch one on.
 KINDS: Mapping[str, Kind] = {"azure": azure.KIND, "bedrock": bedrock.KIND, "vertex": vertex.KIND}
@@ -131,6 +132,7 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
         headers=given.headers,
         price=price,
         zero_retention=given.zero_retention,
+        adapt=None if row is None or row.shape is None else row.shape.adapted,
     )
 
 

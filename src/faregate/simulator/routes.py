@@ -3,7 +3,7 @@
 import re
 from typing import Literal, NamedTuple
 
-from . import anthropic, azure, bedrock, gemini, openai_chat, responses, vertex
+from . import anthropic, azure, bedrock, cohere, gemini, openai_chat, responses, vertex
 from .wires import Call, Headers, Wire
 
 _COUNT = Call(operation="count")
@@ -14,6 +14,8 @@ _PATHS: dict[str, tuple[Wire, Call]] = {
     "/v1/messages/count_tokens": (anthropic.WIRE, _COUNT),
     "/v1/responses": (responses.WIRE, Call()),
     "/v1/responses/input_tokens": (responses.WIRE, _COUNT),
+    "/mistral/v1/chat/completions": (openai_chat.MISTRAL_WIRE, Call()),
+    "/v2/chat": (cohere.WIRE, Call()),
 }
 _GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(generateContent|streamGenerateContent|countTokens)")
 _BEDROCK = re.compile(r"/model/(.+)/(converse|converse-stream)")

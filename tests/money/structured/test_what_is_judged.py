@@ -17,7 +17,9 @@ from .judging import (
     GEMINI,
     GOOD,
     HELD,
+    MESSAGES,
     ONCE,
+    RESPONSES,
     SCHEMA,
     TOOLS,
     TWICE,
@@ -70,6 +72,7 @@ def test_each_of_several_choices_is_judged(stream: bool, customer: Callable[...,
 
 @every_pair
 @pytest.mark.parametrize("array", [False, True])
+@pytest.mark.contract("5.4")
 def test_a_stream_that_is_passed_on_is_judged_at_its_end(
     client: str, upstream: str, array: bool, customer: Callable[..., Customer], scripted: Upstream
 ) -> None:
@@ -173,6 +176,7 @@ def test_a_key_holds_for_both_attempts(customer: Callable[..., Customer], script
         paid(mine, first, TWICE, 2, status)
 
 
+@pytest.mark.contract("5.4")
 def test_the_hold_covers_both_attempts(customer: Callable[..., Customer], scripted: Upstream) -> None:
     """The second with the first answer as its prompt; a quote says the same."""
     scripted.play(answering(CHAT, GOOD, GOOD))
@@ -201,15 +205,31 @@ def test_a_low_balance_lowers_both_attempts(customer: Callable[..., Customer], s
     assert asked(poor, way(CHAT, "of-openai_chat")).status == 402
 
 
-def test_what_the_gateway_does_not_know_is_sent_again(customer: Callable[..., Customer], scripted: Upstream) -> None:
-    visits = scripted.play(answering(CHAT, BAD, GOOD))
-    odd = {"vendor_thing": {"deep": [1, 2.5]}, "seed": 7}
-    assert asked(customer(), way(CHAT, "of-openai_chat", **odd)).status == 200
-    for visit in visits:
-        assert {name: visit.json()[name] for name in odd} == odd
-        assert visit.json()["response_format"]["json_schema"]["schema"] == SCHEMA
-        assert visit.json()["model"] == "of-openai_chat"
-    assert len(visits[1].json()["messages"]) == 3
+LISTS = {CHAT: "messages", RESPONSES: "input", MESSAGES: "messages", GEMINI: "contents"}
+
+
+@every_client
+def test_what_the_gateway_does_not_know_is_sent_again(
+    client: str, customer: Callable[..., Customer], scripted: Upstream
+) -> None:
+    """All of the body as it came, however deep it stands; only the messages go on."""
+    visits = scripted.play(answering(client, BAD, GOOD))
+    how = way(client, f"of-{client}", vendor_thing={"deep": [1, 2.5]})
+    messages = how.body[LISTS[client]]
+    if client == GEMINI:
+        messages[0]["parts"][0]["vendor_thing"] = {"a": 1}
+        how.body["generationConfig"]["vendor_thing"] = 7
+    elif client != RESPONSES:  # there it is a text
+        messages[0]["vendor_thing"] = {"a": 1}
+    assert asked(customer(), how).status == 200
+    first, second = (visit.json() for visit in visits)
+    asked_first, asked_again = first.pop(LISTS[client]), second.pop(LISTS[client])
+    assert first == second
+    assert first["vendor_thing"] == {"deep": [1, 2.5]}
+    text = [{"role": "user", "content": "a number"}]
+    assert asked_again[:1] == (text if client == RESPONSES else asked_first)
+    assert BAD in json.dumps(asked_again[1]).replace("\\", "")
+    assert len(asked_again) == 3
 
 
 def test_a_provider_that_sees_to_it_is_not_judged(customer: Callable[..., Customer], scripted: Upstream) -> None:

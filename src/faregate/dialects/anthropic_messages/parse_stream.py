@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...core.conversation import Foreign
 from ...core.events import (
     ArgumentsDelta,
     Cited,
@@ -14,6 +15,7 @@ from ...core.events import (
     Event,
     Failed,
     Finished,
+    ForeignGiven,
     ReasoningDelta,
     Redacted,
     Signed,
@@ -24,6 +26,7 @@ from ...core.events import (
 )
 from ...wire.messages import BadMessage
 from .. import UpstreamWords
+from ..bodies import NULL
 from ..frames import FramedParser
 from .blocks import ANSWER_TOOL, DIALECT
 from .errors import words_of
@@ -161,6 +164,8 @@ class Parser(FramedParser):
             self._calls[index] = call = _Call(self._has_calls, begun)
             self._has_calls += 1
             events.append(ToolCallStarted(call=call.number, id=block.id or "", name=block.name or ""))
+        elif block.type and block.type != "text":
+            events.append(ForeignGiven(Foreign(dialect=DIALECT, name=block.type, raw=NULL)))
 
     def _delta(self, index: int, delta: _Delta, events: list[Event]) -> None:
         if delta.type == "text_delta":

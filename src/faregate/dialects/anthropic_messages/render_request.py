@@ -15,6 +15,7 @@ BUDGET_TOKENS_MIN = 1_024
 # What each effort is as a budget of thinking (conformance 2.1), and the largest budget that each stands for.
 _BUDGETS = {"minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
 _EFFORTS = ((2_048, "low"), (16_384, "medium"))
+_HIDDEN = Reasoning(is_shown=False)
 _UNSAID = ("seed", "presence_penalty", "frequency_penalty", "logit_bias")
 _TIERS = frozenset({"auto", "standard_only"})
 _JSON_WANTED = "Answer with nothing but one JSON object."
@@ -186,7 +187,7 @@ class _Writer:
 
     def _write_reasoning(self) -> None:
         reasoning = self._said.reasoning
-        if reasoning is None:
+        if reasoning is None or reasoning == _HIDDEN:  # it does not think then, so it shows nothing
             return
         if reasoning.effort == "none":
             if self._capabilities.reasoning is not False:
@@ -208,8 +209,8 @@ class _Writer:
         self._body["thinking"] = thinking
         effort: str | None = "low" if reasoning.effort == "minimal" else reasoning.effort
         budget = reasoning.budget_tokens
-        if effort is None and budget is not None:
-            effort = next((name for most, name in _EFFORTS if budget <= most), "high")
+        if budget is not None:
+            effort = effort or next((name for most, name in _EFFORTS if budget <= most), "high")
             self._adjusted.append(f"reasoning={effort}")
         if effort is not None:
             self._config["effort"] = effort
@@ -222,9 +223,10 @@ class _Writer:
         if budget < BUDGET_TOKENS_MIN or self._has_unproven_calls():
             self._dropped.append("reasoning")
             return
-        if reasoning.budget_tokens is not None and budget != reasoning.budget_tokens:
+        if reasoning.budget_tokens is not None and (budget != reasoning.budget_tokens or reasoning.effort is not None):
             self._adjusted.append(f"reasoning={budget}")
-        self._body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        hidden = {"display": "omitted"} if reasoning.is_shown is False else {}
+        self._body["thinking"] = {"type": "enabled", "budget_tokens": budget, **hidden}
 
     def _has_unproven_calls(self) -> bool:
         """Whether the newest calls have lost the thoughts that led to them: the provider then refuses to think."""

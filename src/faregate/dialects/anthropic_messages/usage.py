@@ -3,6 +3,8 @@
 from ...core.usage import Usage, UsageSource
 from ..counters import Counters, mapping
 
+_KINDS = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+
 
 def usage_of(raw: object) -> Usage | None:
     """The Usage that a decoded `usage` object states; None where there is none.
@@ -13,8 +15,10 @@ def usage_of(raw: object) -> Usage | None:
     if not isinstance(raw, dict):
         return None
     reader = Counters()
-    written = reader.count(raw.get("cache_creation_input_tokens"))
-    for_an_hour = reader.count(mapping(raw.get("cache_creation")).get("ephemeral_1h_input_tokens"), of=written)
+    kinds = mapping(raw.get("cache_creation"))
+    said = raw.get("cache_creation_input_tokens")
+    written = sum(reader.count(kinds.get(kind)) for kind in _KINDS) if said is None else reader.count(said)
+    for_an_hour = reader.count(kinds.get("ephemeral_1h_input_tokens"), of=written)
     output = reader.count(raw.get("output_tokens"))
     reasoning = reader.count(mapping(raw.get("output_tokens_details")).get("thinking_tokens"), of=output)
     return Usage(
@@ -39,11 +43,8 @@ def usage_shown(usage: Usage) -> dict[str, object]:
         "cache_read_input_tokens": usage.cache_read,
         "output_tokens": usage.completion,
     }
-    if usage.cache_write_1h:
-        shown["cache_creation"] = {
-            "ephemeral_5m_input_tokens": usage.cache_write,
-            "ephemeral_1h_input_tokens": usage.cache_write_1h,
-        }
+    if written:
+        shown["cache_creation"] = dict(zip(_KINDS, (usage.cache_write, usage.cache_write_1h), strict=True))
     if usage.reasoning:
         shown["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
     if usage.searches:

@@ -5,7 +5,7 @@ import urllib.parse
 from ...core.chat import ChatRequest
 from .. import StreamParser
 from . import errors, parse_answer, render_request
-from .blocks import DIALECT
+from .blocks import DIALECT, SIGNED_BY
 from .parse_stream import Parser
 
 
@@ -13,6 +13,7 @@ class BedrockConverse:
     """POST /model/{modelId}/converse and /converse-stream (dialects.Upstream)."""
 
     name = DIALECT
+    proofs = SIGNED_BY
     stream_type = b"application/vnd.amazon.eventstream"
 
     parse_error = staticmethod(errors.parse_error)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ...core.conversation import Media
+from ...core.conversation import Foreign, Media
 from ...core.events import (
     ArgumentsDelta,
     Cited,
@@ -15,6 +15,7 @@ from ...core.events import (
     Event,
     Failed,
     Finished,
+    ForeignGiven,
     MediaGiven,
     ReasoningDelta,
     Redacted,
@@ -27,8 +28,9 @@ from ...core.events import (
 )
 from ...wire.eventstream import Message, MessageParser
 from ...wire.messages import BadMessage
+from ..bodies import NULL
 from ..frames import PatientParser
-from .blocks import ANSWER_TOOL, SIGNED_BY, reason_of, went_wrong
+from .blocks import ANSWER_TOOL, DIALECT, SIGNED_BY, reason_of, went_wrong
 from .errors import words_of
 from .parse_answer import ToolUse, citation_of, explanation_of, stop_sequence_of
 from .usage import usage_of
@@ -151,7 +153,10 @@ class Parser(PatientParser):
         if start.image is not None:
             self._pictures[index] = start.image.format
         call = start.tool_use
-        if call is None or call.type is not None:
+        if call is None:
+            return
+        if call.type is not None:  # of a tool of the provider's own
+            events.append(ForeignGiven(Foreign(dialect=DIALECT, name="toolUse", raw=NULL)))
             return
         if self._has_calls >= _CALLS_MAX:
             raise BadMessage("the answer has too many calls")

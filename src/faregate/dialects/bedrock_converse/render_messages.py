@@ -129,6 +129,8 @@ class MessagesWriter:
         if isinstance(part, Text):
             if part.citations:
                 self.dropped.append("citations")
+            if part.signature:
+                self.dropped.append("signature")
             return {"text": part.text}
         if isinstance(part, Refusal):
             return {"text": part.text}
@@ -136,6 +138,8 @@ class MessagesWriter:
             return self.attachments.block(part)
         if isinstance(part, ToolCall):
             self.called[part.name] = None
+            if part.signature:
+                self.dropped.append("signature")
             arguments = msgspec.Raw(part.arguments.encode())
             return {"toolUse": {"toolUseId": call_id_shown(part.id), "name": part.name, "input": arguments}}
         if isinstance(part, Foreign):

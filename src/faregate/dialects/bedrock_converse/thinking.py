@@ -13,6 +13,7 @@ BUDGET_TOKENS_MIN = 1_024
 _ROOM_TOKENS = 4_096  # for words after a thought, where nobody has said how long the answer may be
 _BUDGETS = {"minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
 _EFFORTS = ((2_048, "low"), (16_384, "medium"))
+_HIDDEN = Reasoning(is_shown=False)
 _THREE = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 
 
@@ -40,6 +41,8 @@ class Thought:
         """What is said. Not `is_free`: a tool must be called, or was, which rules thinking out for Claude."""
         wanted, way = self._wanted, self._family.thinks
         capabilities = self._addressee.capabilities
+        if wanted == _HIDDEN:  # it does not think then, so it shows nothing
+            return Told()
         if wanted.effort == "none":
             return self._nothing()
         if not way or capabilities.reasoning is False or (way == "claude" and not is_free):
@@ -64,8 +67,8 @@ class Thought:
             thinking["display"] = "summarized" if wanted.is_shown else "omitted"
         effort: str | None = "low" if wanted.effort == "minimal" else wanted.effort
         adjusted = []
-        if effort is None and wanted.budget_tokens is not None:
-            effort = _effort_of(wanted.budget_tokens)
+        if wanted.budget_tokens is not None:
+            effort = effort or _effort_of(wanted.budget_tokens)
             adjusted.append(f"reasoning={effort}")
         output: Written = {} if effort is None else {"effort": effort}
         return Told(fields={"thinking": thinking}, output=output, adjusted=adjusted, thinks=True)
@@ -79,9 +82,10 @@ class Thought:
         budget = min(asked, tokens - 1)
         if budget < BUDGET_TOKENS_MIN:
             return Told(dropped=["reasoning"])
-        is_other = wanted.budget_tokens is not None and budget != wanted.budget_tokens
+        is_other = wanted.budget_tokens is not None and (budget != wanted.budget_tokens or wanted.effort is not None)
+        hidden = {"display": "omitted"} if wanted.is_shown is False else {}
         return Told(
-            fields={"thinking": {"type": "enabled", "budget_tokens": budget}},
+            fields={"thinking": {"type": "enabled", "budget_tokens": budget, **hidden}},
             inference={"maxTokens": tokens},
             adjusted=[f"reasoning={budget}"] if is_other else [],
             thinks=True,
@@ -90,14 +94,18 @@ class Thought:
     def _effort(self) -> Told:
         wanted = self._wanted
         effort = _THREE[wanted.effort] if wanted.effort is not None else _effort_of(wanted.budget_tokens)
-        is_other = wanted.effort != effort
-        if self._family.thinks == "effort":
+        is_other = wanted.effort != effort or wanted.budget_tokens is not None
+        # gpt-oss always shows what it thinks, Nova never does
+        shows = self._family.thinks == "effort"
+        dropped = ["reasoning_shown"] if wanted.is_shown is (not shows) else []
+        if shows:
             adjusted = [f"reasoning={effort}"] if is_other else []
-            return Told(fields={"reasoning_effort": effort}, adjusted=adjusted)
+            return Told(fields={"reasoning_effort": effort}, dropped=dropped, adjusted=adjusted)
         if effort == "high" and self._tokens is not None:  # that takes no bound
             effort, is_other = "medium", True
         return Told(
             fields={"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}},
+            dropped=dropped,
             adjusted=[f"reasoning={effort}"] if is_other else [],
             thinks=effort == "high",  # then it takes no sampling either
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ...core.conversation import Media, Text, Thinking, ToolCall
+from ...core.conversation import Foreign, Media, Text, Thinking, ToolCall
 from ...core.events import (
     ArgumentsDelta,
     Cited,
@@ -13,6 +13,7 @@ from ...core.events import (
     Event,
     Failed,
     Finished,
+    ForeignGiven,
     LogprobsGiven,
     MediaGiven,
     ReasoningDelta,
@@ -159,3 +160,5 @@ def _events(part: object, index: int, progress: _Progress) -> Iterator[Event]:
         yield ArgumentsDelta(call=call, text=part.arguments, choice=index)
     elif isinstance(part, Media):
         yield MediaGiven(part, index)
+    elif isinstance(part, Foreign):
+        yield ForeignGiven(part, index)

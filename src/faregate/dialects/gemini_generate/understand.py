@@ -226,12 +226,14 @@ def _tool_choice(config: wire.ToolConfig | None) -> ToolChoice | None:
 
 
 def _output_format(config: wire.GenerationConfig, extra: dict[str, msgspec.Raw]) -> OutputFormat | None:
+    given = wire.given(config.response_json_schema) or config.internal_json_schema
     if config.response_mime_type != "application/json":
         if config.response_mime_type not in (None, "", "text/plain"):
             extra["generationConfig.responseMimeType"] = msgspec.Raw(msgspec.json.encode(config.response_mime_type))
-            extra["generationConfig.responseSchema"] = config.response_schema
+        extra["generationConfig.responseSchema"] = config.response_schema
+        extra["generationConfig.responseJsonSchema"] = given
         return None
-    schema = schema_object(config.response_json_schema, "generationConfig.responseJsonSchema")
+    schema = schema_object(given, "generationConfig.responseJsonSchema")
     message = wire.given(config.response_schema)
     if schema is None and message is not None:
         schema = json_schema(message, "generationConfig.responseSchema")

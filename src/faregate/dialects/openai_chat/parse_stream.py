@@ -41,6 +41,7 @@ from .parse_answer import (
     reason_of,
     reasoning_of,
     signature_of,
+    sounds_of,
     texts_of,
 )
 from .repair_rules import given_reason, id_of, is_failure, outranks
@@ -55,7 +56,7 @@ _decoder = msgspec.json.Decoder(Answer)
 class _Choice:
     """What is known of one choice: `finish` is its reason so far, `has_ended` says that nothing came after it."""
 
-    __slots__ = ("finish", "has_ended", "index", "native", "signed_calls", "stop", "thoughts_from", "tools")
+    __slots__ = ("finish", "has_ended", "index", "native", "signed_calls", "sound", "stop", "thoughts_from", "tools")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -66,6 +67,7 @@ class _Choice:
         self.thoughts_from = ""  # in which member the thoughts since the last proof came
         self.tools = ToolCalls()
         self.signed_calls: set[int] = set()
+        self.sound = ""  # the media type of the sound that comes in pieces
 
 
 class Parser(FramedParser):
@@ -182,7 +184,19 @@ class Parser(FramedParser):
         elif isinstance(delta.get("function_call"), dict):
             self._take_calls(choice, choice.tools.take([{"index": 0, "function": delta["function_call"]}]), events)
         events += [Cited(citation, index) for citation in citations_of(delta.get("annotations"))]
-        events += [MediaGiven(image, index) for image in images_of(delta.get("images"))]
+        events += [MediaGiven(image, index) for image in images_of(delta.get("images")) + images_of(content)]
+        if isinstance(delta.get("audio"), dict):
+            self._take_sound(choice, delta["audio"], events)
+
+    def _take_sound(self, choice: _Choice, audio: dict[str, Any], events: list[Event]) -> None:
+        """The next piece of a sound, and of what is said in it (openai-openapi issue 577: the specification has no such
+        delta, the API has)."""
+        said = audio.get("transcript")
+        if isinstance(said, str) and said:
+            events.append(TextDelta(self._joined((choice.index, "transcript"), said), choice.index))
+        for sound in sounds_of(audio, choice.sound):
+            choice.sound = sound.media_type
+            events.append(MediaGiven(sound, choice.index))
 
     def _take_proofs(self, choice: _Choice, delta: dict[str, Any], events: list[Event]) -> None:
         """Signed thoughts; their text counts only where it did not come in another member."""

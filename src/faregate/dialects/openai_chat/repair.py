@@ -28,7 +28,7 @@ from .repair_rules import (
     write_reason,
 )
 from .repair_tools import ToolCalls
-from .repair_whole import repair_result
+from .repair_whole import repair_result, unfold
 from .usage import usage_of, with_cache_split
 
 __all__ = ["Repair", "repair_result"]
@@ -184,6 +184,7 @@ class Repair:
             delta = message if isinstance(message, dict) else {}
         choice["index"] = state.index
         delta.pop("role", None)
+        unfold(delta)
         if "tool_calls" in delta:
             entries = state.tools.take(delta.pop("tool_calls"))
             if entries:

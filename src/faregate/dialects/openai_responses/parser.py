@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ...core.conversation import Foreign
 from ...core.events import (
     ArgumentsDelta,
     Cited,
@@ -9,6 +10,7 @@ from ...core.events import (
     Event,
     Failed,
     Finished,
+    ForeignGiven,
     LogprobsGiven,
     MediaGiven,
     ReasoningDelta,
@@ -25,7 +27,7 @@ from ...wire.messages import BadMessage
 from ..frames import FramedParser
 from .parts import Annotation, citation_of
 from .proofs import NAME
-from .result import Cause, OutputItem, decode_response, finish_of, media_of, thought_of
+from .result import Cause, OutputItem, decode_response, finish_of, picture_of, sound_of, thought_of
 from .usage import read_usage
 
 CALLS_MAX = 1_000
@@ -53,6 +55,11 @@ class StreamEvent(msgspec.Struct):
     sequence_number: int | None = None
 
 
+class _WithItem(msgspec.Struct):
+    item: msgspec.Raw
+
+
+_SAID_BEFORE = frozenset({"message", "function_call", "reasoning", "image_generation_call"})
 event_decoder = msgspec.json.Decoder(StreamEvent)
 
 
@@ -75,6 +82,7 @@ class Parser(FramedParser):
         self._calls: dict[int, int] = {}  # output_index -> number of the call
         self._with_arguments: set[int] = set()
         self._has_started = False
+        self._sound = ""  # the media type of the sound that comes in pieces
         self._thoughts: set[int] = set()  # places of thoughts that had words
 
     def _is_whole(self, data: bytes) -> bool:
@@ -98,7 +106,7 @@ class Parser(FramedParser):
             if event.item is not None and event.item.type == "function_call":
                 self._call(event.output_index, event.item, events)
         elif event.type == "response.output_item.done":
-            self._item_done(event, events)
+            self._item_done(event, data, events)
         else:
             self._delta(event, events)
 
@@ -135,6 +143,12 @@ class Parser(FramedParser):
                 events.append(ReasoningDelta(_text(event.delta), thought_id=event.item_id))
             case "response.function_call_arguments.delta":
                 self._arguments(event.output_index, _text(event.delta), events)
+            case "response.audio.delta" if event.delta is not _NULL:
+                sound = sound_of(_text(event.delta), self._sound)
+                self._sound = sound.media_type
+                events.append(MediaGiven(sound))
+            case "response.audio.transcript.delta":
+                events.append(TextDelta(_text(event.delta)))
             case "response.output_text.annotation.added":
                 found = event.annotation
                 if found is not None and found.type == "url_citation" and found.url:
@@ -157,7 +171,7 @@ class Parser(FramedParser):
         self._with_arguments.add(place)
         events.append(ArgumentsDelta(call=number, text=text))
 
-    def _item_done(self, event: StreamEvent, events: list[Event]) -> None:
+    def _item_done(self, event: StreamEvent, data: bytes, events: list[Event]) -> None:
         """An item is whole: what its deltas did not say is said now."""
         item, place = event.item, event.output_index
         if item is None:
@@ -175,7 +189,10 @@ class Parser(FramedParser):
             elif thinking.signature:
                 events.append(Signed(signature=thinking.signature, signed_by=thinking.signed_by))
         elif item.type == "image_generation_call" and item.result:
-            events.append(MediaGiven(media_of(item)))
+            events.append(MediaGiven(picture_of(item)))
+        elif item.type not in _SAID_BEFORE:
+            raw = msgspec.json.decode(data, type=_WithItem).item
+            events.append(ForeignGiven(Foreign(dialect=NAME, name=item.type, raw=raw)))
 
 
 def _event_of(data: bytes) -> StreamEvent | None:

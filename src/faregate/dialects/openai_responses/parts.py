@@ -44,6 +44,8 @@ class ContentPart(msgspec.Struct):
     file_data: str | None = None
     filename: str | None = None
     input_audio: _Sound | None = None
+    data: str | None = None
+    transcript: str | None = None
 
 
 _string_decoder = msgspec.json.Decoder(str)
