@@ -551,6 +551,7 @@ def test_the_trace_of_a_request(idclinks: Gateway, caller: Caller) -> None:
     assert answer.json()["choices"][0]["message"]["content"] not in json.dumps(record)
 
 
+@pytest.mark.contract("1.14", "9")
 def test_what_is_off(caller: Caller) -> None:
     """ "Every request goes to https://api.idclinks.com/v1.": there is no other prefix."""
     for path in ("/api/v1/models", "/models", "/v2/models"):
