@@ -131,6 +131,7 @@ def test_organisations_and_projects(shell: Shell) -> None:
     assert "nobody" in shell.fails("projects", "create", "x", "--org", "nobody")
 
 
+@pytest.mark.contract("2.2")
 def test_a_key_is_printed_once_and_alone(project: Shell) -> None:
     done = project.run("keys", "create", "k", "--project", "web")
     assert KEY.fullmatch(done.stdout.strip())
@@ -158,6 +159,7 @@ def test_what_a_key_may_do(project: Shell) -> None:
     assert "future" in project.fails("keys", "create", "k", "--project", "web", "--expires", "2001-01-01")
 
 
+@pytest.mark.contract("2.5")
 def test_every_move_is_on_record_with_who_made_it(project: Shell) -> None:
     project.ok("keys", "create", "k", "--project", "web")
     connection = sqlite3.connect(project.folder / "data" / "faregate.db")

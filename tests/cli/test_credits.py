@@ -22,6 +22,7 @@ def shell(tmp_path: Path) -> Shell:
     return made
 
 
+@pytest.mark.contract("7.3", "8.5")
 def test_credit_from_top_up_to_statement(shell: Shell) -> None:
     added = shell.ok("credits", "add", "acme", "25.00", "--reason", "invoice 7")
     assert "25" in added

@@ -51,6 +51,7 @@ def test_f50_a_thousand_million_of_them_are_four_dollars() -> None:
     assert sum([4e-9] * 10**6) != 0.004
 
 
+@pytest.mark.contract("7.5")
 def test_contract_7_5_is_exact() -> None:
     pro = Rates(
         input=parse_price("0.60", 10**6), cache_read=parse_price("0.005", 10**6), output=parse_price("1.20", 10**6)

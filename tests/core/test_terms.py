@@ -158,6 +158,7 @@ def test_lists_of_models_are_kept_apart() -> None:
     assert terms_of("", Plan(), Agreed(), IDS) == UNLIMITED
 
 
+@pytest.mark.contract("6.6")
 @pytest.mark.parametrize(
     ("found", "requests", "tokens"),
     [
@@ -201,6 +202,7 @@ def caller(agreed: Agreed, *bills: str) -> Caller:
     )
 
 
+@pytest.mark.contract("6.8")
 def test_which_plan_holds() -> None:
     made = {name: Plan(context_tokens_max=number) for number, name in enumerate(("a", "b", "c", "d"), 1)}
     plans = Plans(house=made, default_plan="a", paid_plan="b")

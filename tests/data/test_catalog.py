@@ -192,6 +192,7 @@ def test_no_two_models_share_a_name_in_the_compared_form():
     assert {name: models for name, models in owners.items() if len(models) > 1} == {}
 
 
+@pytest.mark.contract("3.8")
 @pytest.mark.parametrize(("name", "model_id"), PRINTED.items())
 def test_every_id_that_a_reference_prints_resolves(name, model_id):
     assert resolve(name) is MODELS[model_id]
@@ -220,6 +221,7 @@ def test_an_unknown_name_finds_nothing(name):
     assert resolve(name) is None
 
 
+@pytest.mark.contract("3.8")
 @pytest.mark.parametrize(
     "vendor",
     ["openai", "anthropic", "google", "deepseek", "mistral", "cohere", "meta", "qwen", "xai", "microsoft"],
@@ -228,6 +230,7 @@ def test_every_promised_vendor_is_there(vendor):
     assert any(model["vendor"] == vendor for model in CATALOG["models"])
 
 
+@pytest.mark.contract("3.8")
 def test_there_are_enough_models_of_every_kind():
     kinds = Counter(model["kind"] for model in CATALOG["models"])
     assert kinds["chat"] >= 200

@@ -19,6 +19,7 @@ def forwarded(body: dict[str, Any]) -> dict[str, Any]:
     return json.loads(dialect.forward_request(request, "m"))
 
 
+@pytest.mark.contract("5.8")
 def test_input_is_messages() -> None:
     body = forwarded(
         {
@@ -60,6 +61,7 @@ def test_input_may_be_words() -> None:
     assert forwarded({"input": "Hi"})["messages"] == [{"role": "user", "content": "Hi"}]
 
 
+@pytest.mark.contract("5.8")
 def test_tools_may_be_flat() -> None:
     body = forwarded({"messages": [{"role": "user", "content": "Hi"}], "tools": [WHOLE, FLAT]})
     assert body["tools"] == [WHOLE, WHOLE]

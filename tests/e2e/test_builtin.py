@@ -26,6 +26,7 @@ def alone(session_folder: Path) -> Iterator[Gateway]:
     process.stop()
 
 
+@pytest.mark.contract("3.8")
 def test_every_printed_id_is_served(sdk: Sdk, alone: Gateway) -> None:
     client = {"base_url": alone.base_url, "api_key": alone.key}
     report = sdk.do("name_models", client, asks("plain"), models=PRINTED)
@@ -39,6 +40,7 @@ def test_its_answers_are_the_simulators(sdk: Sdk, alone: Gateway) -> None:
     assert report["answer"]["choices"][0]["message"]["content"] == REPLIES["plain"]["content"]
 
 
+@pytest.mark.contract("3.8")
 def test_many_models_are_listed(sdk: Sdk, alone: Gateway) -> None:
     client = {"base_url": alone.base_url, "api_key": alone.key}
     models = sdk.do("list_models", client, {})["models"]

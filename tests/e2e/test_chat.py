@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from .processes import Upstream
 from .scenarios import MODEL, REPLIES, Sdk, asks
 
@@ -50,6 +52,7 @@ def test_every_role(sdk: Sdk, upstream: Upstream) -> None:
     assert upstream.last_body()["messages"] == messages
 
 
+@pytest.mark.contract("1.1", "5.5")
 def test_images_by_address_and_as_data(sdk: Sdk, upstream: Upstream) -> None:
     content = [
         {"type": "text", "text": REPLIES["looks"]["prompt"]},
@@ -87,6 +90,7 @@ def test_a_file_part(sdk: Sdk, upstream: Upstream) -> None:
     assert upstream.last_body()["messages"] == messages
 
 
+@pytest.mark.contract("1.1")
 def test_parameters_pass_and_unknown_ones_too(sdk: Sdk, upstream: Upstream) -> None:
     params = asks(
         "plain",
@@ -140,6 +144,7 @@ def test_log_probabilities(sdk: Sdk, simulated_upstream: Upstream) -> None:
     assert all(token["logprob"] < 0 and len(token["top_logprobs"]) == 3 for token in tokens)
 
 
+@pytest.mark.contract("5.3")
 def test_usage_tells_cached_and_reasoning_tokens(sdk: Sdk, simulated_upstream: Upstream) -> None:
     params = asks("plain", simulator={"cached_tokens": 4}, reasoning_effort="minimal")
     usage = sdk.do("create", simulated_upstream.client, params)["answer"]["usage"]
@@ -153,6 +158,7 @@ def test_many_at_once(async_client: Sdk, upstream: Upstream) -> None:
     assert report["said"] == [REPLIES["plain"]["content"]] * 40
 
 
+@pytest.mark.contract("1.13")
 def test_legacy_completions(sdk: Sdk, simulated_upstream: Upstream) -> None:
     params = {"model": MODEL, "prompt": ["One", "Two"], "max_tokens": 12, "n": 2, "logprobs": 1}
     answer = sdk.do("complete", simulated_upstream.client, params)["answer"]
@@ -164,6 +170,7 @@ def test_legacy_completions(sdk: Sdk, simulated_upstream: Upstream) -> None:
     assert answer["usage"]["total_tokens"] > 4
 
 
+@pytest.mark.contract("1.13")
 def test_legacy_completions_streamed(sdk: Sdk, simulated_upstream: Upstream) -> None:
     # The SDK's type wants a finish_reason in every chunk, which OpenAI's own streams do not have.
     client = {**simulated_upstream.client, "_strict_response_validation": False}

@@ -21,6 +21,7 @@ def test_these_are_the_majors(sdk: Sdk) -> None:
     assert sdk.process.ready["version"].partition(".")[0] == majors[sdk.name]
 
 
+@pytest.mark.contract("1.14", "5.8")
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/v1", "/api/v1", "/api/v1/v1"])
 def test_base_urls(any_client: Sdk, exact: Upstream, path: str) -> None:
     base_url = exact.gateway.base_url.removesuffix("/v1") + path
@@ -32,6 +33,7 @@ def test_base_urls(any_client: Sdk, exact: Upstream, path: str) -> None:
         assert any_client.do("retrieve_model", client, {}, id="openai/gpt-4o")["model"]["id"] == "openai/gpt-4o"
 
 
+@pytest.mark.contract("5.8")
 def test_the_environment_suffices(any_client: Sdk, upstream: Upstream) -> None:
     environment = {"OPENAI_BASE_URL": upstream.gateway.base_url, "OPENAI_API_KEY": upstream.gateway.key}
     assert said(any_client.do("create", {}, asks("plain"), environment=environment)["answer"]) == PLAIN
@@ -48,6 +50,7 @@ def test_request_ids(any_client: Sdk, upstream: Upstream) -> None:
     assert len(set(ids)) == 4
 
 
+@pytest.mark.contract("4.2", "4.3")
 def test_headers(sdk: Sdk, upstream: Upstream) -> None:
     report = sdk.do("raw", upstream.client, asks("plain"))
     headers = report["headers"]
@@ -105,6 +108,7 @@ def test_a_model_that_is_not(sdk: Sdk, exact: Upstream, name: str) -> None:
     assert (error["class"], error["code"]) == ("NotFoundError", "model_not_found")
 
 
+@pytest.mark.contract("3.1")
 @pytest.mark.parametrize("name", ["openai/gpt-4o", "gpt-4o-2024-08-06"])
 def test_other_names_of_a_model(sdk: Sdk, upstream: Upstream, name: str) -> None:
     params = asks("plain", model=name)

@@ -50,6 +50,7 @@ def test_unknown_model(any_client: Sdk, exact: Upstream, operation: str) -> None
     assert "gpt-nothing" in error["message"]
 
 
+@pytest.mark.contract("2.6")
 @pytest.mark.parametrize("whose", ["unknown", "foreign"])
 @pytest.mark.parametrize("operation", ["create", "collect", "list_models"])
 def test_bad_key(any_client: Sdk, restricted: dict[str, Any], operation: str, whose: str) -> None:
@@ -148,6 +149,7 @@ def test_garbage_for_an_answer(sdk: Sdk, simulated_upstream: Upstream, malformed
     check(error, "InternalServerError", 503, code="upstream_unavailable")
 
 
+@pytest.mark.contract("5.1")
 def test_a_stream_that_breaks(any_client: Sdk, upstream: Upstream) -> None:
     report = any_client.report("collect", upstream.client, asks("breaks"))
     error = report["error"]

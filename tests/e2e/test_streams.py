@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from .processes import Upstream
 from .scenarios import MODEL, REPLIES, Sdk, asks, text_of
 
@@ -19,6 +21,7 @@ def check_chunks(chunks: list[dict[str, Any]]) -> None:
     assert finishes == [None] * (len(choices) - 1) + ["stop"]
 
 
+@pytest.mark.contract("5.1")
 def test_chunks(any_client: Sdk, upstream: Upstream) -> None:
     report = any_client.do("collect", upstream.client, asks("plain"))
     check_chunks(report["chunks"])
@@ -26,6 +29,7 @@ def test_chunks(any_client: Sdk, upstream: Upstream) -> None:
     assert len(report["chunks"]) > 5
 
 
+@pytest.mark.contract("5.2")
 def test_usage_is_not_there_unasked(any_client: Sdk, upstream: Upstream) -> None:
     for options in ({}, {"stream_options": {"include_usage": False}}):
         chunks = any_client.do("collect", upstream.client, asks("plain", **options))["chunks"]
@@ -34,6 +38,7 @@ def test_usage_is_not_there_unasked(any_client: Sdk, upstream: Upstream) -> None
         assert asked == {"include_usage": True}, "what is not asked for is counted all the same"
 
 
+@pytest.mark.contract("5.2")
 def test_usage_comes_last_where_asked_for(any_client: Sdk, upstream: Upstream) -> None:
     params = asks("plain", stream_options={"include_usage": True})
     *chunks, last = any_client.do("collect", upstream.client, params)["chunks"]

@@ -2,12 +2,15 @@
 
 import json
 
+import pytest
+
 from .processes import Upstream
 from .scenarios import MODEL, REPLIES, Sdk, asks
 
 INVOICE = json.loads(REPLIES["invoice"]["content"])
 
 
+@pytest.mark.contract("1.1")
 def test_parsed(sdk: Sdk, upstream: Upstream) -> None:
     report = sdk.do("parse", upstream.client, asks("invoice"), wants_invoice=True)
     assert report["parsed_class"] == "Invoice"
@@ -34,6 +37,7 @@ def test_made_to_the_schema(sdk: Sdk, simulated_upstream: Upstream) -> None:
     assert streamed["choices"][0]["message"]["parsed"] == parsed
 
 
+@pytest.mark.contract("1.1")
 def test_json_mode(sdk: Sdk, simulated_upstream: Upstream) -> None:
     messages = [{"role": "user", "content": "Anything, as JSON."}]
     params = {"model": MODEL, "messages": messages, "response_format": {"type": "json_object"}}

@@ -64,6 +64,7 @@ def test_chunks(any_client: Sdk, upstream: Upstream, name: str) -> None:
     assert {fragment["index"] for fragment in fragments} == set(range(len(expected)))
 
 
+@pytest.mark.contract("1.1")
 @scenarios
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_until_the_model_is_done(sdk: Sdk, upstream: Upstream, name: str, streamed: bool) -> None:

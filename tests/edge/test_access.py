@@ -18,6 +18,7 @@ def model_ids(answer: Answer) -> list[str]:
 # Models
 
 
+@pytest.mark.contract("1.9")
 def test_list_of_models(caller: Caller) -> None:
     answer = caller.get("/v1/models")
     assert answer.json()["object"] == "list"
@@ -32,6 +33,7 @@ def test_list_of_models(caller: Caller) -> None:
     assert vendors["gpt-4o"] == "openai"  # the vendor, never the provider that serves it
 
 
+@pytest.mark.contract("1.9", "3.1")
 @pytest.mark.parametrize("name", ["gpt-4o", "openai/gpt-4o", "openai%2Fgpt-4o", "gpt%2D4o"])
 def test_one_model_by_its_names(name: str, caller: Caller) -> None:
     answer = caller.get(f"/v1/models/{name}")
@@ -53,6 +55,7 @@ def test_unknown_model(name: str, caller: Caller) -> None:
     assert (answer.status, answer.error["code"], answer.error["param"]) == (404, "model_not_found", "model")
 
 
+@pytest.mark.contract("3.1")
 def test_names_in_a_chat(caller: Caller, special_caller: Caller) -> None:
     """Any name of a model will do; the answer has the name that was asked for."""
     for who, name in ((caller, "openai/gpt-4o"), (special_caller, "nick/name"), (special_caller, "renamed")):
@@ -65,6 +68,7 @@ def test_names_in_a_chat(caller: Caller, special_caller: Caller) -> None:
 # Restricted keys
 
 
+@pytest.mark.contract("1.9")
 def test_allowed_models(tenant: Callable[..., Caller]) -> None:
     caller = tenant("--model", "gpt-4o", "--model", "openai/gpt-4o-mini")
     assert model_ids(caller.get("/v1/models")) == ["gpt-4o", "gpt-4o-mini"]
@@ -103,6 +107,7 @@ def test_expiry(tenant: Callable[..., Caller]) -> None:
     assert answer.error["code"] == "invalid_api_key"
 
 
+@pytest.mark.contract("2.6")
 @pytest.mark.parametrize("noun", ["orgs", "projects"])
 def test_disabled_accounts(noun: str, gateway: Gateway, tenant: Callable[..., Caller]) -> None:
     caller = tenant(apart=True)
@@ -167,6 +172,7 @@ def test_forwarded_for_from_a_stranger_is_ignored(caller: Caller, tenant: Callab
 # Origins
 
 
+@pytest.mark.contract("2.1")
 def test_no_cors_headers_unless_listed(caller: Caller) -> None:
     headers = {"origin": "https://app.example.com", "access-control-request-method": "POST"}
     for answer in (caller.get("/v1/models", headers), caller.ask("OPTIONS", CHAT, None, headers), caller.chat()):

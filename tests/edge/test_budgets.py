@@ -75,6 +75,7 @@ def test_what_was_used_is_counted_against_every_budget(tenant: Tenant) -> None:
     assert Decimal(line["spent"]) + Decimal(line["held"]) + Decimal(line["left"]) == 10
 
 
+@pytest.mark.contract("6.6")
 def test_a_budget_moves_between_projects_in_one_step(tenant: Tenant) -> None:
     first, second = tenant.projects
     tenant.budgets("set", first, "month", "10")

@@ -73,6 +73,7 @@ BAD_PARAMETERS = [
 ]
 
 
+@pytest.mark.contract("5.6", "9")
 @pytest.mark.parametrize(("param", "members"), BAD_PARAMETERS)
 def test_malformed_request_names_the_parameter(param: str, members: dict[str, object], caller: Caller) -> None:
     body = {name: value for name, value in (caller.body() | members).items() if value is not None}
@@ -82,6 +83,7 @@ def test_malformed_request_names_the_parameter(param: str, members: dict[str, ob
     assert param.partition("[")[0] in answer.error["message"]
 
 
+@pytest.mark.contract("9")
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"nonsense"])
 def test_malformed_json(body: bytes, caller: Caller) -> None:
     assert_error(caller.ask("POST", CHAT, body), 400, "invalid_request_error", None)
@@ -98,6 +100,7 @@ def test_completions_prompt(prompt: object, caller: Caller) -> None:
     assert answer.error["param"].startswith("prompt")
 
 
+@pytest.mark.contract("2.6", "9")
 def test_missing_and_bad_key(gateway: Gateway) -> None:
     for headers in (
         {"authorization": ""},
@@ -113,6 +116,7 @@ def test_missing_and_bad_key(gateway: Gateway) -> None:
         assert answer.error["message"] == "Invalid API key provided."
 
 
+@pytest.mark.contract("2.1")
 @pytest.mark.parametrize("name", ["Authorization", "AUTHORIZATION", "x-api-key", "X-API-Key", "x-goog-api-key"])
 def test_headers_that_carry_a_key(name: str, gateway: Gateway) -> None:
     with Caller(gateway).open() as connection:
@@ -121,6 +125,7 @@ def test_headers_that_carry_a_key(name: str, gateway: Gateway) -> None:
         assert connection.answer().status == 200
 
 
+@pytest.mark.contract("9")
 def test_model_unknown(caller: Caller) -> None:
     assert_error(caller.chat(model="no-such-model"), 404, "not_found_error", "model_not_found", "model")
     answer = caller.get("/v1/models/no-such-model")
@@ -128,11 +133,13 @@ def test_model_unknown(caller: Caller) -> None:
     assert "no-such-model" in answer.error["message"]
 
 
+@pytest.mark.contract("3.1", "9")
 def test_retired_model_names_its_successor(caller: Caller) -> None:
     answer = caller.chat(model="dall-e-2")
     assert_error(answer, 404, "not_found_error", "model_not_found", "model")
 
 
+@pytest.mark.contract("9")
 @pytest.mark.parametrize(
     "path", ["/", "/v1", "/v1/", "/v2/models", "/v1/nothing", "/v1/chat", "/favicon.ico", "/v1/requests/"]
 )
@@ -145,6 +152,7 @@ def test_request_unknown(caller: Caller) -> None:
         assert_error(caller.get(f"/v1/requests/{name.replace(' ', '%20')}"), 404, "not_found_error", "not_found", "id")
 
 
+@pytest.mark.contract("9")
 def test_body_too_large(caller: Caller) -> None:
     with caller.open() as connection:
         connection.send(caller.bytes_of("POST", CHAT, headers={"content-length": str(33 * 1024 * 1024)}))
@@ -166,6 +174,7 @@ def test_method_not_allowed(caller: Caller) -> None:
         assert answer.header("allow") == allow
 
 
+@pytest.mark.contract("9")
 def test_media_type(caller: Caller) -> None:
     answer = caller.ask("POST", CHAT, b"x", {"content-encoding": "gzip"})
     assert_error(answer, 415, "invalid_request_error", None)
@@ -182,6 +191,7 @@ def test_head_too_large_and_malformed(caller: Caller) -> None:
             assert_error(connection.answer(), status, "invalid_request_error", None)
 
 
+@pytest.mark.contract("3.6", "4.5", "9")
 def test_upstreams_unavailable(caller: Caller) -> None:
     for status in (401, 402, 403, 404, 407, 408, 500, 502, 503, 529):
         for stream in (False, True):
@@ -190,6 +200,7 @@ def test_upstreams_unavailable(caller: Caller) -> None:
     assert caller.chat({"status": 503, "retry_after_s": 9}).header("retry-after") == "9"
 
 
+@pytest.mark.contract("3.6", "9")
 @pytest.mark.parametrize(
     ("given", "said"), [(None, "1"), (0, "1"), (0.2, "1"), (12, "12"), (12.5, "13"), (1e9, "3600")]
 )
@@ -208,6 +219,7 @@ def test_retry_after_that_is_no_number(special_caller: Caller, scripted: Upstrea
         assert 1 <= int(answer.header("retry-after") or 0) <= 3600
 
 
+@pytest.mark.contract("3.7", "9")
 def test_longest_request_over_before_the_head(special_caller: Caller) -> None:
     answer = special_caller.chat({"stall_before_head_ms": 30_000})
     assert_error(answer, 504, "timeout_error", "request_timeout")

@@ -54,6 +54,7 @@ def test_no_key_is_no_promise(caller: Caller, simulator: Simulator, since: int) 
     seen(simulator, since, 2)
 
 
+@pytest.mark.contract("4.6")
 def test_trailer_for_whoever_wants_it(caller: Caller, key: dict[str, str]) -> None:
     """It is remembered, though the first client did not ask for it."""
     caller.streamed(None, key)

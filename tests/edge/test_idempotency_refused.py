@@ -15,6 +15,7 @@ from .repeats import REPLAYED, assert_replay, assert_taken, seen
 # Refused
 
 
+@pytest.mark.contract("9")
 def test_another_body_is_a_conflict(caller: Caller, simulator: Simulator, since: int, key: dict[str, str]) -> None:
     first = caller.chat({"output_tokens": 3}, key)
     for other in (

@@ -106,6 +106,7 @@ models = ["gpt-x"]
     gateway.stop()
 
 
+@pytest.mark.contract("1.11")
 def test_a_whole_answer_is_forwarded(client: anthropic.Anthropic, native: Upstream) -> None:
     visits = native.play(speak)
     message = client.messages.create(model="claude-x", max_tokens=50, messages=[{"role": "user", "content": "a"}])
@@ -116,6 +117,7 @@ def test_a_whole_answer_is_forwarded(client: anthropic.Anthropic, native: Upstre
     assert visits[0].json() == {"model": "claude-x", "max_tokens": 50, "messages": [{"role": "user", "content": "a"}]}
 
 
+@pytest.mark.contract("1.11")
 def test_a_stream_is_forwarded(client: anthropic.Anthropic, native: Upstream) -> None:
     native.play(speak)
     asked: Any = {"model": "claude-x", "max_tokens": 50, "messages": [{"role": "user", "content": "a"}]}
@@ -128,6 +130,7 @@ def test_a_stream_is_forwarded(client: anthropic.Anthropic, native: Upstream) ->
     assert (message.usage.input_tokens, message.usage.output_tokens) == (3, 5)
 
 
+@pytest.mark.contract("1.11")
 def test_tokens_are_counted_by_the_provider(client: anthropic.Anthropic, native: Upstream) -> None:
     visits = native.play(speak)
     counted = client.messages.count_tokens(model="claude-x", messages=[{"role": "user", "content": "a"}])

@@ -12,6 +12,7 @@ def refusal(answer: Answer) -> tuple[int, str | None]:
     return answer.status, answer.error["code"]
 
 
+@pytest.mark.contract("9")
 def test_key_before_route(gateway: Gateway) -> None:
     stranger = Caller(gateway, key="sk-fg-wrong")
     for method, path in (("GET", "/nowhere"), ("POST", "/v1/models"), ("TRACE", CHAT), ("OPTIONS", CHAT)):
@@ -27,6 +28,7 @@ def test_key_before_body(gateway: Gateway) -> None:
             assert refusal(connection.answer()) == (401, "invalid_api_key")
 
 
+@pytest.mark.contract("9")
 def test_account_before_route_and_body(gateway: Gateway, tenant: Callable[..., Caller]) -> None:
     caller = tenant("--address", "192.0.2.1")
     assert refusal(caller.get("/nowhere")) == (403, "address_not_allowed")
@@ -39,6 +41,13 @@ def test_route_and_method_before_body(caller: Caller) -> None:
     assert refusal(caller.ask("PUT", CHAT, b"x", {"content-encoding": "gzip"})) == (405, None)
 
 
+def test_method_before_project_before_body(caller: Caller) -> None:
+    for headers, after in (({"x-faregate-project-id": "another's"}, 403), ({"x-faregate-no-retention": "maybe"}, 400)):
+        assert refusal(caller.ask("PUT", CHAT, b"{", headers)) == (405, None)
+        assert caller.ask("POST", CHAT, b"{", headers).status == after
+
+
+@pytest.mark.contract("9")
 def test_body_before_model(caller: Caller) -> None:
     assert refusal(caller.chat(model="no-such-model", temperature=9)) == (400, None)
     assert refusal(caller.chat(model="no-such-model", messages=[])) == (400, None)
@@ -89,6 +98,7 @@ def test_options(caller: Caller) -> None:
     assert caller.ask("OPTIONS", "/nowhere").status == 404
 
 
+@pytest.mark.contract("1.14", "5.8")
 @pytest.mark.parametrize("prefix", ["/v1", "/api/v1", "/v1/v1", "/api/v1/v1"])
 def test_prefixes(prefix: str, caller: Caller) -> None:
     assert caller.ask("POST", f"{prefix}/chat/completions", caller.body()).json()["object"] == "chat.completion"

@@ -44,6 +44,7 @@ def honest_script(visit: Visit, piece_bytes: int) -> None:
     visit.end()
 
 
+@pytest.mark.contract("5.2")
 @pytest.mark.parametrize("piece_bytes", [1, 13, 100, 997, 100_000])
 @pytest.mark.parametrize(
     "options", [None, {}, {"include_usage": False}, {"include_usage": None}, {"include_usage": True}]
@@ -82,6 +83,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.contract("5.2")
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("options", [None, {"include_usage": True}])
 def test_simulated_stream_byte_for_byte(
@@ -116,6 +118,7 @@ ODD_MEMBERS = (
 )
 
 
+@pytest.mark.contract("1.1", "5.2")
 def test_members_arrive_as_they_were_sent(special_caller: Caller, scripted: Upstream) -> None:
     """Known and unknown ones, in their order, each to the byte."""
     answer = {"id": "x", "object": "chat.completion", "model": "scripted", "choices": [{"index": 0, "message": {}}]}
@@ -197,6 +200,7 @@ def test_no_stream_options_where_nothing_is_streamed(caller: Caller, simulator: 
 # Model names in answers
 
 
+@pytest.mark.contract("3.1")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("asked", "written", "shown"),
@@ -221,6 +225,7 @@ def test_model_in_the_answer(asked: str, written: str, shown: str, stream: bool,
         assert special_caller.chat(plan, model=asked).json()["model"] == shown
 
 
+@pytest.mark.contract("3.1")
 def test_a_renamed_stream_is_else_unchanged(special_caller: Caller, simulator: Simulator) -> None:
     text = 'it says "model":"upstream-name" and {"model":"upstream-name"}'
     plan = {"answer_model": "upstream-name", "text": text}

@@ -76,6 +76,7 @@ def listed(caller: Caller) -> dict[str, dict[str, Any]]:
     return {model["id"]: model for model in caller.get("/v1/models").json()["data"]}
 
 
+@pytest.mark.contract("1.9", "7.2")
 def test_each_model_says_what_it_costs(shop: Gateway) -> None:
     models = listed(Caller(shop))
     assert models["whole"]["pricing"] == WHOLE

@@ -32,6 +32,7 @@ def test_record_of_a_chat(caller: Caller, simulator: Simulator, since: int) -> N
     assert record["bytes_in"] > 0
 
 
+@pytest.mark.contract("4.6")
 def test_record_of_a_stream(caller: Caller) -> None:
     answer = caller.streamed({"output_tokens": 7})
     record = caller.record(answer.header("x-request-id"))
@@ -102,6 +103,7 @@ def test_another_key_of_the_project_may_look(gateway: Gateway, caller: Caller) -
 # Probes
 
 
+@pytest.mark.contract("1.15")
 def test_probes_need_no_key(gateway: Gateway) -> None:
     stranger = Caller(gateway, key="")
     for path, body in (("/healthz", {"status": "ok"}), ("/readyz", {"status": "ready", "problems": []})):
@@ -110,6 +112,7 @@ def test_probes_need_no_key(gateway: Gateway) -> None:
         assert answer.header("cache-control") == "no-store"
 
 
+@pytest.mark.contract("1.15")
 def test_metrics(caller: Caller) -> None:
     def requests() -> int:
         text = caller.get("/metrics").body.decode()
@@ -129,6 +132,7 @@ def test_metrics(caller: Caller) -> None:
     assert not [line for line in lines if "key_id" in line]
 
 
+@pytest.mark.contract("1.15")
 def test_metrics_are_for_this_machine(special_caller: Caller) -> None:
     """Behind a proxy that says for whom it asks, everyone else is refused."""
     assert special_caller.get("/metrics", {"x-forwarded-for": "192.0.2.7"}).status == 403
@@ -149,6 +153,7 @@ def assert_head(answer: Answer, region: str, replica: str, model: str | None) ->
     assert len(answer.fields) == len(answer.names)
 
 
+@pytest.mark.contract("4.1", "4.2", "4.3")
 def test_what_every_answer_says(special_caller: Caller) -> None:
     for plan in (None, {"status": 400}, {"status": 500}):
         assert_head(special_caller.chat(plan), "eu-sim", "pool-a", "test-model")
@@ -157,6 +162,7 @@ def test_what_every_answer_says(special_caller: Caller) -> None:
         assert_head(answer, "eu-test", "none", None)
 
 
+@pytest.mark.contract("4.2")
 def test_latency_counts_the_upstream(caller: Caller) -> None:
     answer = caller.chat({"stall_before_head_ms": 300})
     assert 290 <= int(answer.header("x-faregate-latency-ms") or 0) < 10_000
@@ -175,6 +181,7 @@ def test_heads_of_streams_and_whole_answers(caller: Caller) -> None:
     assert whole.header("content-length") == str(len(whole.body))
 
 
+@pytest.mark.contract("4.1")
 def test_request_ids_are_ours_and_never_repeat(caller: Caller) -> None:
     given = str(uuid.uuid4())
     answers = [caller.chat(headers={"x-request-id": given}) for _ in range(20)]

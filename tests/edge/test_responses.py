@@ -118,6 +118,7 @@ upstream_model = "upstream-name"
     server.server_close()
 
 
+@pytest.mark.contract("1.12")
 def test_a_response_is_kept_and_gone_on_from(client: openai.OpenAI) -> None:
     first = client.responses.create(model="test-model", input="Hi", instructions="Be kind")
     assert (first.output_text, first.model, first.status) == ("Hello", "test-model", "completed")
@@ -139,6 +140,7 @@ def test_a_response_is_kept_and_gone_on_from(client: openai.OpenAI) -> None:
     assert refused.value.param == "previous_response_id"
 
 
+@pytest.mark.contract("1.12")
 def test_a_stream_is_whole_and_kept(client: openai.OpenAI) -> None:
     with client.responses.stream(model="test-model", input="Hi") as stream:
         events = list(stream)
@@ -149,6 +151,7 @@ def test_a_stream_is_whole_and_kept(client: openai.OpenAI) -> None:
     assert client.responses.retrieve(final.id).output_text == "Hello"
 
 
+@pytest.mark.contract("1.12", "7.6")
 def test_what_is_not_to_be_stored_is_not(client: openai.OpenAI) -> None:
     made = client.responses.create(model="test-model", input="Hi", store=False)
     with pytest.raises(openai.NotFoundError):

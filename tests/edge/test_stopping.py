@@ -78,6 +78,7 @@ def test_running_streams_finish_and_new_connections_are_refused(start: Start) ->
     assert [row["status"] for row in usage_rows(gateway) if row["stream"]] == [200] * 5
 
 
+@pytest.mark.contract("1.15")
 def test_what_is_asked_while_it_stops(start: Start) -> None:
     """A connection with an answer under way may ask on: it is not ready any more, and says that it closes."""
     gateway = start()

@@ -164,6 +164,7 @@ def test_f75_other_methods(method: str, caller: Caller) -> None:
     assert caller.key.encode() not in answer.body
 
 
+@pytest.mark.contract("2.1")
 @pytest.mark.parametrize("name", ["key", "api_key", "api-key", "access_token", "api%5Fkey"])
 def test_f95_key_in_the_url(name: str, caller: Caller, scaled: Gateway) -> None:
     """Refused even beside a good header, with a word of warning, and written down nowhere."""

@@ -68,6 +68,7 @@ def replica(scaled: Gateway) -> Iterator[Replica]:
     process.stop()
 
 
+@pytest.mark.contract("2.3")
 def test_f96_revoked_key_is_refused_on_all_replicas(scaled: Gateway, replica: Replica, key: dict[str, Any]) -> None:
     callers = [Caller(scaled, key["key"]), Caller(replica, key["key"])]  # type: ignore[arg-type]
     for caller in callers:
@@ -79,6 +80,7 @@ def test_f96_revoked_key_is_refused_on_all_replicas(scaled: Gateway, replica: Re
     assert callers[0].get("/v1/models").error["message"] == "Invalid API key provided."
 
 
+@pytest.mark.contract("2.3")
 def test_f96_running_stream_is_cut(scaled: Gateway, simulator: Simulator, since: int, key: dict[str, Any]) -> None:
     caller = Caller(scaled, key["key"])
     with caller.stream({"output_tokens": 10_000, "tokens_per_s": 20}) as connection:
@@ -145,6 +147,7 @@ def test_f96_other_keys_go_on(scaled: Gateway, key: dict[str, Any], caller: Call
     assert answer.events[-2]["choices"][0]["finish_reason"] is not None
 
 
+@pytest.mark.contract("2.3")
 def test_f96_rotated_key(scaled: Gateway, key: dict[str, Any]) -> None:
     """The new secret opens at once; the old one stops, at once or after its grace."""
     old = Caller(scaled, key["key"])
@@ -216,6 +219,7 @@ def canaries(session_folder: Path, simulator: Simulator, scripted: Upstream) -> 
         process.stop()
 
 
+@pytest.mark.contract("7.6")
 def test_f103_nothing_is_written_down(canaries: Gateway, scripted: Upstream) -> None:
     caller = Caller(canaries)
     errors = list(varied_requests(caller, scripted))

@@ -80,6 +80,7 @@ def streamed_with_end(caller: Caller, scripted: Upstream, model: str, end: bytes
         return connection.rest()
 
 
+@pytest.mark.contract("5.1")
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("case", ENDINGS)
 def test_f78_cut(case: str, model: str, caller: Caller, scripted: Upstream) -> None:

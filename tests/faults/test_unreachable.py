@@ -103,6 +103,7 @@ def test_f76_no_connection(way: str, unreachable: Gateway) -> None:
     assert time.monotonic() - start < 2 * FAILOVER_WITHIN_S
 
 
+@pytest.mark.contract("3.5", "4.2")
 @pytest.mark.parametrize("way", WAYS)
 def test_f76_second_target_serves(way: str, unreachable: Gateway) -> None:
     caller = Caller(unreachable)
@@ -115,6 +116,7 @@ def test_f76_second_target_serves(way: str, unreachable: Gateway) -> None:
     assert time.monotonic() - start < 2 * FAILOVER_WITHIN_S
 
 
+@pytest.mark.contract("4.2")
 def test_f76_a_first_target_that_serves_is_no_failover(caller: Caller) -> None:
     answer = caller.chat(model="second-try")
     assert (answer.status, answer.header("x-faregate-failover")) == (200, "false")
@@ -246,6 +248,7 @@ def test_f88_all_down_is_said_fast(caller: Caller) -> None:
     assert caller.gauge("faregate_in_flight") == 0
 
 
+@pytest.mark.contract("3.6", "9")
 def test_f88_where_all_limit_us_the_shortest_wait_counts(caller: Caller, scripted: Upstream) -> None:
     scripted.play(lambda visit: visit.whole(429, b'{"error":{"message":"slow"}}', fields=b"retry-after: 7\r\n"))
     answer = caller.chat({"status": 429, "retry_after_s": 30}, model="script-first")

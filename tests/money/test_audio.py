@@ -59,6 +59,7 @@ def streamed(visit: Visit) -> None:
     visit.end()
 
 
+@pytest.mark.contract("7.2")
 def test_sound_is_charged_once_and_by_its_own_price(session_folder: Path) -> None:
     by_class = nano(
         50 * RATES["input"]

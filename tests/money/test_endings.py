@@ -186,6 +186,7 @@ def hurried(session_folder: Any, simulator: Simulator) -> Any:
 # What the provider says it used
 
 
+@pytest.mark.contract("7.1")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fault", ["absent", "null"])
 def test_f46_without_usage_it_is_counted(buyer: Customer, stream: bool, fault: str) -> None:

@@ -122,6 +122,7 @@ def buyer(customer: Callable[..., Customer]) -> Customer:
     return customer()
 
 
+@pytest.mark.contract("7.1")
 @pytest.mark.parametrize("name", KINDS)
 def test_a_whole_answer_costs_its_tokens(buyer: Customer, simulator: Simulator, since: int, name: str) -> None:
     before = buyer.balance
@@ -131,6 +132,7 @@ def test_a_whole_answer_costs_its_tokens(buyer: Customer, simulator: Simulator, 
     assert answer.header("x-credits-used") == format_amount(cost)
 
 
+@pytest.mark.contract("7.1")
 @pytest.mark.parametrize("asked", [{}, ASKED], ids=["usage not asked for", "usage asked for"])
 @pytest.mark.parametrize("name", KINDS)
 def test_a_stream_costs_its_tokens(

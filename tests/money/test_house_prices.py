@@ -67,6 +67,7 @@ def exact_nano(model: str, fresh: int, cached: int, output: int) -> int:
     return -(-usd * 1_000_000_000 // 1)
 
 
+@pytest.mark.contract("7.2", "7.5")
 @pytest.mark.parametrize("model", LIST)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from faregate.core.money import format_amount
 from tests.edge.conftest import command_json
 from tests.running.client import CHAT, DONE, Answer, Caller, eventually, last_entry
@@ -77,6 +79,7 @@ def test_f51_a_stream_costs_what_it_did_when_it_was_admitted(
         assert gateway.stop() == 0
 
 
+@pytest.mark.contract("2.4")
 def test_f53_anothers_project_is_not_billed(
     till: Gateway, customer: Callable[..., Customer], simulator: Simulator, since: int
 ) -> None:

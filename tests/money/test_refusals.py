@@ -24,6 +24,7 @@ def assert_refused(answer: Answer, status: int = 402, code: str = "insufficient_
     assert answer.header("x-credits-used") is None
 
 
+@pytest.mark.contract("7.1", "9")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("credit", [None, "0.000001"])
 def test_without_enough_credit_no_provider_is_asked(
@@ -45,6 +46,7 @@ def test_without_enough_credit_no_provider_is_asked(
     poor.books.in_order()
 
 
+@pytest.mark.contract("7.1")
 def test_f36_a_balance_of_exactly_the_hold_is_enough_and_one_nano_dollar_less_is_not(
     customer: Callable[..., Customer],
 ) -> None:

@@ -153,6 +153,7 @@ def test_what_lies_in_slices_can_be_taken_back_by_hand(crew: Gateway) -> None:
     buyer.books.in_order()
 
 
+@pytest.mark.contract("2.3")
 def test_a_revoked_key_is_refused_by_each_within_a_second(crew: Gateway) -> None:
     leaving = customer_of(crew, "leaving", "1", "test-model")
     with ExitStack() as stack:

@@ -190,6 +190,7 @@ class RotationConformance(Conformance):
         self.play(tmp_path, story)
 
     @pytest.mark.parametrize("grace_s", [-1.0, GRACE_S_MAX + 1, float("nan"), float("inf")])
+    @pytest.mark.contract("2.3")
     def test_grace_is_at_most_seven_days(self, tmp_path: Path, grace_s: float) -> None:
         async def story(world: World) -> None:
             issued = await world.directory.create_key("web", "k", actor=ACTOR)
@@ -203,6 +204,7 @@ class RotationConformance(Conformance):
 class AuditConformance(Conformance):
     """Every move is on record, for good."""
 
+    @pytest.mark.contract("2.5")
     def test_every_move_is_a_row_and_a_revision(self, tmp_path: Path) -> None:
         async def story(world: World) -> None:
             directory = world.directory
@@ -239,6 +241,7 @@ class AuditConformance(Conformance):
             "DELETE FROM audit WHERE sequence = (SELECT max(sequence) FROM audit)",
         ],
     )
+    @pytest.mark.contract("2.5")
     def test_rows_cannot_be_changed(self, tmp_path: Path, statement: str) -> None:
         async def story(world: World) -> None:
             before = await world.directory.list_audit()

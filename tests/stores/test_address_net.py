@@ -23,6 +23,7 @@ def net(folder: Path, clock: Clock, limit: int = 3, window_s: float = 60, cells:
     return AddressNet(folder, "test", limit, window_s, cells=cells, monotonic_ns=clock)
 
 
+@pytest.mark.contract("6.2")
 def test_an_address_may_use_a_window_at_once_and_then_waits_exactly_as_long_as_it_is_told(tmp_path: Path) -> None:
     clock = Clock()
     here = net(tmp_path, clock)

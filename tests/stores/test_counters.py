@@ -21,6 +21,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
+@pytest.mark.contract("6.1")
 def test_a_high_limit_is_never_passed_and_gives_back_a_tenth_of_a_second_late_at_most(machine: Machine) -> None:
     counters = machine.process()
     high = bound("requests", 700)

@@ -79,6 +79,7 @@ def taken_now(folder: Path, kind: str, limit: int, number: int = 0) -> int:
     return sum(not isinstance(answer, Refused) for answer in answers)
 
 
+@pytest.mark.contract("6.1")
 @pytest.mark.parametrize("kind", ["requests", "concurrency", "daily_tokens"])
 def test_four_processes_are_admitted_exactly_as_often_as_one_would_be(tmp_path: Path, kind: str) -> None:
     with several(tmp_path, 4, "take", kind, 100, 250) as processes:

@@ -71,6 +71,7 @@ def tokens(bounds: Bounds, limit: int | None) -> Bounds:
     return msgspec.structs.replace(bounds, tokens_per_minute=limit)
 
 
+@pytest.mark.contract("6.8")
 def test_who_paid_has_the_plan_of_those_that_paid(tmp_path: Path) -> None:
     async def story(world: Offices) -> None:
         credits = Credits(world.database, world.directory)
@@ -215,6 +216,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+@pytest.mark.contract("2.5")
 def test_every_change_is_written_down(tmp_path: Path) -> None:
     async def story(world: Offices) -> None:
         start = len(await world.directory.list_audit())
@@ -252,6 +254,7 @@ def test_every_change_is_written_down(tmp_path: Path) -> None:
 # Throughput
 
 
+@pytest.mark.contract("6.6")
 def test_throughput_reaches_the_caller_and_moves(tmp_path: Path) -> None:
     async def story(world: Offices) -> None:
         await world.throughput.set("acme", {"requests": 100, "tokens": 1000}, actor=ACTOR)
@@ -337,6 +340,7 @@ MOVES = st.tuples(
 )
 
 
+@pytest.mark.contract("6.6")
 @settings(max_examples=15, deadline=None)
 @given(st.lists(MOVES, max_size=12))
 def test_no_order_of_commands_shares_out_more_than_there_is(moves: list[tuple[str, int, int, int | None]]) -> None:

@@ -81,6 +81,7 @@ def test_a_price_of_the_operators_replaces_the_catalogues_whole(tmp_path: Path) 
     assert again == found
 
 
+@pytest.mark.contract("7.2")
 def test_a_dated_price_leaves_the_catalogues_before_and_after_it(tmp_path: Path) -> None:
     text = HOST + "[[models.listed.prices]]\nfrom = 2027-01-01\nuntil = 2027-02-01\ninput = '0.000005'\n"
     found = price(tmp_path, text)
@@ -161,6 +162,7 @@ input = '0.000023'
 """
 
 
+@pytest.mark.contract("7.2")
 def test_the_houses_list_is_above_the_catalogue_and_the_providers(tmp_path: Path) -> None:
     """Whole, and without a margin."""
     found = prices(tmp_path, HOST + "price = { input = '0.000008' }\n[prices]\nmargin_percent = 20\n", house=HOUSE)

@@ -67,6 +67,7 @@ def targets(served: Snapshot, name: str) -> list[tuple[str, str]]:
     return [(target.provider, target.upstream_model) for target in served.targets[found]] if found else []
 
 
+@pytest.mark.contract("3.2")
 def test_the_catalogue_says_who_serves_what(tmp_path: Path) -> None:
     served = snapshot(tmp_path, "", "own", "big")
     assert set(served.models) == {"m-1.5", "m-2", "m-2.1", "ending"} == set(served.targets)
@@ -75,6 +76,7 @@ def test_the_catalogue_says_who_serves_what(tmp_path: Path) -> None:
     assert snapshot(tmp_path).models == {}
 
 
+@pytest.mark.contract("3.1")
 @pytest.mark.parametrize("name", ["m-1.5", "m-1-5", "acme/m-1.5", "other/m-1-5", "acme/m-1-5"])
 def test_names_that_mean_a_model(tmp_path: Path, name: str) -> None:
     assert snapshot(tmp_path, "", "own").resolve(name) == "m-1.5"
@@ -87,6 +89,7 @@ def test_there_is_no_nearest_match(tmp_path: Path, name: str) -> None:
     assert snapshot(tmp_path, "", "own").resolve(name) is None
 
 
+@pytest.mark.contract("3.1")
 def test_dated_aliases(tmp_path: Path) -> None:
     served = snapshot(tmp_path, "", "own")
     assert served.resolve("m-2-20260101") == "m-2" == served.resolve("acme/m-2-20260101")
@@ -101,6 +104,7 @@ def test_a_name_of_the_catalogue_never_reaches_another_model(tmp_path: Path) -> 
     assert served.resolve("acme/m-2.1") is None
 
 
+@pytest.mark.contract("3.1")
 def test_retired_models_name_their_successor_or_are_served_by_it(tmp_path: Path) -> None:
     served = snapshot(tmp_path, "", "own")
     assert served.resolve("old") is None
@@ -137,6 +141,7 @@ def test_lists_and_discovery(tmp_path: Path) -> None:
     assert set(narrowed.models) == {"m-2"}
 
 
+@pytest.mark.contract("3.2")
 def test_routes_replace_every_other_way(tmp_path: Path) -> None:
     text = (
         "[providers.local]\nregion = 'eu'\n"

@@ -284,6 +284,7 @@ def _all_bytes(folder: Path) -> list[bytes]:
     return [file.read_bytes() for file in folder.iterdir()]
 
 
+@pytest.mark.contract("2.2")
 def test_no_secret_of_a_key_is_in_the_files(tmp_path: Path) -> None:
     """F103 for the store: what opens a key is nowhere in the data directory, in no form but its keyed hash."""
 

@@ -284,10 +284,11 @@ class Door:
             raise NotFound("There is no such path. The API is under " + " and ".join(facts.house.prefixes) + ".")
         if route.is_off:
             raise NotFound(f"'{route.name}' is not served here.")
+        record.operation, record.dialect = route.operation, route.dialect
+        if facts.method not in route.methods:
+            refuse_method(facts.method, route, reply)
         if facts.project_id is not None:
             record.project_id = admission.billed_project(caller, facts.project_id)
-        record.operation = route.operation
-        record.dialect = route.dialect
         if facts.is_call:
             reply.bounds = caller.terms_for(record.project_id).bounds_of(CLASSES[route.operation])
         if facts.flaw is not None:
@@ -296,8 +297,7 @@ class Door:
 
     async def _prove(self, facts: HeadFacts, address: str) -> Caller:
         """The caller behind a key that was not seen lately. CallError."""
-        house = facts.house
-        floodgate = self.floodgates.get(house.name)
+        house, floodgate = facts.house, self.floodgates.get(facts.house.name)
         if floodgate is not None:
             floodgate.pass_unknown(address)
         try:
@@ -339,7 +339,7 @@ class Door:
         self, facts: HeadFacts, route: Route, caller: Caller, request: IncomingRequest, reply: Reply
     ) -> None:
         """What no provider is asked for: look-ups, other methods, bodies that cannot be read. CallError."""
-        if facts.method not in route.methods or facts.method == "OPTIONS":
+        if facts.method == "OPTIONS":
             refuse_method(facts.method, route, reply)
         elif route.is_call:
             raise MalformedRequest(

@@ -115,7 +115,8 @@ class UsageExtras(_Table, frozen=True):
 
 class HouseFile(_Table, frozen=True):
     """A house as its file has it. `errors`: kind -> status, type, code; `words`: kind -> what is said instead of the
-    gateway's own message. `routes_off` are paths under the prefixes, as docs/wire.md has them."""
+    gateway's own message. `routes_off` are paths under the prefixes, as docs/wire.md has them. Where it `keeps_answers`
+    not, an idempotency key is not heeded: to repeat an answer is to have kept it (contract.md 7.6)."""
 
     name: HouseName
     prefixes: Annotated[tuple[Prefix, ...], msgspec.Meta(min_length=1)]
@@ -135,6 +136,7 @@ class HouseFile(_Table, frozen=True):
     usage: UsageExtras
     routes_off: tuple[str, ...] = ()
     needs_json_type: bool = False
+    keeps_answers: bool = True
     longest_request_s: Seconds | None = None
     default_plan: str = ""
     paid_plan: str = ""

@@ -79,7 +79,7 @@ def read_head(head: RequestHead, houses: Neighbourhood, digest: Callable[[bytes]
         no_retention=_is_true(_field(headers, house.retention_fields)),
         wants_trailers=b"trailers" in headers.get(b"te", b"").lower(),
         is_call=is_call,
-        idempotency_key=headers.get(b"idempotency-key") if is_call else None,
+        idempotency_key=headers.get(b"idempotency-key") if is_call and house.facts.keeps_answers else None,
         asked=_asked(route, head) if route is not None and "POST" in route.methods else NOWHERE,
         is_strict=headers.get(b"x-faregate-strict", b"").lower() in (b"true", b"1"),
         is_held=headers.get(b"x-faregate-structured", b"").lower() == b"strict",

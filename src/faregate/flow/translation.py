@@ -7,7 +7,7 @@ import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from ..core.conversation import Conversation, Media, Message, Text
+from ..core.conversation import Conversation, Media, Message, Part, Text
 from ..core.errors import Inexpressible, MalformedRequest
 from ..core.events import (
     ArgumentsDelta,
@@ -185,8 +185,7 @@ class Translated:
         completion = self.upstream.parse_result(raw)
         if not completion.choices:
             raise BadMessage("the answer holds no choices")
-        if not self._call.no_retention:
-            self._gate.thoughts.keep(self._call.record.project_id, parts_of(completion))
+        self._keep(parts_of(completion))
         Unshown(self._call, self._client).whole(completion)
         body = self._client.render_result(completion, self._call.request)
         return Result(body, completion.usage, completion.model or None, True)
@@ -197,11 +196,16 @@ class Translated:
 
         def watch(event: Event) -> Event | None:
             thoughts.watch(event)
-            if isinstance(event, Ended) and not self._call.no_retention:
-                self._gate.thoughts.keep(self._call.record.project_id, thoughts.complete())
+            if isinstance(event, Ended):
+                self._keep(thoughts.complete())
             return unshown.event(event)
 
         return Translation(self.upstream.parser(), self._client.renderer(self._call.request), watch)
+
+    def _keep(self, parts: Sequence[Part]) -> None:
+        """What was thought before calls of tools, where anything of this one may be kept (contract.md 3.4)."""
+        if not self._call.no_retention:
+            self._gate.thoughts.keep(self._call.record.project_id, parts)
 
     def _renamed(self, error: Inexpressible) -> Inexpressible:
         """An error in the client's words; not every dialect has a member for the parameter."""

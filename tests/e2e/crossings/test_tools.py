@@ -40,6 +40,7 @@ TOOL_QUESTIONS = {
 }
 
 
+@pytest.mark.contract("3.10")
 @both_ways
 @to_each_model
 @pytest.mark.parametrize("name", TOOL_QUESTIONS)

@@ -33,6 +33,7 @@ class Person(BaseModel):
     active: bool
 
 
+@pytest.mark.contract("1.10", "1.11", "1.12")
 @both_ways
 @to_each_dialect
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -77,6 +78,7 @@ def test_an_answer_that_is_cut_short_says_so(crossing: Crossing, model: str, str
     assert said.counts.generated == 16
 
 
+@pytest.mark.contract("1.10", "1.11")
 @to_each_dialect
 def test_tokens_are_counted_before_they_are_said(crossing: Crossing, model: str) -> None:
     question = Question(words="How many tokens are these? " * 20, before=("Hi", "Hello!"))

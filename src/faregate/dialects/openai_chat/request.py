@@ -104,13 +104,16 @@ def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int,
     """What is decided on, of a body whose members have been checked."""
     options = common.stream_options
     text_bytes, images = weigh(body)
+    limits = (common.max_completion_tokens, common.max_tokens)
     return ChatRequest(
         model=common.model,
         members=members,
         stream=common.stream is True,
         include_usage=options is not None and options.include_usage is True,
         choices=max(common.n or 1, common.best_of or 1),
-        output_tokens_max=common.max_completion_tokens or common.max_tokens,  # the former wins where both are given
+        # Hosts differ in which of two they go by
+        output_tokens_max=max((each for each in limits if each is not None), default=None),
+        output_member=_OUTPUT_MEMBERS[0] if limits[0] is not None else "",
         has_tools=bool(common.tools),
         prompt_bytes=prompt_bytes,
         text_bytes=text_bytes,
@@ -126,7 +129,8 @@ def _cap_output(members: Members, tokens: int) -> None:
     cap = msgspec.Raw(b"%d" % tokens)
     given = [name for name in _OUTPUT_MEMBERS if name in members and memoryview(members[name])[0] != _NULL]
     for name in given or _OUTPUT_MEMBERS[-1:]:
-        members[name] = cap
+        if not given or msgspec.json.decode(members[name], type=int) > tokens:
+            members[name] = cap
 
 
 def forward_request(request: ChatRequest, upstream_model: str, *, stream_usage: bool = True) -> bytes:

@@ -1,0 +1,1 @@
+"""Each statement of a reference API, shown on the wire with the client that its document uses."""
