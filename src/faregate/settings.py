@@ -96,6 +96,8 @@ class LimitsSettings(_Table, frozen=True):
     idempotency_bytes_max: Bytes = 64 * 1024 * 1024
     drained_calls_max: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1_000
     keep_alive_comment_s: Seconds = 15.0
+    in_flight_max: Count = 20_000
+    lag_max_s: Seconds = 1.0
 
 
 class IdempotencySettings(_Table, frozen=True):

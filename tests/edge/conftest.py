@@ -11,7 +11,7 @@ import pytest
 
 from tests.running.client import Caller, last_entry
 from tests.running.processes import Gateway, Simulator
-from tests.running.upstreams import Upstream
+from tests.running.upstreams import Upstream, refused_port
 
 ORIGIN = "https://app.example.com"
 
@@ -60,6 +60,62 @@ upstream_model = "scripted-upstream"
 
 [aliases]
 "nick/name" = "test-model"
+""",
+    )
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def limited(session_folder: Path, simulator: Simulator, scripted: Upstream) -> Iterator[Gateway]:
+    """The simulator on each of its wires, a provider that is down, and one that follows a script."""
+    wires = "".join(
+        f"""
+[providers.{dialect}]
+base_url = "http://127.0.0.1:{simulator.port}{path}"
+key = "simulator-secret-key"
+dialect = "{dialect}"
+wire = "exact"
+models = ["{dialect}"]
+"""
+        for dialect, path in (
+            ("openai_chat", "/v1"),
+            ("anthropic_messages", "/v1"),
+            ("gemini_generate", "/v1beta"),
+            ("openai_responses", "/v1"),
+        )
+    )
+    process = Gateway(
+        session_folder,
+        f"""
+{wires}
+[providers.sim]
+base_url = "{simulator.base_url}"
+key = "simulator-secret-key"
+models = ["test-model"]
+
+[providers.raw]
+base_url = "{scripted.base_url}"
+key = "scripted-secret-key"
+wire = "exact"
+models = ["scripted"]
+
+[providers.down]
+base_url = "http://127.0.0.1:{refused_port()}/v1"
+key = "down-secret-key"
+models = ["down-model"]
+
+[[routes]]
+model = "second-try"
+provider = "down"
+upstream_model = "down-model"
+weight = 1000000
+
+[[routes]]
+model = "second-try"
+provider = "sim"
+upstream_model = "test-model"
+weight = 0
 """,
     )
     yield process

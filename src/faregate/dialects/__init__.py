@@ -56,6 +56,14 @@ class Addressee(msgspec.Struct, frozen=True, kw_only=True):
     is_official: bool = False
     stream_usage: bool = True
 
+    @property
+    def output_member(self) -> str:
+        """What a body of OpenAI's chat calls the bound on output: their reasoning models refuse the older name (API
+        reference, chat completions, max_tokens), and many compatible hosts know no other."""
+        capabilities = self.capabilities
+        is_newer = self.is_official or capabilities.reasoning is True
+        return capabilities.output_member or ("max_completion_tokens" if is_newer else "max_tokens")
+
 
 class Rendered(NamedTuple):
     """A body for an upstream, and what it does not say of what the client did: `dropped` and `adjusted` name fields of

@@ -60,8 +60,8 @@ class Reply(msgspec.Struct, eq=False):
 
     def capped(self, output_tokens: int) -> None:
         """Say that the gateway has lowered what the answer may take."""
-        own = "" if self.request is None else self.request.output_member
-        name = own or self.dialect.parameters.get("output_tokens_max", "output_tokens_max")
+        name = self.request.output_parameter if self.request is not None else ""
+        name = name or self.dialect.parameters.get("output_tokens_max", "output_tokens_max")
         self.changed((), (f"{name}={output_tokens}",))
 
     def changed(self, dropped: tuple[str, ...], adjusted: tuple[str, ...]) -> None:

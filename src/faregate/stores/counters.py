@@ -140,6 +140,28 @@ class MachineCounters:
                     file.leave()
             await self._read(missing, day)
 
+    async def peek(self, demand: Demand, /) -> Refused | None:
+        """What `take` would say, None where it would be taken. StoreError."""
+        file = self._file
+        bounds, _, _, day = demand
+        while True:
+            if shared := file.look_around():
+                file.enter()
+            try:
+                now = self._now_ns()
+                refused = self._refused(self._cells.place(bounds, day, now), demand, now)
+                if refused is not None:
+                    return refused if refused.retry_after_s > 0 else None
+                continue
+            except Unread as unread:
+                missing = unread.bound
+            except Full as full:
+                return self._refuse_for_space(full.bound)
+            finally:
+                if shared:
+                    file.leave()
+            await self._read(missing, day)
+
     def _check_and_take(self, places: Places, demand: Demand) -> MachineTaken | Refused | None:
         """The critical section of a demand. None: again, something was in the way that is not any more."""
         view = self._view
@@ -223,7 +245,7 @@ class MachineCounters:
                 waits.append((max(1.0, (demand.day + 1) * DAY_S - self._clock()), bound))
         if self._file.deaths != deaths or self._sums(places) != sums:
             return None
-        wait_s, bound = max(waits, key=lambda wait: wait[0])
+        wait_s, bound = max(waits, key=lambda wait: wait[0], default=(0.0, places.bounds[0]))
         return Refused(bound, wait_s)
 
     def _sums(self, places: Places) -> list[int]:

@@ -115,6 +115,7 @@ def test_a_day_later_it_is_deleted(
         seen(simulator, since, 2)
 
 
+@pytest.mark.contract("7.6")
 def test_off_there_is_nothing_of_it(
     start: Callable[..., Gateway], simulator: Simulator, since: int, key: dict[str, str]
 ) -> None:

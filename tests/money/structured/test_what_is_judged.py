@@ -72,6 +72,7 @@ def test_each_of_several_choices_is_judged(stream: bool, customer: Callable[...,
 
 @every_pair
 @pytest.mark.parametrize("array", [False, True])
+@pytest.mark.contract("5.4")
 def test_a_stream_that_is_passed_on_is_judged_at_its_end(
     client: str, upstream: str, array: bool, customer: Callable[..., Customer], scripted: Upstream
 ) -> None:
@@ -175,6 +176,7 @@ def test_a_key_holds_for_both_attempts(customer: Callable[..., Customer], script
         paid(mine, first, TWICE, 2, status)
 
 
+@pytest.mark.contract("5.4")
 def test_the_hold_covers_both_attempts(customer: Callable[..., Customer], scripted: Upstream) -> None:
     """The second with the first answer as its prompt; a quote says the same."""
     scripted.play(answering(CHAT, GOOD, GOOD))

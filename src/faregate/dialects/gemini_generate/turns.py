@@ -1,6 +1,7 @@
 """The messages of a Conversation as `systemInstruction` and `contents` (conformance.md 2.1)."""
 
 from collections.abc import Iterable, Iterator
+from mimetypes import guess_type
 from typing import Any
 
 import msgspec
@@ -16,8 +17,9 @@ _NO_RESULT = {"error": "The call was given no result."}
 _MEDIA_TYPES = {"audio/mpeg": "audio/mp3", "audio/x-wav": "audio/wav", "audio/wave": "audio/wav"}
 _IMAGES = ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif")
 _DOCUMENTS = ("application/pdf", "application/json", "application/xml", "application/rtf")
-# Where the API reads from by itself: its own files, Google's storage, films.
-_READABLE = ("https://generativelanguage.googleapis.com/", "gs://", "https://www.youtube.com/", "https://youtu.be/")
+# Where the API reads from by itself: its own files, Google's storage, films, and since January 2026 any address that is
+# public or signed (Gemini API, file input methods).
+_READABLE = ("https://", "gs://")
 
 _Rendered = dict[str, Any] | msgspec.Raw
 
@@ -185,7 +187,8 @@ class Turns:
         if media.text:
             return {"text": media.text}
         if media.url and media.url.startswith(_READABLE):
-            return {"fileData": {"fileUri": media.url} | ({"mimeType": media.media_type} if media.media_type else {})}
+            media_type = media.media_type or guess_type(media.url.partition("?")[0])[0] or ""
+            return {"fileData": {"fileUri": media.url} | ({"mimeType": media_type} if media_type else {})}
         if not media.data:
             what = f"'{media.url[:200]}'" if media.url else f"the file '{media.file_id[:200]}'"
             raise Inexpressible(f"The provider of this model cannot fetch {what}: give its bytes.", param="messages")

@@ -126,10 +126,7 @@ class _Writer:
         if addressee.output_tokens_max is not None and tokens > addressee.output_tokens_max:
             tokens = addressee.output_tokens_max
             self._adjusted.append(f"output_tokens_max={tokens}")
-        capabilities = addressee.capabilities
-        is_newer = addressee.is_official or capabilities.reasoning is True
-        member = capabilities.output_member or ("max_completion_tokens" if is_newer else "max_tokens")
-        body[member] = tokens
+        body[addressee.output_member] = tokens
 
     def _write_reasoning(self) -> None:
         reasoning = self._said.reasoning
