@@ -29,6 +29,12 @@ $(VENV)/dev.stamp: requirements/dev.lock $(VENV)/run.stamp
 	.venv-openai-previous/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $<
 	@touch $@
 
+# Without what LiteLLM asks for and a client of it never loads: requirements/litellm.without.
+.venv-litellm/stamp: requirements/litellm.lock
+	@scripts/make_venv $(PYTHON) .venv-litellm
+	.venv-litellm/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps -r $<
+	@touch $@
+
 # The wheel of Node carries npm, so that Node's SDKs are tested on a machine that has none.
 $(NODE_MODULES)/stamp: tests/e2e/node/package-lock.json $(VENV)/dev.stamp
 	cd tests/e2e/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -39,7 +45,7 @@ run: $(VENV)/run.stamp  ## set up, start the gateway on 127.0.0.1:8080, print a 
 	@exec $(BIN)/faregate up $(ARGS)
 
 .PHONY: setup
-setup: $(VENV)/dev.stamp .venv-openai-previous/stamp $(NODE_MODULES)/stamp  ## install what tests and checks need
+setup: $(VENV)/dev.stamp .venv-openai-previous/stamp .venv-litellm/stamp $(NODE_MODULES)/stamp  ## install what tests and checks need
 
 .PHONY: test
 test: setup  ## run all tests
@@ -67,11 +73,12 @@ bench: $(VENV)/run.stamp  ## measure against the direct upstream and, where inst
 .PHONY: lock
 lock: $(VENV)/dev.stamp  ## renew the locked dependencies, a week old at the least
 	$(PIP) uv
-	for name in run build dev openai-previous; do \
+	for name in run build dev openai-previous litellm; do \
 	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 --no-header \
-	    --exclude-newer "$$(date -u -d '7 days ago' +%F)" --upgrade requirements/$$name.in -o requirements/$$name.lock; \
+	    --exclude-newer "$$(date -u -d '7 days ago' +%F)" $$(ls requirements/$$name.without 2>/dev/null | sed 's/^/--excludes /') \
+	    --upgrade requirements/$$name.in -o requirements/$$name.lock; \
 	done
 
 .PHONY: clean
 clean:  ## remove what make has installed
-	rm -rf $(VENV) .venv-openai-previous $(NODE_MODULES)
+	rm -rf $(VENV) .venv-openai-previous .venv-litellm $(NODE_MODULES)

@@ -134,7 +134,7 @@ def test_the_example_is_accepted_and_is_the_defaults(tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
     shipped, defaults = load(tmp_path, text), load_settings(None)
     assert msgspec.structs.replace(shipped, places=defaults.places) == defaults
-    full = load(tmp_path, _COMMENTED.sub("", text), VLLM_API_KEY="secret")
+    full = load(tmp_path, _COMMENTED.sub("", text), VLLM_API_KEY="secret", AZURE_CLIENT_SECRET="secret")
     assert full.providers["vllm"].key == Secret("secret")
     assert full.server.tls_key == tmp_path / "tls" / "privkey.pem"
 

@@ -29,6 +29,7 @@ from .flow.expectations import Expectations
 from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
 from .flow.idempotency import Runs
+from .flow.responses import ResponseStates
 from .flow.unattended import Unattended
 from .gauges import gauges
 from .ledger.budgets import BudgetAccounts
@@ -37,16 +38,17 @@ from .ledger.notices import RUN_FOLDER
 from .ledger.seals import Seals
 from .providers import secrets_of
 from .providers.active import active_providers
-from .providers.discovery import discover
+from .providers.discovery import watch_models
+from .providers.renewal import renewed
 from .providers.simulated import simulated
 from .revisions import Revisions
+from .sealed import idempotency_keys, shared_shelf
 from .settings import Settings
 from .starting import Options, StartError, limit_resources, picked, start_simulator
 from .stores.catalog import build_snapshot
 from .stores.charged_prices import ChargedPrices
 from .stores.counters import MachineCounters
 from .stores.directory import Directory
-from .stores.idempotency import IdempotencyKeys
 from .stores.journal import Journal
 from .stores.pepper import load_pepper
 from .stores.plans import CurrentPlans
@@ -64,8 +66,8 @@ from .wire.proxies import proxies_from
 from .wire.server import Server, ServerLimits, bound_unix_socket, server_tls
 
 DATABASE = "faregate.db"
+COUNTERS_FOLDER = "counters"
 SWITCH_INTERVAL_S = 0.002
-DISCOVERY_INTERVAL_S = 60.0
 
 
 class DataPlane:
@@ -90,17 +92,22 @@ class DataPlane:
         if self._options.post is not None:
             loop.add_reader(sys.stdin.fileno(), self._parent_ended, stop)
         await self._compose()
+        calling = (self._client, self._deadlines)
         try:
+            renewals = await renewed(self._providers, *calling, self._log.event, self._gate.redact.learn)
             base_url = await self._listen()
             background = [
+                *renewals,
                 asyncio.ensure_future(self._revisions.watch()),
-                asyncio.ensure_future(self._watch_models()),
+                asyncio.ensure_future(watch_models(*calling, self._providers.values(), self._models_found)),
                 asyncio.ensure_future(self._idempotency_keys.keep_deleting_expired()),
                 asyncio.ensure_future(Seals(self._database, self._log.event).run()),
             ]
+            if self._shelf is not None:
+                background.append(asyncio.ensure_future(self._shelf.keep_deleting()))
             days = self._settings.usage.retention_days
-            if days:
-                background.append(asyncio.ensure_future(Retention(self._database, days, self._log.event).run()))
+            retention = Retention(self._database, days, self._log.event, days_of=self._plans.retention_days)
+            background.append(asyncio.ensure_future(retention.run()))
             for task in background:
                 task.add_done_callback(self._background_ended)
             await self._announce(base_url)
@@ -149,6 +156,7 @@ class DataPlane:
             pending_max=settings.usage.pending_max,
             find_charged=self._ledger.find_call,
         )
+        self._shelf = shared_shelf(settings, self._database, self._pepper, self._log.event)
         self._gate = Gate(
             client=self._client,
             deadlines=self._deadlines,
@@ -166,16 +174,17 @@ class DataPlane:
                 requests_bytes_max=settings.limits.bodies_bytes_max,
             ),
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
+            responses=ResponseStates(self._shelf),
             limits=picked(FlowLimits, settings.deadlines, settings.limits),
         )
-        self._idempotency_keys = self._made_idempotency_keys()
+        self._idempotency_keys = idempotency_keys(settings, self._database, self._pepper, self._log.event)
         self._runs = self._made_runs()
         self._callers = self._made_callers()
         self._door = self._made_door(charged_prices)
         await self._begin_plans()
 
     def _made_door(self, charged_prices: ChargedPrices) -> Door:
-        settings, run_folder, is_alone = self._settings, self._options.data / RUN_FOLDER, self._options.post is None
+        settings, folder, is_alone = self._settings, self._options.data / COUNTERS_FOLDER, self._options.post is None
         return Door(
             gate=self._gate,
             houses=self._houses,
@@ -187,7 +196,7 @@ class DataPlane:
             ),
             callers=self._callers,
             floodgates={
-                house.name: Floodgate.of(house.facts, run_folder, alone=is_alone)
+                house.name: Floodgate.of(house.facts, folder, alone=is_alone)
                 for house in self._houses.houses
                 if settings.limits.address_net
             },
@@ -224,12 +233,13 @@ class DataPlane:
         return Callers(self._pepper.value, self._directory.find_key, self._plans.agree)
 
     def _made_counters(self) -> MachineCounters:
-        return MachineCounters(
-            self._options.data / RUN_FOLDER,
+        self._counters = MachineCounters(
+            self._options.data / COUNTERS_FOLDER,
             self._tokens_of_day,
             lambda level, text: self._log.event(level, "limits", message=text),
             alone=self._options.post is None,
         )
+        return self._counters
 
     async def _tokens_of_day(self, subject: str, subject_id: str, day: int) -> int:
         return await self._database.read(lambda reading: tokens_of_day(reading, subject, subject_id, day))
@@ -240,19 +250,6 @@ class DataPlane:
             self._options.data / RUN_FOLDER,
             self._log.event,
             relaxed=self._settings.ledger.durability == "relaxed",
-        )
-
-    def _made_idempotency_keys(self) -> IdempotencyKeys:
-        given = self._settings.idempotency
-        if not given.stored:
-            return IdempotencyKeys(self._database, report=self._log.event)
-        from .stores.sealed_answers import AesSeal  # takes 60 ms to load
-
-        return IdempotencyKeys(
-            self._database,
-            seal=AesSeal(self._pepper),
-            answer_bytes_max=given.stored_answer_bytes_max,
-            report=self._log.event,
         )
 
     def _made_runs(self) -> Runs:
@@ -339,17 +336,10 @@ class DataPlane:
 
     # Watching
 
-    async def _watch_models(self) -> None:
-        """Ask the local servers what they serve, at the start and every minute."""
-        asked = [provider for provider in self._providers.values() if provider.discovers]
-        while asked:
-            for provider in asked:
-                found = await discover(self._client, self._deadlines, provider)
-                if found is not None and found != self._discovered.get(provider.name):
-                    self._discovered[provider.name] = found
-                    self._gate.snapshots = self._snapshots()
-                    self._log.event("info", "models_discovered", provider=provider.name, models=len(found))
-            await asyncio.sleep(DISCOVERY_INTERVAL_S if self._discovered else 2.0)
+    def _models_found(self, provider: str, models: list[str]) -> None:
+        self._discovered[provider] = models
+        self._gate.snapshots = self._snapshots()
+        self._log.event("info", "models_discovered", provider=provider, models=len(models))
 
     def _background_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:
@@ -384,6 +374,7 @@ class DataPlane:
         await self._idempotency_keys.close()
         settled = await self._ledger.close()
         written = await self._journal.close()
+        self._counters.close()
         self._deadlines.close()
         self._log.event("info", "stopped", finished=finished, settled=settled, records_written=written)
         return 0 if written and settled else 1

@@ -13,6 +13,8 @@ def gauges(server: Server, door: Door, gate: Gate, journal: Journal, runs: Runs)
     """Name, help and value of each."""
     yield "faregate_connections", "Open client connections.", len(server.connections)
     yield "faregate_in_flight", "Calls under way.", len(door.in_flight)
+    yield "faregate_key_lookups", "Keys looked up in the store since the start.", door.callers.lookups
+    yield "faregate_keys_unknown", "Keys that are remembered to be none.", door.callers.unknown
     yield "faregate_loop_lag_seconds", "How late the last tick of the event loop was.", gate.deadlines.lag_s
     yield "faregate_drained", "Calls that are read to their end without a client.", gate.unattended.drained
     yield "faregate_holds", "Calls whose cost is held.", len(gate.ledger.slices.holds)

@@ -96,6 +96,8 @@ class LimitsSettings(_Table, frozen=True):
     idempotency_bytes_max: Bytes = 64 * 1024 * 1024
     drained_calls_max: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1_000
     keep_alive_comment_s: Seconds = 15.0
+    in_flight_max: Count = 20_000
+    lag_max_s: Seconds = 1.0
 
 
 class IdempotencySettings(_Table, frozen=True):
@@ -144,14 +146,16 @@ class LogSettings(_Table, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini_generate"]
+DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "cohere_chat", "gemini_generate"]
 
 
 class ProviderSettings(_Table, frozen=True):
     """[providers.NAME]: an upstream. `key_env` names the variable with the key; header values are secret.
     `price` is what its models cost that have no price of their own; it keeps nothing of a request where the operator
-    says `zero_retention`."""
+    says `zero_retention`. The last keys are those of some kinds; `credentials_env` begins the names of the variables
+    with AWS credentials."""
 
+    kind: Literal["azure", "bedrock", "vertex"] | None = None
     base_url: str | None = None
     key: Secret | None = None
     key_env: Name | None = None
@@ -168,6 +172,22 @@ class ProviderSettings(_Table, frozen=True):
     on_disconnect: OnDisconnect | None = None
     zero_retention: bool = False
     price: RatesSettings | None = None
+    api_version: Name | None = None
+    token: Secret | None = None
+    token_env: Name | None = None
+    tenant: Name | None = None
+    client_id: Name | None = None
+    client_secret: Secret | None = None
+    client_secret_env: Name | None = None
+    token_url: str | None = None
+    scope: Name | None = None
+    project: Name | None = None
+    location: Name | None = None
+    credentials_file: Path | None = None
+    credentials_env: Name | None = None
+
+
+_SECRETS_BY_VARIABLE = {"key": "key_env", "token": "token_env", "client_secret": "client_secret_env"}
 
 
 class ModelSettings(_Table, frozen=True):
@@ -315,21 +335,26 @@ def _checked_provider(
 ) -> ProviderSettings:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", str(at[-1])):
         raise source.fail(at, "a provider's name is letters, digits, - and _")
-    if provider.base_url is not None:
-        _check_url(source, (*at, "base_url"), provider.base_url)
-        provider = msgspec.structs.replace(provider, base_url=provider.base_url.rstrip("/"))
+    for name in ("base_url", "token_url"):
+        url = getattr(provider, name)
+        if url is not None:
+            _check_url(source, (*at, name), url)
+            provider = msgspec.structs.replace(provider, **{name: url.rstrip("/")})
     for header in provider.headers:
         if not _TOKEN.fullmatch(header) or header.lower() in _FRAMING_HEADERS:
             raise source.fail((*at, "headers", header), "this header cannot be set")
-    if provider.key_env is None:
-        return provider
-    if provider.key is not None:
-        raise source.fail((*at, "key_env"), "key and key_env exclude each other")
-    value = environment.get(provider.key_env, "").strip()
-    if not VISIBLE.fullmatch(value):
-        state = "is not visible ASCII" if value else "is not set"
-        raise source.fail((*at, "key_env"), f"the environment variable {provider.key_env} {state}")
-    return msgspec.structs.replace(provider, key=Secret(value))
+    for name, by_variable in _SECRETS_BY_VARIABLE.items():
+        variable = getattr(provider, by_variable)
+        if variable is None:
+            continue
+        if getattr(provider, name) is not None:
+            raise source.fail((*at, by_variable), f"{name} and {by_variable} exclude each other")
+        value = environment.get(variable, "").strip()
+        if not VISIBLE.fullmatch(value):
+            state = "is not visible ASCII" if value else "is not set"
+            raise source.fail((*at, by_variable), f"the environment variable {variable} {state}")
+        provider = msgspec.structs.replace(provider, **{name: Secret(value)})
+    return provider
 
 
 def _check_url(source: TomlSource, at: KeyPath, url: str) -> None:

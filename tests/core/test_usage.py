@@ -19,7 +19,15 @@ ODD = st.one_of(st.none(), st.integers(-5, 2**40), st.floats(allow_nan=False, al
                 st.none(),
                 st.just([]),
                 st.fixed_dictionaries(
-                    {}, optional={"cached_tokens": ODD, "cache_write_tokens": ODD, "audio_tokens": ODD}
+                    {},
+                    optional={
+                        "cached_tokens": ODD,
+                        "cache_write_tokens": ODD,
+                        "audio_tokens": ODD,
+                        "cache_creation_tokens": ODD,
+                        "cache_creation_token_details": st.none()
+                        | st.fixed_dictionaries({}, optional={"ephemeral_1h_input_tokens": ODD}),
+                    },
                 ),
             ),
             "completion_tokens_details": st.one_of(
@@ -49,6 +57,12 @@ def test_classes_are_disjoint() -> None:
     usage = usage_of(raw)
     assert usage == Usage(input=30, cache_read=60, cache_write=10, output=30, reasoning=20, source=UsageSource.PROVIDER)
     assert (usage.prompt, usage.completion) == (100, 50)
+
+
+def test_what_was_written_for_an_hour_is_told_apart() -> None:
+    details = {"cache_creation_tokens": 30, "cache_creation_token_details": {"ephemeral_1h_input_tokens": 20}}
+    usage = usage_of({"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": details})
+    assert usage == Usage(input=70, cache_write=10, cache_write_1h=20, output=5, source=UsageSource.PROVIDER)
 
 
 PART = st.none() | st.integers(0, 300)

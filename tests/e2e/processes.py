@@ -103,10 +103,10 @@ class LineProcess:
 
 
 class Aimock(LineProcess):
-    """@copilotkit/aimock with the replies of replies.json."""
+    """@copilotkit/aimock with the replies of a file. `is_strict`: it refuses what it has no reply to."""
 
-    def __init__(self) -> None:
-        super().__init__(AIMOCK, "aimock")
+    def __init__(self, replies: Path = HERE / "replies.json", *, is_strict: bool = False) -> None:
+        super().__init__([*AIMOCK, str(replies), *(["--strict"] if is_strict else [])], "aimock")
         self.base_url: str = self.ready["base_url"]
         self._journal = self.base_url.removesuffix("/v1") + "/__aimock/journal"
 

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,26 +71,42 @@ def test_the_clients_deadline(any_client: Sdk, exact: Upstream, simulator: Simul
 
 
 @pytest.fixture(scope="module")
-def hasty_gateway(session_folder: Path, simulator: Simulator) -> Iterator[Gateway]:
-    """A gateway whose longest request is rather short."""
-    process = Gateway(session_folder, simulated(simulator, more="[limits]\nlongest_request_s = 0.8\n"))
-    yield process
-    process.stop()
+def hasty_gateways(session_folder: Path, simulator: Simulator) -> Iterator[Callable[[float], Gateway]]:
+    """Gateways by their longest request in seconds, each started when it is first wanted."""
+    started: dict[float, Gateway] = {}
+
+    def gateway(longest_s: float) -> Gateway:
+        if longest_s not in started:
+            more = f"[limits]\nlongest_request_s = {longest_s}\n"
+            started[longest_s] = Gateway(session_folder, simulated(simulator, more=more))
+        return started[longest_s]
+
+    yield gateway
+    for process in started.values():
+        process.stop()
 
 
-def test_the_longest_request(sdk: Sdk, hasty_gateway: Gateway, simulator: Simulator) -> None:
+# Rather short; and longer ones for a machine so busy that a stream does not come to its first chunk.
+LONGEST_S = (0.8, 5.0, 30.0)
+
+
+def test_the_longest_request(sdk: Sdk, hasty_gateways: Callable[[float], Gateway], simulator: Simulator) -> None:
     seq = last_seq(simulator)
-    client = {"base_url": hasty_gateway.base_url, "api_key": hasty_gateway.key}
-    error = sdk.fail("create", client, body(SLOW))
+    hasty = hasty_gateways(LONGEST_S[0])
+    error = sdk.fail("create", {"base_url": hasty.base_url, "api_key": hasty.key}, body(SLOW))
     assert (error["class"], error["status"]) == ("InternalServerError", 504)
     assert (error["type"], error["code"]) == ("timeout_error", "request_timeout")
     assert next_entry(simulator, seq)["outcome"] == "client_gone"
 
 
-def test_the_longest_request_as_a_stream(sdk: Sdk, hasty_gateway: Gateway, simulator: Simulator) -> None:
-    seq = last_seq(simulator)
-    client = {"base_url": hasty_gateway.base_url, "api_key": hasty_gateway.key}
-    report = sdk.report("collect", client, body(ENDLESS))
+def test_the_longest_request_as_a_stream(
+    sdk: Sdk, hasty_gateways: Callable[[float], Gateway], simulator: Simulator
+) -> None:
+    seq, report = 0, {"chunks": []}
+    for longest_s in LONGEST_S:
+        if not report["chunks"]:
+            seq, hasty = last_seq(simulator), hasty_gateways(longest_s)
+            report = sdk.report("collect", {"base_url": hasty.base_url, "api_key": hasty.key}, body(ENDLESS))
     assert report["chunks"]
     assert report["error"]["class"] == "APIError"
     assert (report["error"]["type"], report["error"]["code"]) == ("timeout_error", "request_timeout")

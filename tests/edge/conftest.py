@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from tests.running.client import Caller, last_entry
 from tests.running.processes import Gateway, Simulator
-from tests.running.upstreams import Upstream
+from tests.running.upstreams import Upstream, refused_port
 
 ORIGIN = "https://app.example.com"
 
@@ -65,6 +66,62 @@ upstream_model = "scripted-upstream"
     process.stop()
 
 
+@pytest.fixture(scope="session")
+def limited(session_folder: Path, simulator: Simulator, scripted: Upstream) -> Iterator[Gateway]:
+    """The simulator on each of its wires, a provider that is down, and one that follows a script."""
+    wires = "".join(
+        f"""
+[providers.{dialect}]
+base_url = "http://127.0.0.1:{simulator.port}{path}"
+key = "simulator-secret-key"
+dialect = "{dialect}"
+wire = "exact"
+models = ["{dialect}"]
+"""
+        for dialect, path in (
+            ("openai_chat", "/v1"),
+            ("anthropic_messages", "/v1"),
+            ("gemini_generate", "/v1beta"),
+            ("openai_responses", "/v1"),
+        )
+    )
+    process = Gateway(
+        session_folder,
+        f"""
+{wires}
+[providers.sim]
+base_url = "{simulator.base_url}"
+key = "simulator-secret-key"
+models = ["test-model"]
+
+[providers.raw]
+base_url = "{scripted.base_url}"
+key = "scripted-secret-key"
+wire = "exact"
+models = ["scripted"]
+
+[providers.down]
+base_url = "http://127.0.0.1:{refused_port()}/v1"
+key = "down-secret-key"
+models = ["down-model"]
+
+[[routes]]
+model = "second-try"
+provider = "down"
+upstream_model = "down-model"
+weight = 1000000
+
+[[routes]]
+model = "second-try"
+provider = "sim"
+upstream_model = "test-model"
+weight = 0
+""",
+    )
+    yield process
+    process.stop()
+
+
 @pytest.fixture
 def caller(gateway: Gateway) -> Caller:
     """The session's gateway, whose settings are the defaults."""
@@ -106,3 +163,15 @@ def tenant(gateway: Gateway) -> Callable[..., Caller]:
         return Caller(gateway, command_json(gateway, "keys", "create", name, "--project", project, *arguments)["key"])
 
     return make
+
+
+@pytest.fixture
+def key() -> dict[str, str]:
+    """A fresh idempotency key, as headers."""
+    return {"idempotency-key": f"order-{uuid.uuid4()}"}
+
+
+@pytest.fixture
+def customer(tenant: Callable[..., Caller]) -> Caller:
+    """A caller of its own, whose records can be counted."""
+    return tenant()

@@ -11,6 +11,7 @@ import pytest
 from faregate.core.catalog import Model, Snapshot
 from faregate.core.identity import Caller as Identity
 from faregate.core.money import Price, PriceEntry, Rates
+from faregate.edge.house_file import ModelsShown
 from faregate.edge.listing import Listing
 from tests.running.client import Caller
 from tests.running.processes import Gateway
@@ -143,7 +144,7 @@ def test_it_is_made_once_for_as_long_as_it_holds() -> None:
         return model.price
 
     clock = Clock()
-    listing = Listing(price_of, clock)
+    listing = Listing(price_of, ModelsShown(id_form="bare", scope="key"), clock)
     anybody = Identity(
         key_id="k",
         project_id="p",

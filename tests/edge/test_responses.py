@@ -95,9 +95,18 @@ base_url = "http://127.0.0.1:{server.server_port}/v1"
 key = "mock-secret-key"
 dialect = "openai_responses"
 wire = "{request.param}"
+zero_retention = true
 
 [[routes]]
 model = "test-model"
+provider = "mock"
+upstream_model = "upstream-name"
+
+[models.blind]
+capabilities = {{ images = false, audio = false }}
+
+[[routes]]
+model = "blind"
 provider = "mock"
 upstream_model = "upstream-name"
 """
@@ -153,3 +162,62 @@ def test_the_background_is_refused(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.responses.create(model="test-model", input="Hi", background=True)
     assert refused.value.param == "background"
+
+
+def test_an_item_is_referred_to(client: openai.OpenAI) -> None:
+    first = client.responses.create(model="test-model", input="Hi")
+    reference: Any = {"type": "item_reference", "id": first.output[0].id}
+    second = client.responses.create(model="test-model", input=[reference, {"role": "user", "content": "And?"}])
+    told = [(item["role"], item.get("id")) for item in SEEN[-1]["input"]]
+    assert told == [("assistant", first.output[0].id), ("user", None)]
+    kept = client.responses.input_items.list(second.id, order="asc").data
+    assert [getattr(item, "role", None) for item in kept] == ["assistant", "user"]
+    asked = len(SEEN)
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.responses.create(model="test-model", input=[{"type": "item_reference", "id": "msg_none"}])
+    assert refused.value.param == "input"
+    assert "Item with id 'msg_none' not found." in refused.value.message
+    assert len(SEEN) == asked
+
+
+def test_what_is_not_to_be_stored_is_not_found(client: openai.OpenAI) -> None:
+    made = client.responses.create(model="test-model", input="Hi", store=False)
+    assert made.store is False
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(made.id)
+    with pytest.raises(openai.BadRequestError):
+        client.responses.create(model="test-model", input="x", previous_response_id=made.id)
+
+
+def test_of_a_request_that_wants_nothing_kept_nothing_is(client: openai.OpenAI) -> None:
+    made = client.responses.create(model="test-model", input="Hi", extra_headers={"x-faregate-no-retention": "true"})
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(made.id)
+
+
+def test_nothing_runs_in_the_background(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="test-model", input="Hi", background=True)
+    assert refused.value.param == "background"
+    made = client.responses.create(model="test-model", input="Hi")
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.cancel(made.id)
+    assert "Cannot cancel a synchronous response." in refused.value.message
+    with pytest.raises(openai.NotFoundError):
+        client.responses.cancel("resp_none")
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        ({"type": "input_image", "image_url": "https://a.example/a.png"}, "vision_not_supported_by_model"),
+        ({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}, "audio_not_supported_by_model"),
+    ],
+)
+def test_what_was_seen_and_heard_before_counts(client: openai.OpenAI, part: Any, code: str) -> None:
+    first = client.responses.create(model="test-model", input=[{"role": "user", "content": [part]}])
+    asked = len(SEEN)
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="blind", input="And?", previous_response_id=first.id)
+    assert refused.value.code == code
+    assert len(SEEN) == asked

@@ -3,7 +3,7 @@
 import msgspec
 
 from faregate.core.conversation import Conversation, Message, Part, Text, Thinking, ToolCall
-from faregate.core.events import ReasoningDelta, Redacted, Signed, ToolCallStarted
+from faregate.core.events import ArgumentsDelta, ReasoningDelta, Redacted, Signed, ToolCallStarted
 from faregate.flow.thoughts import KEPT_FOR_S, KeptThoughts, Thoughts
 
 SIGNED = Thinking(text="so", signature="s1", signed_by="anthropic_messages")
@@ -22,17 +22,24 @@ def turn(*parts: Part) -> Conversation:
     return Conversation(messages=(Message("user", (Text("go"),)), Message("assistant", parts)))
 
 
-def recalled(kept: KeptThoughts, *parts: Part, project: str = "p") -> tuple[Part, ...]:
-    conversation = turn(*parts)
-    kept.recall(project, conversation)
-    return conversation.messages[1].parts
+def recalled(
+    kept: KeptThoughts, *parts: Part, project: str = "p", reader: str = "anthropic_messages"
+) -> tuple[Part, ...]:
+    return kept.recall(project, turn(*parts), reader).messages[1].parts
 
 
 def test_what_was_lost_is_put_where_it_stood() -> None:
     kept = KeptThoughts()
     kept.keep("p", [SIGNED, HIDDEN, Text("I look"), FIRST, SECOND])
     bare = msgspec.structs.replace(SECOND, signature="", signed_by="")
-    assert recalled(kept, Text("I look"), FIRST, bare) == (Text("I look"), SIGNED, HIDDEN, FIRST, SECOND)
+    assert recalled(kept, Text("I look"), FIRST, bare) == (Text("I look"), SIGNED, HIDDEN, FIRST, bare)
+    assert recalled(kept, FIRST, bare, reader="gemini_generate") == (FIRST, SECOND)
+
+
+def test_who_reads_words_alone_is_given_no_proof() -> None:
+    kept = KeptThoughts()
+    kept.keep("p", [SIGNED, HIDDEN, FIRST])
+    assert recalled(kept, FIRST, reader="") == (Thinking(text="so"), FIRST)
 
 
 def test_what_the_client_gives_back_itself_stands() -> None:
@@ -88,3 +95,36 @@ def test_a_stream_is_gathered() -> None:
     ):
         thoughts.watch(event)
     assert thoughts.parts == [SIGNED, HIDDEN, FIRST, SECOND]
+
+
+class Piece(str):
+    """A text that counts the characters which are copied where it is added to another one by one."""
+
+    __slots__ = ()
+    copied = 0
+
+    def __add__(self, other: str) -> "Piece":
+        return Piece._sum(str.__add__(self, other))
+
+    def __radd__(self, other: str) -> "Piece":
+        return Piece._sum(str.__add__(other, self))
+
+    @staticmethod
+    def _sum(text: str) -> "Piece":
+        Piece.copied += len(text)
+        return Piece(text)
+
+
+def test_the_work_for_a_long_stream_grows_with_its_length_alone() -> None:
+    thoughts, pieces = Thoughts(), 2_000
+    Piece.copied = 0
+    for _ in range(pieces):
+        thoughts.watch(ReasoningDelta(Piece("abcd")))
+    thoughts.watch(Signed(signature="s", signed_by="anthropic_messages"))
+    thoughts.watch(ToolCallStarted(call=0, id="c1", name="f"))
+    for _ in range(pieces):
+        thoughts.watch(ArgumentsDelta(call=0, text=Piece("efgh")))
+    thinking, call = thoughts.complete()
+    assert isinstance(thinking, Thinking) and thinking.text == "abcd" * pieces
+    assert isinstance(call, ToolCall) and call.arguments == "efgh" * pieces
+    assert Piece.copied <= 4 * 2 * pieces

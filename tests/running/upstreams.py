@@ -94,10 +94,19 @@ class Visit:
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._connection.close()
 
+    def check(self) -> None:
+        """ConnectionError where the other side has gone."""
+        if self._is_readable(0) and not self._connection.recv(1):
+            raise ConnectionResetError
+
+    def _is_readable(self, within_s: float) -> bool:
+        poll = select.poll()  # select() knows no descriptor over a thousand
+        poll.register(self._connection, select.POLLIN)
+        return bool(poll.poll(within_s * 1000))
+
     def until_gone(self, within_s: float = _TIMEOUT_S) -> float:
         """Wait until the other side goes; when it did, unix seconds."""
-        readable, _, _ = select.select([self._connection], [], [], within_s)
-        assert readable, "the other side is still there"
+        assert self._is_readable(within_s), "the other side is still there"
         with contextlib.suppress(ConnectionError):
             assert self._connection.recv(1) == b""
         self.gone_at = time.time()

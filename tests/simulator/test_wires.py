@@ -27,7 +27,7 @@ class Spoken:
     body: dict[str, Any]
     stream: dict[str, Any]
     tools: dict[str, Any]
-    without: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset({"bad_checksum"})
 
     def ask(self, simulated: Simulated, plan: dict[str, Any], *, stream: bool, **members: Any) -> Reply:
         body = {**self.body, **(self.stream if stream else {}), **members, "simulator": plan}
@@ -58,13 +58,38 @@ WIRES = {
         _FLAG,
         {"tools": [{"name": name, "input_schema": PARAMETERS} for name in NAMES]},
     ),
+    "cohere": Spoken(
+        "/v2/chat",
+        "/v2/chat",
+        {"model": "some-model", "messages": HELLO},
+        _FLAG,
+        {"tools": [{"type": "function", "function": {"name": name, "parameters": PARAMETERS}} for name in NAMES]},
+        frozenset({"no_done", "bad_checksum"}),
+    ),
     "gemini": Spoken(
         f"{GEMINI}generateContent",
         f"{GEMINI}streamGenerateContent?alt=sse",
         {"contents": [{"parts": [{"text": "hello"}]}]},
         {},
         {"tools": [{"functionDeclarations": [{"name": name, "parametersJsonSchema": PARAMETERS} for name in NAMES]}]},
-        frozenset({"no_done"}),
+        frozenset({"no_done", "bad_checksum"}),
+    ),
+    "bedrock": Spoken(
+        "/model/some-model/converse",
+        "/model/some-model/converse-stream",
+        {"messages": [{"role": "user", "content": [{"text": "hello"}]}]},
+        {},
+        {
+            "toolConfig": {
+                "tools": [{"toolSpec": {"name": name, "inputSchema": {"json": PARAMETERS}}} for name in NAMES]
+            }
+        },
+        frozenset(
+            {
+                *("cr_only", "crlf", "comments", "multi_line_data", "event_id_retry", "bom", "no_space"),
+                *("no_last_blank_line", "no_blank_line"),
+            }
+        ),
     ),
 }
 every_wire = pytest.mark.parametrize("spoken", WIRES.values(), ids=WIRES)
@@ -76,8 +101,12 @@ def words(name: str, body: dict[str, Any]) -> str:
         return body["choices"][0]["message"]["content"]
     if name == "anthropic":
         return body["content"][0]["text"]
+    if name == "cohere":
+        return body["message"]["content"][0]["text"]
     if name == "responses":
         return body["output"][0]["content"][0]["text"]
+    if name == "bedrock":
+        return body["output"]["message"]["content"][0]["text"]
     return body["candidates"][0]["content"]["parts"][0]["text"]
 
 
@@ -87,8 +116,12 @@ def arguments(name: str, body: dict[str, Any]) -> list[Any]:
         return [json.loads(call["function"]["arguments"]) for call in body["choices"][0]["message"]["tool_calls"]]
     if name == "anthropic":
         return [block["input"] for block in body["content"]]
+    if name == "cohere":
+        return [json.loads(call["function"]["arguments"]) for call in body["message"]["tool_calls"]]
     if name == "responses":
         return [json.loads(item["arguments"]) for item in body["output"]]
+    if name == "bedrock":
+        return [block["toolUse"]["input"] for block in body["output"]["message"]["content"]]
     return [part["functionCall"]["args"] for part in body["candidates"][0]["content"]["parts"]]
 
 
@@ -129,7 +162,7 @@ def test_every_malformation(simulated: Simulated, since: int, spoken: Spoken, ma
         assert frames(reply.body) == frames(honest.body)
     else:
         assert reply.body != honest.body
-    spoiled = ("no_blank_line", "not_json", "error_event", "no_finish", "html", "empty", "error_json")
+    spoiled = ("no_blank_line", "not_json", "error_event", "no_finish", "html", "empty", "error_json", "bad_checksum")
     assert simulated.truth(since, 2)[1]["outcome"] == ("fault" if malformed in spoiled else "complete")
 
 
@@ -168,7 +201,8 @@ def test_a_plan_in_the_last_message(simulated: Simulated, spoken: Spoken) -> Non
 def test_what_is_no_request_is_refused(simulated: Simulated, spoken: Spoken, data: bytes) -> None:
     refused = simulated.post(data, spoken.path, fields={"anthropic-version": "2023-06-01"})
     assert refused.status == 400
-    assert refused.json()["error"]["message"]
+    body = refused.json()
+    assert body.get("error", body)["message"]
 
 
 def test_models_in_three_shapes(simulated: Simulated) -> None:

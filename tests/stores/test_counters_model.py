@@ -121,7 +121,9 @@ class CountersAgainstTheModel(RuleBasedStateMachine):
         demand = Demand(bounds, expected, most, self.day)
         model, now = self.model, self.machine.now_ns
         waits = [(model.wait_ns(each, demand, now), each) for each in bounds]
+        would_be = asyncio.run(self.processes[process].peek(demand))
         answer = asyncio.run(self.processes[process].take(demand))
+        assert would_be == (answer if isinstance(answer, Refused) else None)
         if isinstance(answer, Refused):
             assert any(wait != 0 for wait, _ in waits)
             self.check_refusal(answer, waits, demand)

@@ -22,6 +22,7 @@ class Somebody:
     replica: str = "default"
     price: Price | None = None
     zero_retention: bool = False
+    catalogued_as: str | None = None
 
 
 def entry(name: str, served_by: dict[str, str], **members: object) -> CatalogModel:

@@ -16,7 +16,7 @@ from faregate.stores.database import Database, StoreError, StoreUnavailable, Tra
 from faregate.stores.journal import Journal
 from faregate.stores.sqlite import Session, SqliteDatabase
 
-from . import conformance
+from . import conformance, conformance_directory, conformance_journal
 from .conformance import ACTOR, World, record
 
 FILE = "faregate.db"
@@ -27,19 +27,19 @@ class OnSqlite(conformance.Conformance):
         return SqliteDatabase(folder / FILE)
 
 
-class TestDirectory(OnSqlite, conformance.DirectoryConformance):
+class TestDirectory(OnSqlite, conformance_directory.DirectoryConformance):
     pass
 
 
-class TestRotation(OnSqlite, conformance.RotationConformance):
+class TestRotation(OnSqlite, conformance_directory.RotationConformance):
     pass
 
 
-class TestJournal(OnSqlite, conformance.JournalConformance):
+class TestJournal(OnSqlite, conformance_journal.JournalConformance):
     pass
 
 
-class TestAudit(OnSqlite, conformance.AuditConformance):
+class TestAudit(OnSqlite, conformance_directory.AuditConformance):
     @pytest.mark.parametrize("sequence", [1, 2, 99, 0, -1])
     def test_rows_cannot_be_replaced_or_slipped_in(self, tmp_path: Path, sequence: int) -> None:
         async def story(world: World) -> None:

@@ -250,6 +250,27 @@ def test_retention_deletes_what_is_older_to_the_millisecond(tmp_path: Path) -> N
     play(tmp_path, story)
 
 
+def test_a_plan_may_keep_less_than_the_operator_does(tmp_path: Path) -> None:
+    async def story(database: SqliteDatabase) -> None:
+        moments = [NOON - 40 * DAY_S, NOON - 20 * DAY_S, NOON - 5 * DAY_S]
+        rows = [at(moment, organisation_id=each) for each in ("short", "long") for moment in moments]
+        await write(database, UsageRows(), rows)
+
+        async def days_of() -> dict[str, int]:
+            return {"short": 7, "long": 60}
+
+        ending = Retention(database, 30, print, days_of=days_of, clock=lambda: NOON)
+        assert (await ending.delete_old())[0] == 3
+        query = "SELECT organisation_id, received_at FROM usage ORDER BY organisation_id DESC, received_at"
+        left = await database.read(lambda reading: reading.all(query))
+        assert left == [("short", moments[2]), ("long", moments[1]), ("long", moments[2])]
+        assert await database.read(differences) == []  # the sums of what is gone are still good
+        unbounded = Retention(database, 0, print, days_of=days_of, clock=lambda: NOON + 4 * DAY_S)
+        assert (await unbounded.delete_old())[0] == 1
+
+    play(tmp_path, story)
+
+
 def test_retention_goes_in_small_steps_and_processes_may_share_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,19 +13,23 @@ from typing import Any
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CASE_FILES = (FIXTURES / "translation_cases.jsonl", FIXTURES / "more_translation_cases.jsonl")
 
-# What the files call the dialects, and what Faregate calls them.
+# What the files call the dialects that clients speak, and what Faregate calls them.
 DIALECTS = {
     "openai": "openai_chat",
     "openai-responses": "openai_responses",
     "anthropic": "anthropic_messages",
     "gemini": "gemini_generate",
 }
-# What a provider of each dialect calls the model.
+# What providers speak beside them, and no client does.
+UPSTREAMS = {**DIALECTS, "cohere": "cohere_chat", "bedrock": "bedrock_converse"}
+# What a provider of each calls the model.
 UPSTREAM_MODELS = {
     "openai": "gpt-up",
     "openai-responses": "gpt-up",
     "anthropic": "claude-up",
+    "cohere": "command-up",
     "gemini": "gemini-up",
+    "bedrock": "anthropic.claude-up",
 }
 # Facts of a model that are called otherwise in Faregate's settings.
 _CAPABILITY_NAMES = {"max_tokens_field": "output_member"}

@@ -26,7 +26,9 @@ _PROVIDER_CREDENTIALS = {
     "openai": ("authorization", f"Bearer {PROVIDER_KEY}"),
     "openai-responses": ("authorization", f"Bearer {PROVIDER_KEY}"),
     "anthropic": ("x-api-key", PROVIDER_KEY),
+    "cohere": ("authorization", f"Bearer {PROVIDER_KEY}"),
     "gemini": ("x-goog-api-key", PROVIDER_KEY),
+    "bedrock": ("authorization", f"Bearer {PROVIDER_KEY}"),
 }
 STREAM_FIELDS = {
     "content-type": "text/event-stream; charset=utf-8",

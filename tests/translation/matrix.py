@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .cases import DIALECTS, FIXTURES, Case
+from .cases import DIALECTS, FIXTURES, UPSTREAMS, Case
 
 FOLDER = FIXTURES / "translation"
 WANTS = sorted(FOLDER.glob("*.json"))
@@ -32,8 +32,8 @@ def matrix_cases() -> list[Case]:
 def _cases_of(path: Path) -> Iterator[Case]:
     want = json.loads(path.read_bytes())
     for client in DIALECTS:
-        for upstream in DIALECTS:
-            if "request" not in want[client] or "asked" not in want[upstream]:
+        for upstream in UPSTREAMS:
+            if "request" not in want[client] or "asked" not in want.get(upstream, ()):
                 continue
             said = _said(path.stem, want, client, upstream)
             yield Case(said)

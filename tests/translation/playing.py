@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from faregate.simulator.bedrock.encoding import message
 from tests.running.upstreams import Script, Visit, chunk_of
 
 from .cases import Case
 
 _LINE_ENDS = {"gemini": "\r\n"}  # Google ends the lines of its events so
+_STREAM_TYPES = {"bedrock": "application/vnd.amazon.eventstream"}
 _PIECE_BYTES = (1, 2, 7, 40, 300, 5000)
 _PAUSE_S = 0.0004
 _BEFORE_RESET_S = 0.03  # so that what was sent is read before the reset
@@ -71,6 +73,8 @@ def hidden_tool(case: Case, visit: Visit) -> str | None:
 
 def _tool_names(value: Any) -> Iterator[str]:
     """The names in any dialect's tools."""
+    for tool in value.get("toolConfig", {}).get("tools", ()):
+        yield tool["toolSpec"]["name"]
     for tool in value.get("tools") or ():
         yield from (declared["name"] for declared in tool.get("functionDeclarations", ()))
         name = tool.get("name") or tool.get("function", {}).get("name")
@@ -97,7 +101,10 @@ def _play_whole(case: Case, visit: Visit, dice: random.Random) -> None:
 
 
 def _play_stream(case: Case, visit: Visit, dice: random.Random) -> None:
-    fields = {"content-type": "text/event-stream", **case.said.get("upstream_headers", {})}
+    fields = {
+        "content-type": _STREAM_TYPES.get(case.upstream, "text/event-stream"),
+        **case.said.get("upstream_headers", {}),
+    }
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     visit.send(f"HTTP/1.1 200 OK\r\n{lines}transfer-encoding: chunked\r\nconnection: close\r\n\r\n".encode())
     waiting = b""  # what may be cut anywhere, events' ends included
@@ -124,12 +131,21 @@ def _play_stream(case: Case, visit: Visit, dice: random.Random) -> None:
 
 def _event(item: dict[str, Any], case: Case, visit: Visit, dice: random.Random) -> bytes:
     """An event in the upstream dialect's framing."""
+    if case.upstream == "bedrock":
+        return _message(item, case, visit, dice)
     end = _LINE_ENDS.get(case.upstream, "\n").encode()
     if "comment" in item:
         return b":" + item["comment"].encode() + end + end
     data = item["data"].encode() if isinstance(item["data"], str) else _written(item["data"], case, visit, dice)
     name = b"" if "event" not in item else b"event: " + item["event"].encode() + end
     return name + b"data: " + data + end + end
+
+
+def _message(item: dict[str, Any], case: Case, visit: Visit, dice: random.Random) -> bytes:
+    """An event, or an exception, in Amazon's binary framing."""
+    data = item["data"].encode() if isinstance(item["data"], str) else _written(item["data"], case, visit, dice)
+    kind = "exception" if item["event"].endswith("Exception") else "event"
+    return message({f":{kind}-type": item["event"], ":content-type": "application/json", ":message-type": kind}, data)
 
 
 def _send_cut(visit: Visit, data: bytes, dice: random.Random) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 
 from tests.running.upstreams import Upstream
 
-from .cases import DIALECTS, Case
+from .cases import UPSTREAMS, Case
 
 PROVIDER_KEY = "provider-secret-key"
-_PATHS = {"gemini": "/v1beta"}
+_PATHS = {"bedrock": "", "cohere": "/v2", "gemini": "/v1beta"}
+_KINDS = {"bedrock"}  # which have a wire of their own
 _WIRES = ("exact", "compatible")
 
 
@@ -22,8 +23,8 @@ def settings_for(cases: Iterable[Case], upstream: Upstream) -> str:
     address = f"http://127.0.0.1:{upstream.port}"
     tables = [
         f'[providers.up-{name}-{wire}]\nbase_url = "{address}{_PATHS.get(name, "/v1")}"\nkey = "{PROVIDER_KEY}"\n'
-        f'dialect = "{dialect}"\nwire = "{wire}"'
-        for name, dialect in DIALECTS.items()
+        + (f'kind = "{name}"' if name in _KINDS else f'dialect = "{dialect}"\nwire = "{wire}"')
+        for name, dialect in UPSTREAMS.items()
         for wire in _WIRES
     ]
     return "\n\n".join([*tables, *(_model_of(case) for case in cases)]) + "\n"

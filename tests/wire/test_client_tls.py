@@ -17,7 +17,7 @@ from faregate.wire.proxies import Proxies, Proxy, proxies_from
 
 from .certificates import Authority
 from .rig import Peer, Rig, on_loop, until
-from .test_client import echo, mute
+from .scripts import echo, mute
 
 
 def context_of(authority: Authority, name: str, alternatives: str, *, expired: bool = False) -> ssl.SSLContext:

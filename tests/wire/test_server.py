@@ -1,20 +1,14 @@
-"""The listening side, as its clients see it: connections, bodies, answers, sockets of every kind, draining."""
+"""The listening side, as its clients see it: connections, bodies, answers."""
 
 import asyncio
-import ssl
-import warnings
-from pathlib import Path
 
 import pytest
 
-from faregate.core.errors import ClientGone
-from faregate.wire.connection import ServerConnection
 from faregate.wire.exchange import BodyTooLarge, IncomingRequest, OutgoingResponse
-from faregate.wire.server import ServerLimits, bound_unix_socket, server_tls
+from faregate.wire.server import ServerLimits
 from faregate.wire.strand import Signal
 
-from .certificates import Authority
-from .rig import Peer, Rig, get, on_loop, post, until
+from .rig import Rig, get, on_loop, post, until
 
 
 def chunked(*pieces: bytes, path: str = "/") -> bytes:
@@ -306,161 +300,3 @@ async def test_the_handler_can_be_cancelled_from_outside() -> None:
         responses[0].cancel(LookupError("an answer that is over"))
         responses[1].cancel(LookupError("second"))
         assert (await peer.answer()).body == b"second"
-
-
-# Sockets of every kind.
-
-
-@on_loop
-async def test_unix_socket(tmp_path: Path) -> None:
-    path = tmp_path / "gate.sock"
-    async with Rig() as rig:
-        await rig.server.listen_unix(ServerConnection, bound_unix_socket(path))
-        peer = Peer(*await asyncio.open_unix_connection(path))
-        await peer.send(post(b"local"))
-        assert (await peer.answer()).body == b"local"
-        assert rig.seen.requests[0].client_address == "local"
-        await peer.close()
-
-
-@on_loop
-async def test_a_dead_unix_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "gate.sock"
-    async with Rig() as rig:
-        await rig.server.listen_unix(ServerConnection, bound_unix_socket(path))
-        with pytest.raises(OSError, match="in use"):
-            await rig.more_server(rig.echo).listen_unix(ServerConnection, bound_unix_socket(path))
-        await rig.server.drain(0.1)
-        await rig.more_server(rig.echo).listen_unix(ServerConnection, bound_unix_socket(path))
-        peer = Peer(*await asyncio.open_unix_connection(path))
-        await peer.send(post(b"again"))
-        assert (await peer.answer()).body == b"again"
-        await peer.close()
-
-
-@on_loop
-async def test_tls(authority: Authority) -> None:
-    certificate, key = authority.sign("server", "DNS:localhost,IP:127.0.0.1")
-    trusting = ssl.create_default_context(cafile=str(authority.certificate))
-    async with Rig() as rig:
-        port = await rig.server.listen_tcp(ServerConnection, "127.0.0.1", 0, tls=server_tls(certificate, key))
-        peer = await rig.connect(port, ssl=trusting, server_hostname="localhost")
-        for body in (b"x", bytes(10_000_000)):
-            sending = asyncio.ensure_future(peer.send(post(body)))
-            assert (await peer.answer()).body == body
-            await sending
-        old = ssl.create_default_context(cafile=str(authority.certificate))
-        with warnings.catch_warnings(action="ignore"):
-            old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
-        with pytest.raises((ssl.SSLError, OSError)):
-            await rig.connect(port, ssl=old, server_hostname="localhost")
-        await peer.send(get("/bye", "connection: close"))
-        assert (await peer.answer()).body == b"/bye"
-        assert await peer.ended() == b""
-
-
-@on_loop
-async def test_tls_a_client_that_never_shakes_hands_is_closed(authority: Authority) -> None:
-    certificate, key = authority.sign("server", "DNS:localhost,IP:127.0.0.1")
-    async with Rig(limits=ServerLimits(head_timeout_s=0.2)) as rig:
-        port = await rig.server.listen_tcp(ServerConnection, "127.0.0.1", 0, tls=server_tls(certificate, key))
-        silent, plain = await rig.connect(port), await rig.connect(port)
-        await plain.send(get())
-        assert await asyncio.wait_for(silent.ended(), 3) == b""
-        assert b"HTTP" not in await asyncio.wait_for(plain.ended(), 3)
-
-
-@on_loop
-async def test_two_servers_share_a_port() -> None:
-    async with Rig() as rig:
-        second = rig.more_server(rig.echo)
-        first_port = await rig.server.listen_tcp(ServerConnection, "127.0.0.1", 0, reuse_port=True)
-        assert await second.listen_tcp(ServerConnection, "127.0.0.1", first_port, reuse_port=True) == first_port
-        peers = [await rig.connect(first_port) for _ in range(60)]
-        for peer in peers:
-            await peer.send(get())
-            assert (await peer.answer()).status == 200
-        assert rig.server.connections
-        assert second.connections
-        assert len(rig.server.connections) + len(second.connections) == 60
-        await second.drain(1)
-        for peer in peers:
-            peer.reset()
-        await rig.settled()
-
-
-@on_loop
-async def test_a_taken_port_is_an_error() -> None:
-    async with Rig() as rig:
-        with pytest.raises(OSError, match="in use"):
-            await rig.more_server(rig.echo).listen_tcp(ServerConnection, "127.0.0.1", rig.port)
-
-
-# Draining.
-
-
-@on_loop
-async def test_drain() -> None:
-    """What is being answered finishes, idle ones are closed, new ones are refused."""
-    release: Signal[None] = Signal()
-
-    async def handler(request: IncomingRequest, response: OutgoingResponse) -> None:
-        if request.path == b"/stream":
-            response.start(200, b"")
-            response.write(b"first,")
-        if request.path != b"/quick":
-            await waiting[request.path]
-        if request.path == b"/stream":
-            response.finish(b"last")
-        else:
-            response.send(200, b"", request.path)
-
-    waiting = {b"/slow": Signal(), b"/stream": release}
-    async with Rig(handler) as rig:
-        idle, half, fresh, slow, stream = [await rig.connect() for _ in range(5)]
-        await idle.send(get("/quick"))
-        await idle.answer()
-        await half.send(get("/quick")[:10])
-        await slow.send(get("/slow"))
-        await stream.send(get("/stream"))
-        await until(lambda: len(rig.seen.requests) == 3)
-        draining = asyncio.ensure_future(rig.server.drain(5))
-        assert await idle.ended() == b""
-        assert await half.ended() == b""
-        assert await fresh.ended() == b""
-        with pytest.raises(ConnectionError):
-            await rig.connect()
-        assert not draining.done()
-        waiting[b"/slow"].set(None)
-        answer = await slow.answer()
-        assert (answer.body, answer.headers["connection"]) == (b"/slow", "close")
-        assert await slow.ended() == b""
-        release.set(None)
-        assert (await stream.answer()).body == b"first,last"
-        assert await stream.ended() == b""
-        assert await draining is True
-
-
-@on_loop
-async def test_drain_cuts_what_takes_too_long() -> None:
-    async def handler(request: IncomingRequest, response: OutgoingResponse) -> None:
-        try:
-            await Signal()
-        except ClientGone:
-            ends.append("gone")
-            raise
-
-    ends: list[str] = []
-    async with Rig(handler) as rig:
-        peer = await rig.connect()
-        await peer.send(get())
-        await until(lambda: rig.seen.requests)
-        assert await rig.server.drain(0.1) is False
-        assert await peer.ended() == b""
-        assert ends == ["gone"]
-
-
-@on_loop
-async def test_drain_of_nothing_is_done_at_once() -> None:
-    async with Rig() as rig:
-        assert await rig.server.drain(5) is True

@@ -1,11 +1,13 @@
 """The event stream parser against the standard's algorithm, written out; its bounds; its bytes. (F79, F80, F81)"""
 
 import time
+from unittest import mock
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from faregate.wire import sse
 from faregate.wire.messages import BadMessage
 from faregate.wire.sse import DONE, Frame, FrameParser, comment, data_frame, parse_frame
 
@@ -129,6 +131,40 @@ def test_frames_with_any_line_end(frames: list[tuple[list[bytes], bytes]], draws
     stream = b"".join(end.join([*lines, b"", b""]) for lines, end in frames)
     parsed, _ = parse(draws.draw(cut(stream)))
     assert events(parsed) == reference(stream)
+
+
+WHOLE = [b"data: a\n\n", b"event: e\ndata: b\n\n", b"data: c\r\n\r\n", b": d\n\n", "data: é\n\n".encode()]
+NEARLY = [
+    b"data: f\r\r",
+    b"data: g\ndata: h\r\n\r\n",
+    b"data: i\n\n\n\n",
+    b"data: j\n\ndata: k\n\n",
+    b"\r\n\r\n",
+    b"\n\n",
+    BOM,
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from([*WHOLE, *WHOLE, *NEARLY]) | STREAMS.map(b"".join), max_size=12), st.data())
+def test_a_read_that_is_one_frame_is_read_as_any_other(reads: list[bytes], draws: st.DataObject) -> None:
+    """With the way for single frames and without it, each read gives the same frames, however the stream was cut."""
+    for pieces in (reads, draws.draw(cut(b"".join(reads)))):
+        quick, slow = FrameParser(), FrameParser()
+        for piece in pieces:
+            with mock.patch.object(sse, "_is_one_frame", return_value=False):
+                wanted = slow.feed(piece)
+            assert quick.feed(piece) == wanted
+            assert quick.empty == slow.empty
+        assert quick.close() == slow.close()
+
+
+@pytest.mark.parametrize("frame", WHOLE)
+def test_a_read_that_is_one_frame_is_not_searched(frame: bytes) -> None:
+    parser = FrameParser()
+    parser.feed(b"data: first\n\n")
+    with mock.patch.object(FrameParser, "_frame_ends", side_effect=AssertionError):
+        assert parser.feed(frame) == [parse_frame(frame)]
 
 
 def test_each_frame_comes_as_soon_as_it_is_complete() -> None:

@@ -19,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
         "settings": str(path) if path is not None else None,
         "data": str(data_directory(arguments)),
         "listens": _address(offer),
+        "houses": _houses(offer),
         "simulated": offer.is_simulated,
         "providers": _providers(offer),
         "models": len(offer.snapshot.models),
@@ -37,6 +38,15 @@ def _address(offer: Offer) -> str:
     return f"{'https' if server.tls_certificate is not None else 'http'}://{host}:{server.port}"
 
 
+def _houses(offer: Offer) -> list[dict[str, object]]:
+    """The main house first, then the others, each with where it is found."""
+    others = zip(offer.houses.houses[1:], offer.settings.houses, strict=True)
+    main = offer.houses.main
+    found: list[dict[str, object]] = [{"name": main.name, "paths": main.prefixes, "hosts": ()}]
+    found += [{"name": house.name, "paths": house.prefixes, "hosts": given.hosts} for house, given in others]
+    return found
+
+
 def _providers(offer: Offer) -> list[dict[str, object]]:
     serving = Counter(target.provider for targets in offer.snapshot.targets.values() for target in targets)
     return [
@@ -44,6 +54,7 @@ def _providers(offer: Offer) -> list[dict[str, object]]:
             "name": name,
             "host": provider.origin.authority if not offer.is_simulated else "a process of its own",
             "has_key": provider.credential is not None and not offer.is_simulated,
+            "has_tokens": provider.tokens is not None,
             "models": serving[name],
             "asked_at_start": name in offer.asked_at_start,
         }
@@ -74,11 +85,17 @@ def _tell(report: dict[str, object]) -> None:
         f"data       {report['data']}",
         f"listens    {report['listens']}",
     ]
+    houses = report["houses"]
+    assert isinstance(houses, list)
+    for house in houses:
+        where = f" for {', '.join(house['hosts'])}" if house["hosts"] else ""
+        lines.append(f"house      {house['name']} under {', '.join(house['paths'])}{where}")
     providers = report["providers"]
     assert isinstance(providers, list)
     for provider in providers:
         count = "asked at start" if provider["asked_at_start"] else f"{provider['models']} models"
-        key = "" if report["simulated"] else ", with a key" if provider["has_key"] else ", without a key"
+        held = "with tokens" if provider["has_tokens"] else "with a key" if provider["has_key"] else "without a key"
+        key = "" if report["simulated"] else f", {held}"
         lines.append(f"provider   {provider['name']} at {provider['host']}: {count}{key}")
     lines.append(f"models     {report['models']}")
     sys.stdout.write("\n".join(lines) + "\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from ..core.catalog import Snapshot
-from ..edge.neighbourhood import load_houses
+from ..edge.neighbourhood import Neighbourhood, load_houses
 from ..providers import Provider
 from ..providers.active import ProviderError, active_providers
 from ..providers.simulated import simulated
@@ -22,11 +22,12 @@ _ANY_PORT = 1
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings, the providers they and the environment switch on, and what those serve."""
+    """The settings, the houses they name, the providers they and the environment switch on, and what those serve."""
 
     settings: Settings
     providers: Mapping[str, Provider]
     snapshot: Snapshot
+    houses: Neighbourhood
     is_simulated: bool
 
     @property
@@ -41,13 +42,15 @@ def make_offer(arguments: argparse.Namespace) -> Offer:
     _check_files(settings)
     active = active_providers(settings, os.environ)
     providers = active or {"simulator": simulated(_ANY_PORT)}
-    house = load_houses(settings).main
+    houses = load_houses(settings)
+    house = houses.main
     snapshot = build_snapshot(settings, providers, {}, house_prices=house.prices)
     only = house.facts.models.only
     return Offer(
         settings=settings,
         providers=providers,
         snapshot=snapshot.only(only) if only else snapshot,
+        houses=houses,
         is_simulated=not active,
     )
 

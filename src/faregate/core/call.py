@@ -6,7 +6,7 @@ import msgspec
 
 from .catalog import Snapshot
 from .chat import ChatRequest
-from .conversation import Conversation
+from .conversation import Conversation, Message
 from .identity import Caller
 from .money import Tariff
 from .plans import UNLIMITED, Terms
@@ -70,11 +70,12 @@ class Call(msgspec.Struct, kw_only=True):
     costs, fixed at its admission.
 
     Its client has left where it `is_deserted`, and runs on for its usage alone, or `is_waived`, and costs nothing
-    unless its answer is whole. Where its dialect is not the provider's, `conversation` is what it says, and `dropped`
-    and `adjusted` name the parameters that the provider was not told, or told otherwise; it `is_strict` where nothing
-    may be dropped. Where the gateway sees to it that the answer keeps to a schema, that is `schema`; a stream is then
-    held back until it does, if it `is_held`. Once an answer did not, and the model is asked again, that answer's usage
-    and cost are `earlier` and `earlier_nano`.
+    unless its answer is whole. Where its dialect is not the provider's, `conversation` is what it says, and
+    `dropped` and `adjusted` name the parameters that the provider was not told, or told otherwise (and, as
+    `answer.NAME`, what its client could not be shown); it `is_strict` where nothing may be dropped. Where the
+    gateway sees to it that the answer keeps to a schema, that is `schema`; a stream is then held back until it
+    does, if it `is_held`. Once an answer did not, and the model is asked again, that answer's usage and cost are
+    `earlier` and `earlier_nano`, and `correction` is what it is told besides.
     """
 
     id: str
@@ -99,3 +100,4 @@ class Call(msgspec.Struct, kw_only=True):
     is_held: bool = False
     earlier: Usage | None = None
     earlier_nano: int = 0
+    correction: tuple[Message, ...] = ()

@@ -10,7 +10,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """The routing fields of a request, and every member of its body as it came.
 
     `text_bytes` are those of the body that are no image, in `messages` with `images`. `output_tokens_cap` is what the
-    gateway allows where that is less than the client asked for: in `output_member`, if not in its dialect's usual one.
+    gateway allows where that is less than the client asked for; `output_parameter` is the client's own name for that
+    where its dialect has several, `output_member` the provider's where it is sent one that the client did not name.
 
     `members` holds the body's top-level members verbatim, known and unknown, in the client's order: what is sent
     upstream is built from it, so that what was checked is what is sent. `is_array` asks for a stream as one JSON
@@ -32,7 +33,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     messages: int = 0
     images: int = 0
     output_tokens_cap: int | None = None
-    output_member: str = ""
+    output_parameter: str = ""
+    output_member: str = "max_tokens"
     has_images: bool = False
     has_audio: bool = False
     is_array: bool = False

@@ -171,7 +171,8 @@ class Conversation(msgspec.Struct, kw_only=True):
     """A request. `extra` holds, by its path in the client's body, what has no place here (a value of the JSON's).
 
     The names of the fields are the words in which a dialect says what it left out or cannot express; each dialect has
-    a table of what it calls them itself.
+    a table of what it calls them itself. `reasoning_shown` is such a word too (Reasoning.is_shown), and `signature` (a
+    proof that another than the provider made).
     """
 
     messages: tuple[Message, ...]

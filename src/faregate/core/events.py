@@ -1,8 +1,8 @@
 """What happens in an answer, in the order in which it happens; and a whole answer, which is all of it at once.
 
     Started, then for each choice, in any mixture: TextDelta, ReasoningDelta, Signed, Redacted, RefusalDelta,
-    ToolCallStarted, ArgumentsDelta, MediaGiven, Cited, LogprobsGiven; then Finished; UsageReported whenever the
-    provider says it (the newest counts); Ended, or Failed.
+    ToolCallStarted, ArgumentsDelta, MediaGiven, ForeignGiven, Cited, LogprobsGiven; then Finished; UsageReported
+    whenever the provider says it (the newest counts); Ended, or Failed.
 
 A run of ReasoningDelta ends with Signed, or with an event of another kind. Tool calls of a choice are numbered from 0
 in the order in which they began; their arguments may come interleaved. Nothing follows Ended or Failed.
@@ -10,7 +10,7 @@ in the order in which they began; their arguments may come interleaved. Nothing 
 
 import msgspec
 
-from .conversation import Choice, Citation, FinishReason, Media
+from .conversation import Choice, Citation, FinishReason, Foreign, Media
 from .usage import Usage
 
 
@@ -90,9 +90,17 @@ class ArgumentsDelta(msgspec.Struct, frozen=True, kw_only=True, tag="arguments_d
 
 
 class MediaGiven(msgspec.Struct, frozen=True, tag="media_given"):
-    """A picture or sound that the model made."""
+    """A picture that the model made, or a sound, which may come in pieces: each is base64 by itself."""
 
     media: Media
+    choice: int = 0
+
+
+class ForeignGiven(msgspec.Struct, frozen=True, tag="foreign_given"):
+    """Something that the provider's own dialect alone can say: what a tool of the provider's did, say. Its JSON is null
+    where the stream does not give it whole."""
+
+    part: Foreign
     choice: int = 0
 
 
@@ -146,6 +154,7 @@ Event = (
     | ToolCallStarted
     | ArgumentsDelta
     | MediaGiven
+    | ForeignGiven
     | Cited
     | LogprobsGiven
     | UsageReported

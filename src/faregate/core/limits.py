@@ -65,6 +65,10 @@ class Counters(Protocol):
         """Check all, then take all."""
         ...
 
+    async def peek(self, demand: Demand, /) -> Refused | None:
+        """What `take` would say, None where it would be taken. Nothing is taken."""
+        ...
+
     def standing(self, bounds: Sequence[Bound], /) -> Standing | None:
         """Of the bounds on requests the one with the least left; None where there is none. Nothing is taken."""
         ...

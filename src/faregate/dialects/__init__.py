@@ -56,6 +56,14 @@ class Addressee(msgspec.Struct, frozen=True, kw_only=True):
     is_official: bool = False
     stream_usage: bool = True
 
+    @property
+    def output_member(self) -> str:
+        """What a body of OpenAI's chat calls the bound on output: their reasoning models refuse the older name (API
+        reference, chat completions, max_tokens), and many compatible hosts know no other."""
+        capabilities = self.capabilities
+        is_newer = self.is_official or capabilities.reasoning is True
+        return capabilities.output_member or ("max_completion_tokens" if is_newer else "max_tokens")
+
 
 class Rendered(NamedTuple):
     """A body for an upstream, and what it does not say of what the client did: `dropped` and `adjusted` name fields of
@@ -157,10 +165,14 @@ class Counting(Protocol):
 
 
 class Upstream(Protocol):
-    """What providers can speak. `name` is what it is called, `stream_type` the media type of its streams."""
+    """What providers can speak. `name` is what it is called, `stream_type` the media type of its streams; `proofs`
+    names the dialect whose proofs its providers give and take: its own, unless its models have them from another."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def proofs(self) -> str: ...
 
     @property
     def stream_type(self) -> bytes: ...
@@ -198,7 +210,8 @@ class Dialect(Upstream, Protocol):
     own; `keep_alive` what can be said in a stream to keep it alive, empty where nothing can; `parameters` what the
     fields of a Conversation are called in a client's body, where it is not the same; `indispensable` names those of its
     members that no other dialect has, and that an answer would be wrong without; `own_statuses` are those of a provider
-    that its clients know beside the house's; `counting` how it asks for the tokens of a prompt, where it can.
+    that its clients know beside the house's; `shows` the kinds of media that have a place in its answers, given by
+    their bytes ("image") or by an address ("image_url"); `counting` how it asks for a prompt's tokens, where it can.
     """
 
     @property
@@ -215,6 +228,9 @@ class Dialect(Upstream, Protocol):
 
     @property
     def own_statuses(self) -> frozenset[int]: ...
+
+    @property
+    def shows(self) -> frozenset[str]: ...
 
     @property
     def counting(self) -> Counting | None: ...

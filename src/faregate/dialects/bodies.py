@@ -1,12 +1,12 @@
 """What the bodies of all dialects have in common: a JSON object whose members are checked, and kept as they came."""
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from ..core.errors import MalformedRequest
+from .schemas import check_references
 
 MEMBERS_MAX = 1_000
 TOOLS_MAX = 512  # four times what OpenAI takes
@@ -56,7 +56,7 @@ def decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes | msgspec.Raw, withi
     except msgspec.ValidationError as error:
         reason = str(error)
         found = _AT.search(reason)
-        inside = found[1] if found else ""
+        inside = found[1].partition("[...]")[0] if found else ""  # a value of an object whose names are the client's
         param = within + ("." if within and inside and inside[0] != "[" else "") + inside
         reason = _AT.sub("", reason)
         missing = _MISSING.fullmatch(reason)
@@ -66,12 +66,6 @@ def decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes | msgspec.Raw, withi
         raise MalformedRequest(f"Invalid value for '{param}': {reason}.", param=param) from None
     except (msgspec.DecodeError, RecursionError):
         raise MalformedRequest(f"Invalid value for '{within}'.", param=within or None) from None
-
-
-def with_members(body: bytes, members: Members, *, of: Iterable[str]) -> bytes:
-    """A JSON object with those of the members besides its own whose names are among `of`."""
-    own = members_decoder.decode(body)
-    return msgspec.json.encode({name: members[name] for name in of if name in members} | own)
 
 
 def keep_unknown(raw: msgspec.Raw, known: frozenset[str], path: str, extra: Extra) -> Members:
@@ -88,18 +82,20 @@ def missing(path: str) -> MalformedRequest:
     return MalformedRequest(f"Missing required parameter: '{path}'.", param=path)
 
 
-def wrong(path: str, reason: str) -> MalformedRequest:
+def wrong(path: str, reason: str, kind: str | None = None) -> MalformedRequest:
     """The error for a value that may not be."""
-    return MalformedRequest(f"Invalid value for '{path}': {reason}.", param=path)
+    return MalformedRequest(f"Invalid value for '{path}': {reason}.", param=path, kind=kind)
 
 
 def schema_object(raw: msgspec.Raw, path: str) -> msgspec.Raw | None:
-    """A tool's JSON Schema, kept as it came; None for null. MalformedRequest where it is no object."""
+    """A client's JSON Schema, kept as it came; None for null. MalformedRequest where it is no object, or refers to what
+    is not part of it."""
     schema = bytes(raw)
     if schema == b"null":
         return None
     if schema[:1] != b"{":
         raise wrong(path, "it must be an object")
+    check_references(raw, path)
     return msgspec.Raw(schema)
 
 

@@ -36,12 +36,14 @@ class OpenAICompletions:
     """POST /v1/completions, both ways (dialects.Dialect)."""
 
     name = "openai_completions"
+    proofs = "openai_completions"
     request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
     indispensable: frozenset[str] = frozenset()
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
+    shows: frozenset[str] = frozenset()
     counting = None
 
     parse_request = staticmethod(parse_request)

@@ -15,11 +15,12 @@ import msgspec
 from ..core.errors import Inexpressible, MalformedRequest
 from .schemas_meet import Schema, accepts_null, any_of, are_apart, is_of, is_same, meet, narrow, type_of
 
-__all__ = ["Simplified", "check_references", "simplified"]
+__all__ = ["Simplified", "check_references", "closed", "object_schema", "simplified"]
 
 NODES_MAX = 20_000
 DEPTH_MAX = 100
 
+_members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _REFERENCE = re.compile(rb'"\$(?:ref|dynamicRef|recursiveRef)"')
 _SAID_ELSEWHERE = frozenset(
     {
@@ -80,6 +81,28 @@ def check_references(raw: msgspec.Raw, param: str) -> None:
     for reference in _references(_decoded(raw, param), 0, param):
         if not reference.startswith("#"):
             raise Inexpressible(f"The schema refers to '{reference}', which is not part of it.", param=param)
+
+
+def closed(schema: Any) -> Any:
+    """A schema whose objects take no members beyond their own: some providers take no other."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {
+        name: closed(value) if name not in ("enum", "const", "default") else value for name, value in schema.items()
+    }
+    if schema.get("type") == "object" and "additionalProperties" not in schema:
+        found["additionalProperties"] = False
+    return found
+
+
+def object_schema(parameters: msgspec.Raw | None) -> object:
+    """A tool's schema, saying that it is of an object, where it must."""
+    if parameters is None:
+        return {"type": "object"}
+    members = _members_decoder.decode(parameters)
+    return parameters if "type" in members else {"type": "object", **members}
 
 
 def _decoded(raw: msgspec.Raw, param: str) -> Any:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from . import Dialect, Upstream
 from .anthropic_messages import AnthropicMessages
+from .bedrock_converse import BedrockConverse
+from .cohere_chat import CohereChat
 from .gemini_generate import GeminiGenerate
 from .openai_chat import OpenAIChat
 from .openai_completions import OpenAICompletions
@@ -14,4 +16,4 @@ DIALECTS: Mapping[str, Dialect] = {
     for dialect in (OpenAIChat(), OpenAICompletions(), OpenAIResponses(), AnthropicMessages(), GeminiGenerate())
 }
 
-UPSTREAMS: Mapping[str, Upstream] = {**DIALECTS}
+UPSTREAMS: Mapping[str, Upstream] = {**DIALECTS, **{wire.name: wire for wire in (BedrockConverse(), CohereChat())}}

@@ -48,7 +48,7 @@ class Desk:
             return listing.model(route.argument, caller, snapshot, route.dialect)
         if route.operation == "response":
             query = intake.query_of(head)
-            return kept_responses.answer(self.gate.responses, facts.method, route.argument, project_id, query)
+            return await kept_responses.answer(self.gate.responses, facts.method, route.argument, project_id, query)
         found = await self.find_record(route.argument, project_id)
         if found is None:
             raise NotFound("There is no such request of this project.", param="id")

@@ -298,7 +298,7 @@ class Door:
     async def _prove(self, facts: HeadFacts, address: str) -> Caller:
         """The caller behind a key that was not seen lately. CallError."""
         house, floodgate = facts.house, self.floodgates.get(facts.house.name)
-        if floodgate is not None:
+        if floodgate is not None and not self.callers.was_good(facts.digest):
             floodgate.pass_unknown(address)
         try:
             if facts.problem is not None:

@@ -1,40 +1,40 @@
 """The nets that client addresses are under: one for requests, a tighter one for keys that are none (contract.md 6.2).
 
-A key that is known to be good passes, unless the house counts all requests. A key that nobody has seen lately has to be
-looked up to know that; from an address whose nets are full that is done a few times a second only, for all such
-addresses together, so that guessing keys costs the store nothing (F99).
+A key that is known to be good passes, unless the house counts all requests; so does one that was good when it was last
+looked up. Of another one that cannot be known before it is looked up; from addresses whose nets are full that is done
+less than ten times a second, for all such addresses and all processes together, so that guessing keys costs the store
+nothing (F99).
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import LimitExceeded
 from ..stores.address_net import AddressNet
 from .house_file import HouseFile
 
-_LOOKUPS_PER_S = 8.0
+_LOOKUPS, _LOOKUPS_S = 2, 0.28  # at most nine in any second
+_ANY = "::"  # all addresses together
 
 
 @dataclass(slots=True, kw_only=True)
 class Floodgate:
     """The nets of one house: `requests` counts all of an address where `counts_all`, else those without a good key;
-    `bad_keys` counts these too. `clock` gives monotonic seconds."""
+    `bad_keys` counts these too; `lookups` are those of keys from addresses that are full."""
 
     requests: AddressNet
     bad_keys: AddressNet
+    lookups: AddressNet
     counts_all: bool
-    clock: Callable[[], float] = time.monotonic
-    _lookups_until: float = field(default=0.0, init=False)
 
     @classmethod
-    def of(cls, facts: HouseFile, run_folder: Path, *, alone: bool) -> "Floodgate":
+    def of(cls, facts: HouseFile, folder: Path, *, alone: bool) -> "Floodgate":
         """What a house says of it; `alone` where no other process counts with this one. OSError."""
         net, keys = facts.address_net, facts.bad_keys
         return cls(
-            requests=AddressNet(run_folder, f"{facts.name}-all", net.requests, net.window_s, alone=alone),
-            bad_keys=AddressNet(run_folder, f"{facts.name}-keys", keys.requests, keys.window_s, alone=alone),
+            requests=AddressNet(folder, f"{facts.name}-all", net.requests, net.window_s, alone=alone),
+            bad_keys=AddressNet(folder, f"{facts.name}-keys", keys.requests, keys.window_s, alone=alone),
+            lookups=AddressNet(folder, f"{facts.name}-lookups", _LOOKUPS, _LOOKUPS_S, alone=alone, cells=8),
             counts_all=net.counts == "all",
         )
 
@@ -48,13 +48,8 @@ class Floodgate:
         wait_s = self.bad_keys.peek(address)
         if wait_s is None and not self.counts_all:
             wait_s = self.requests.peek(address)
-        if wait_s is None:
-            return
-        now = self.clock()
-        until = max(self._lookups_until, now) + 1 / _LOOKUPS_PER_S
-        if until > now + 1.0:
+        if wait_s is not None and self.lookups.take(_ANY) is not None:
             _refuse(wait_s)
-        self._lookups_until = until
 
     def failed(self, address: str) -> None:
         """The key was none. LimitExceeded where that is one too many."""

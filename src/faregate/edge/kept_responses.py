@@ -1,4 +1,5 @@
-"""GET and DELETE /v1/responses/{id}, and its input items: what was kept of an answer (contract.md 1.12)."""
+"""GET and DELETE /v1/responses/{id}, its input items, and why it cannot be cancelled: what was kept of an answer
+(contract.md 1.12)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,22 +14,27 @@ _PAGE = 20
 _INPUT_ITEMS = "input_items"
 
 
-def answer(states: ResponseStates, method: str, argument: str, project_id: str, query: Mapping[str, str]) -> bytes:
-    """The body for a look-up. NotFound, MalformedRequest."""
+async def answer(
+    states: ResponseStates, method: str, argument: str, project_id: str, query: Mapping[str, str]
+) -> bytes:
+    """The body for a look-up. NotFound, MalformedRequest, Overloaded."""
     response_id, _, rest = argument.partition("/")
     if rest == _INPUT_ITEMS and method != "DELETE":
-        return _input_items(states.find(project_id, response_id).items, query)
+        return _input_items((await states.find(project_id, response_id)).items, query)
+    if method == "POST":  # to cancel it: there are none in the background
+        await states.find(project_id, response_id)
+        raise MalformedRequest("Cannot cancel a synchronous response.")
     if rest:
         raise NotFound("There is no such path of a response.")
     if method == "DELETE":
-        states.delete(project_id, response_id)
+        await states.delete(project_id, response_id)
         return msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
     if query.get("stream") == "true":
         raise MalformedRequest("A kept response cannot be streamed.", param="stream")
-    return states.find(project_id, response_id).body
+    return (await states.find(project_id, response_id)).body
 
 
-def _input_items(items: tuple[msgspec.Raw, ...], query: Mapping[str, str]) -> bytes:
+def _input_items(items: tuple[bytes, ...], query: Mapping[str, str]) -> bytes:
     """A page of the items, newest first unless `order` is "asc"."""
     listed = [_with_id(item, index) for index, item in enumerate(items)]
     if query.get("order", "desc") != "asc":
@@ -50,11 +56,11 @@ def _input_items(items: tuple[msgspec.Raw, ...], query: Mapping[str, str]) -> by
     )
 
 
-def _with_id(raw: msgspec.Raw, index: int) -> dict[str, object]:
+def _with_id(raw: bytes, index: int) -> dict[str, object]:
     """An item with an id, the same at each look; one that came as text alone has its parts."""
     item = msgspec.json.decode(raw, type=dict[str, object])
     item.setdefault("type", "message")
-    item.setdefault("id", f"msg_{hashlib.sha256(b'%d:%b' % (index, bytes(raw))).hexdigest()[:48]}")
+    item.setdefault("id", f"msg_{hashlib.sha256(b'%d:%b' % (index, raw)).hexdigest()[:48]}")
     if isinstance(item.get("content"), str):
         item["content"] = [{"type": "input_text", "text": item["content"]}]
     return item

@@ -8,15 +8,22 @@ from .house import House, load_house
 
 
 class Neighbourhood:
-    """The houses of a deployment. `main` is the one that all come to who come to no other."""
+    """The houses of a deployment, as the settings have them: the `main` one, to which all come who come to no other,
+    and the further ones."""
 
-    def __init__(self, main: House, by_host: dict[bytes, House], by_path: Iterable[tuple[str, House]]) -> None:
+    def __init__(
+        self,
+        main: House,
+        further: Iterable[House],
+        by_host: dict[bytes, House],
+        by_path: Iterable[tuple[str, House]],
+    ) -> None:
         self.main = main
+        self.houses = (main, *further)
         self._by_host = by_host
         self._by_path = tuple(
             (path.encode() + b"/", house) for path, house in sorted(by_path, key=lambda each: -len(each[0]))
         )
-        self.houses = tuple(dict.fromkeys((main, *by_host.values(), *(house for _, house in self._by_path))))
 
     def of(self, host: bytes | None, path: bytes) -> House:
         """The house of a request's host, as it came, and path."""
@@ -47,7 +54,8 @@ def load_houses(settings: Settings) -> Neighbourhood:
         main.key_prefix = settings.keys.prefix.encode()
     by_host: dict[bytes, House] = {}
     by_path: dict[str, House] = {}
-    prefixes, names = {main.key_prefix: "house"}, {main.name}
+    further: list[House] = []
+    prefixes, names = {main.key_prefix}, {main.name}
     for index, given in enumerate(settings.houses):
         at = ("houses", index)
         if bool(given.hosts) == bool(given.base_path):
@@ -56,6 +64,7 @@ def load_houses(settings: Settings) -> Neighbourhood:
         if house.name in names:
             raise fail((*at, "house"), f"there is a house '{house.name}' already")
         names.add(house.name)
+        further.append(house)
         if given.key_prefix is not None:
             house.key_prefix = given.key_prefix.encode()
         other = next(
@@ -64,7 +73,7 @@ def load_houses(settings: Settings) -> Neighbourhood:
         if other is not None:
             words = f"its keys begin with '{house.key_prefix.decode()}', those of another with '{other.decode()}'"
             raise fail((*at, "key_prefix" if given.key_prefix is not None else "house"), words)
-        prefixes[house.key_prefix] = house.name
+        prefixes.add(house.key_prefix)
         for each, host in enumerate(given.hosts):
             if by_host.setdefault(host.lower().encode(), house) is not house:
                 raise fail((*at, "hosts", each), "another house has this host")
@@ -72,7 +81,7 @@ def load_houses(settings: Settings) -> Neighbourhood:
             raise fail((*at, "base_path"), "the main house is there")
         if given.base_path and by_path.setdefault(given.base_path, house) is not house:
             raise fail((*at, "base_path"), "another house has this path")
-    return Neighbourhood(main, by_host, by_path.items())
+    return Neighbourhood(main, further, by_host, by_path.items())
 
 
 def plans_of(house: House, settings: Settings) -> Plans:

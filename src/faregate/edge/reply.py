@@ -34,6 +34,7 @@ class Reply(msgspec.Struct, eq=False):
     bounds: tuple[Bound, ...] = ()  # by which it will be counted, as long as it is not
     _started_at: float = msgspec.field(default_factory=time.perf_counter)
     _extra: bytes = b""
+    _trailers: bytes = b""
     _bytes_seen: int = 0
     _quiet_since: float = 0.0
     due_at: float = NEVER
@@ -59,13 +60,18 @@ class Reply(msgspec.Struct, eq=False):
 
     def capped(self, output_tokens: int) -> None:
         """Say that the gateway has lowered what the answer may take."""
-        own = "" if self.request is None else self.request.output_member
-        name = own or self.dialect.parameters.get("output_tokens_max", "output_tokens_max")
+        name = self.request.output_parameter if self.request is not None else ""
+        name = name or self.dialect.parameters.get("output_tokens_max", "output_tokens_max")
         self.changed((), (f"{name}={output_tokens}",))
 
     def changed(self, dropped: tuple[str, ...], adjusted: tuple[str, ...]) -> None:
-        """Say which parameters the provider was not told, or told otherwise."""
-        self.add_headers(self._house.changed_lines(dropped, adjusted))
+        """Say which parameters the provider was not told, or told otherwise; what the client was not shown of the
+        answer too. Once the head has left that goes into the trailer."""
+        lines = self._house.changed_lines(dropped, adjusted)
+        if self._response.status:
+            self._trailers += lines
+        else:
+            self.add_headers(lines)
 
     def restart_clock(self) -> None:
         """The request's last byte is here: latency counts from now."""
@@ -106,7 +112,7 @@ class Reply(msgspec.Struct, eq=False):
         record = self.record
         credits_line = self._house.credits_line(record.cost_nano)
         if record.stream:
-            self._response.finish(end, credits_line if self._wants_trailers else b"")
+            self._response.finish(end, self._trailers + credits_line if self._wants_trailers else b"")
         else:
             self._extra += credits_line
             self.send(200, end)

@@ -35,12 +35,13 @@ _EXACT = {
         b"/models": Route("models", "openai_chat", _GET, is_shared=True),
     }.items()
 }
-_UNDER = tuple(
-    (start, route._replace(name=start.decode() + "{id}"))
-    for start, route in (
-        (b"/models/", Route("model", "openai_chat", _GET, is_shared=True)),
-        (b"/responses/", Route("response", "openai_responses", ("GET", "HEAD", "DELETE", "OPTIONS"))),
-        (b"/requests/", Route("request", "openai_chat", _GET)),
+_UNDER = tuple(  # how a path begins and ends, and what it means
+    (start, end, route._replace(name=f"{start.decode()}{{id}}{end.decode()}"))
+    for start, end, route in (
+        (b"/models/", b"", Route("model", "openai_chat", _GET, is_shared=True)),
+        (b"/responses/", b"/cancel", Route("response", "openai_responses", _POST)),
+        (b"/responses/", b"", Route("response", "openai_responses", ("GET", "HEAD", "DELETE", "OPTIONS"))),
+        (b"/requests/", b"", Route("request", "openai_chat", _GET)),
     )
 )
 _MODELS = b"/models/"
@@ -57,7 +58,7 @@ PROBES = {
     b"/readyz": Route("readyz", "openai_chat", _GET),
     b"/metrics": Route("metrics", "openai_chat", _GET),
 }
-NAMES = frozenset(route.name for route in (*_EXACT.values(), *(each for _, each in _UNDER), *_VERBS.values()))
+NAMES = frozenset(route.name for route in (*_EXACT.values(), *(each for *_, each in _UNDER), *_VERBS.values()))
 
 
 class Routes:
@@ -121,8 +122,8 @@ def _verb(rest: bytes) -> Route | None:
 
 def _named(rest: bytes) -> Route | None:
     """One thing by its name."""
-    for start, route in _UNDER:
+    for start, end, route in _UNDER:
         argument = rest[len(start) :]
-        if rest.startswith(start) and argument:
+        if rest.startswith(start) and argument and rest.endswith(end):
             return route._replace(argument=argument.decode("utf-8", "replace"))
     return None

@@ -27,7 +27,14 @@ class Callers:
         self._agree = agree
         self._known: dict[bytes, tuple[Caller, float]] = {}
         self._unknown: dict[bytes, float] = {}
+        self._good: dict[bytes, None] = {}
         self._generation = 0
+        self.lookups = 0  # of keys, since the start
+
+    @property
+    def unknown(self) -> int:
+        """How many keys are remembered to be none."""
+        return len(self._unknown)
 
     def digest(self, presented: bytes) -> bytes:
         """The keyed hash of a presented key, by which it is known."""
@@ -40,6 +47,10 @@ class Callers:
             return None
         return found[0]
 
+    def was_good(self, digest: bytes) -> bool:
+        """Whether a key was a good one when it was last looked up, however long ago, whatever has changed since."""
+        return digest in self._good
+
     async def prove(self, presented: bytes, digest: bytes, prefix: bytes, house_name: str) -> Caller:
         """The caller behind `presented`, a key that begins with the `prefix` of a house. InvalidKey, the same for
         whatever is wrong with it."""
@@ -50,6 +61,7 @@ class Callers:
         if self._unknown.get(digest, 0.0) > now:
             raise InvalidKey
         generation = self._generation
+        self.lookups += 1
         caller = await self._find_key(digest, key_id)
         if generation != self._generation:
             caller = await self._find_key(digest, key_id)  # the directory changed while we looked
@@ -57,11 +69,15 @@ class Callers:
             if len(self._unknown) >= _UNKNOWN_MAX:
                 self._unknown.clear()
             self._unknown[digest] = now + CACHE_TTL_S
+            self._good.pop(digest, None)
             raise InvalidKey
         caller = self._agree(house_name, caller)
         if len(self._known) >= _CACHED_MAX:
             self._known.clear()
         self._known[digest] = (caller, now + CACHE_TTL_S)
+        if len(self._good) >= _CACHED_MAX:
+            self._good.clear()
+        self._good[digest] = None
         return caller
 
     def forget(self) -> None:

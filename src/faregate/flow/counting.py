@@ -5,6 +5,7 @@ import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Target
+from ..core.errors import Inexpressible, UpstreamError
 from ..dialects import Counting
 from ..providers import Provider
 from ..wire.client import Timeouts
@@ -31,10 +32,15 @@ async def _asked(gate: Gate, provider: Provider, target: Target, call: Call, cou
     """A provider's own count; None where it gives none."""
     body = counting.render_request(call.request, target.upstream_model)
     path = provider.path_of(counting.path(target.upstream_model), target.upstream_model)
+    try:
+        body = provider.adapted(path, body).body
+        authorization = provider.authorization(path, body)
+    except (Inexpressible, UpstreamError):
+        return None
     head = b"POST %b HTTP/1.1\r\n%b%b%baccept: application/json\r\ncontent-type: application/json\r\n" % (
         path.encode(),
         provider.fields,
-        provider.authorization(path, body),
+        authorization,
         gate.dialects[call.dialect].request_lines(call.request.forwarded),
     )
     limits = gate.limits

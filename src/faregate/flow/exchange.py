@@ -2,7 +2,7 @@
 
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from . import admission, funds, limits, routing, structured, translation
+from . import admission, funds, limits, responses, routing, structured, translation
 from .gate import Gate
 from .meter import Delivered
 from .reply import Reply
@@ -14,7 +14,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     Raises CallError where there is no answer to give (the reply then says so, in-band if it has begun), ClientGone
     where nobody is left to give it to. `call.record` tells afterwards what was done.
     """
-    items = gate.responses.recall(call)
+    items = await gate.responses.recall(call) if call.dialect == responses.DIALECT else None
     model = admission.allow(call)
     call.record.model = model.id
     targets = routing.choose(model, call)
@@ -31,7 +31,8 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
             end = await _answer(gate, call, reply, model, targets)
         finally:
             taken.settle(call.record.usage.prompt + call.record.usage.completion)
-    gate.responses.keep(call, items, end)
+    if items is not None:
+        await gate.responses.keep(call, items, end)
     reply.finish(end)
 
 
@@ -53,7 +54,10 @@ async def _answer(gate: Gate, call: Call, reply: Reply, model: Model, targets: t
         if call.request.stream:
             await gate.ledger.opened(hold)  # before that, nothing that the model said may leave
             gate.ledger.watch(hold, Delivered(answer.cost_nano, reply.progress).cost_nano, call.record)
+        said = len(call.dropped)
         end = await reply.relay(answer)  # all but its end; bytes pass by callback: upstream, transform, socket
+        if len(call.dropped) > said:
+            reply.changed(call.dropped[said:], ())  # of what came in the stream
         answer.check()
     finally:
         if answer is not None:

@@ -1,6 +1,6 @@
 """What a plan allows one call, and what is counted of many: fit() cuts a call to its plan, take() counts it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ..core.call import Call
 from ..core.catalog import Model
@@ -42,18 +42,36 @@ def fit(gate: Gate, call: Call, model: Model) -> None:
 
 async def take(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...]) -> Taken:
     """Count a call against all its bounds. LimitExceeded where one is reached: then none has counted it. Overloaded."""
+    day = int(call.record.received_at) // DAY_S
+    try:
+        taken = await gate.counters.take(_demand(gate, call, model, bounds, day))
+    except StoreError:
+        raise _unreadable() from None
+    if isinstance(taken, Refused):
+        raise exceeded(taken)
+    return taken
+
+
+async def would_refuse(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...], now: float) -> None:
+    """As `take`, for a call that is made now, but nothing is counted."""
+    try:
+        refused = await gate.counters.peek(_demand(gate, call, model, bounds, int(now) // DAY_S))
+    except StoreError:
+        raise _unreadable() from None
+    if refused is not None:
+        raise exceeded(refused)
+
+
+def _demand(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...], day: int) -> Demand:
     tokens_expected = tokens_max = 0
     if any(bound.kind in ("tokens", "daily_tokens") for bound in bounds):
         tokens_expected = sum(gate.expectations.tokens(model.id, call.request))
         tokens_max = most_tokens(call, model)
-    day = int(call.record.received_at) // DAY_S
-    try:
-        taken = await gate.counters.take(Demand(bounds, tokens_expected, tokens_max, day))
-    except StoreError:
-        raise Overloaded("What was used today cannot be read; try again in a moment.", retry_after_s=1.0) from None
-    if isinstance(taken, Refused):
-        raise exceeded(taken)
-    return taken
+    return Demand(bounds, tokens_expected, tokens_max, day)
+
+
+def _unreadable() -> Overloaded:
+    return Overloaded("What was used today cannot be read; try again in a moment.", retry_after_s=1.0)
 
 
 def most_tokens(call: Call, model: Model) -> int:
@@ -64,14 +82,6 @@ def most_tokens(call: Call, model: Model) -> int:
     output = request.choices * (most if asked is None else min(asked, most))
     attempts = 1 if call.schema is None else 2
     return attempts * (input_tokens_max(request) + output)
-
-
-def would_refuse(gate: Gate, bounds: Sequence[Bound], now: float) -> LimitExceeded | None:
-    """What a call would be told that was made now, as far as requests are counted."""
-    standing = gate.counters.standing(bounds)
-    if standing is None or standing.remaining > 0:
-        return None
-    return exceeded(Refused(standing.bound, max(standing.reset_at - now, 0.001)))
 
 
 def exceeded(refused: Refused) -> LimitExceeded:

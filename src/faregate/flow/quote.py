@@ -41,9 +41,8 @@ async def quote(gate: Gate, call: Call) -> Quote:
         prompt, output = gate.expectations.tokens(model.id, call.request)
         found.expected_nano = tariff.charge_nano(Usage(input=prompt, output=output))
         bounds = call.terms.bounds_of(limits.CLASSES[call.operation])
-        refused = limits.would_refuse(gate, bounds, time.time()) if bounds else None
-        if refused is not None:
-            raise refused
+        if bounds:
+            await limits.would_refuse(gate, call, model, bounds, time.time())
         budgets = await gate.budgets.of(call) if call.caller.budgets else ()
         hold = funds.hold_for(gate, call, model, budgets)
         found.held_nano = hold.amount

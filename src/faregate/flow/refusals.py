@@ -12,8 +12,12 @@ _ERROR_BODY_BYTES_MAX = 256 * 1024
 _ERROR_CHARACTERS_MAX = 4000
 _RETRY_AFTER_S_MAX = 3600.0
 # How providers say that a prompt is larger than their model's window.
-_OVERFLOW_WORDS = ("prompt is too long", "exceeds the maximum number of tokens", "context window", "context length")
-_OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408})
+_OVERFLOW_WORDS = (
+    *("prompt is too long", "exceeds the maximum number of tokens", "context window", "context length"),
+    *("input is too long", "number of tokens in the prompt cannot exceed"),
+)
+# None of the client's business: what we may not do, and (424) what failed behind the provider.
+_OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408, 424})
 
 
 async def refusal(gate: Gate, dialect: Upstream, response: IncomingResponse, *, is_own: bool) -> CallError:

@@ -36,7 +36,7 @@ from .funds import output_tokens_max
 from .gate import Gate
 from .overhearing import Overheard, fault_of
 from .refusals import call_error, refusal, shown
-from .translation import Speech, speech_of
+from .translation import Speech, fitted, speech_of
 
 _HELD_BYTES_MAX = 1024 * 1024
 _HEADS_MAX = 10_000
@@ -263,6 +263,8 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
             response = await _send(gate, provider, model, target, speech, call)
             record.upstream_request_id = _request_id(response)
             if response.status != 200:
+                if response.status == 401 and provider.tokens is not None:
+                    provider.tokens.doubt()
                 is_own = speech.upstream.name == call.dialect
                 raise await refusal(gate, speech.upstream, response, is_own=is_own)
             if call.request.stream:
@@ -313,10 +315,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
         limits.idle_timeout_s,
         call.deadline_at,
     )
-    head = _head(gate, provider, target, speech, call)
-    if provider.authorize is not None:
-        path = head.split(b" ", 2)[1].decode()
-        head += provider.authorization(path, body)
+    head, body = fitted(gate, call, provider, _head(gate, provider, target, speech, call), body)
     return gate.client.send(provider.origin, b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, timeouts)
 
 
@@ -368,5 +367,5 @@ async def _stream(gate: Gate, speech: Speech, call: Call, response: IncomingResp
 
 
 def _request_id(response: IncomingResponse) -> str | None:
-    value = response.field(b"x-request-id")
+    value = response.field(b"x-request-id") or response.field(b"x-amzn-requestid")
     return None if value is None or len(value) > 200 else value.decode("latin-1")

@@ -30,5 +30,5 @@ class Reply(Protocol):
         ...
 
     def changed(self, dropped: tuple[str, ...], adjusted: tuple[str, ...]) -> None:
-        """Say which parameters the provider was not told, or told otherwise."""
+        """Say which parameters the provider was not told, or told otherwise, and what of the answer is not shown."""
         ...

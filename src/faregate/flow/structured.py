@@ -10,7 +10,7 @@ import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from ..core.conversation import Conversation, Message, Text
+from ..core.conversation import Message, Text
 from ..core.errors import UpstreamError
 from ..core.schema import schema_of
 from ..core.usage import NO_USAGE
@@ -90,11 +90,12 @@ def _ask_again(call: Call, answer: WholeAnswer | StreamAnswer, text: str, fault:
     call.earlier = answer.used()
     call.earlier_nano = 0 if call.tariff is None else call.tariff.charge_nano(call.earlier)
     call.record.usage = NO_USAGE
-    call.conversation = _with_correction(call.conversation, text, fault)
+    call.correction = _correction(text, fault)
+    messages = (*call.conversation.messages, *call.correction)
+    call.conversation = msgspec.structs.replace(call.conversation, messages=messages)
 
 
-def _with_correction(conversation: Conversation, text: str, fault: str) -> Conversation:
+def _correction(text: str, fault: str) -> tuple[Message, ...]:
     words = f"This is not what was asked for: {fault[:_SHOWN_CHARACTERS_MAX]}. Answer again, with nothing but the JSON."
     messages = (Message("assistant", (Text(text),)),) if text.strip() else ()
-    correction = Message("user", (Text(words),))
-    return msgspec.structs.replace(conversation, messages=(*conversation.messages, *messages, correction))
+    return (*messages, Message("user", (Text(words),)))

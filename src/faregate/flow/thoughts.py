@@ -56,11 +56,13 @@ class KeptThoughts:
                 self._put(_key(project_id, part), thinking, part.signature, part.signed_by)
                 thinking = ()  # they stand before the first call
 
-    def recall(self, project_id: str, conversation: Conversation) -> None:
-        """Put back into a conversation what its calls have lost."""
-        if self._kept:
-            messages = conversation.messages
-            conversation.messages = tuple(self._recalled(project_id, message) for message in messages)
+    def recall(self, project_id: str, conversation: Conversation, reader: str) -> Conversation:
+        """A conversation with what its calls have lost put back: what is signed as the dialect `reader` has it; for
+        one that is "" the words alone, whoever signed them."""
+        if not self._kept:
+            return conversation
+        messages = tuple(self._recalled(project_id, message, reader) for message in conversation.messages)
+        return msgspec.structs.replace(conversation, messages=messages)
 
     def _put(self, key: _Key, thinking: tuple[Thinking, ...], signature: str, signed_by: str) -> None:
         texts = sum(len(part.text) + len(part.signature) + len(part.redacted) for part in thinking)
@@ -82,33 +84,41 @@ class KeptThoughts:
         if kept is not None:
             self.size_bytes -= kept.size_bytes
 
-    def _recalled(self, project_id: str, message: Message) -> Message:
+    def _recalled(self, project_id: str, message: Message, reader: str) -> Message:
         if message.role != "assistant" or not any(isinstance(part, ToolCall) for part in message.parts):
             return message
         has_own = any(isinstance(part, Thinking) and (part.signature or part.redacted) for part in message.parts)
-        parts = tuple(self._with_thoughts(project_id, message.parts, has_own=has_own))
+        parts = tuple(self._with_thoughts(project_id, message.parts, reader, has_own=has_own))
         return message if parts == message.parts else Message(message.role, parts, message.name)
 
-    def _with_thoughts(self, project_id: str, parts: tuple[Part, ...], *, has_own: bool) -> Iterator[Part]:
+    def _with_thoughts(self, project_id: str, parts: tuple[Part, ...], reader: str, *, has_own: bool) -> Iterator[Part]:
         for part in parts:
             kept = self._kept.get(_key(project_id, part)) if isinstance(part, ToolCall) else None
             if not isinstance(part, ToolCall) or kept is None or kept.expires_at <= self._clock():
                 yield part
                 continue
             if not has_own:
-                yield from kept.thinking
-            if part.signature or not kept.signature:
+                yield from _readable(kept.thinking, reader)
+            if part.signature or not kept.signature or kept.signed_by != reader:
                 yield part
             else:
                 yield msgspec.structs.replace(part, signature=kept.signature, signed_by=kept.signed_by)
+
+
+def _readable(thinking: tuple[Thinking, ...], reader: str) -> Iterator[Thinking]:
+    for thought in thinking:
+        if thought.signed_by == reader:
+            yield thought
+        elif not reader and thought.text:
+            yield Thinking(text=thought.text)
 
 
 class Thoughts:
     """What the first choice of a stream thought and called, as far as it came."""
 
     def __init__(self) -> None:
-        self._text = ""
-        self._arguments: dict[int, str] = {}
+        self._text: list[str] = []  # in pieces: to join them one by one would copy all that came before, each time
+        self._arguments: dict[int, list[str]] = {}
         self._calls: dict[int, int] = {}  # number of a call -> its place among the parts
         self.parts: list[Part] = []
 
@@ -117,21 +127,22 @@ class Thoughts:
         if getattr(event, "choice", 0):
             return
         if isinstance(event, ReasoningDelta):
-            self._text += event.text
+            self._text.append(event.text)
         elif isinstance(event, Redacted):
             self.parts.append(Thinking(redacted=event.data, signed_by=event.signed_by))
         elif isinstance(event, ToolCallStarted):
             self._calls[event.call] = len(self.parts)
             self.parts.append(ToolCall(id=event.id, name=event.name))
         elif isinstance(event, ArgumentsDelta):
-            self._arguments[event.call] = self._arguments.get(event.call, "") + event.text
+            self._arguments.setdefault(event.call, []).append(event.text)
         elif isinstance(event, Signed):
             self._signed(event)
 
     def complete(self) -> list[Part]:
         """The parts, once the answer has ended."""
         for call, place in self._calls.items():
-            self.parts[place] = msgspec.structs.replace(self.parts[place], arguments=self._arguments.get(call) or "{}")
+            arguments = "".join(self._arguments.get(call, ())) or "{}"
+            self.parts[place] = msgspec.structs.replace(self.parts[place], arguments=arguments)
         return self.parts
 
     def _signed(self, event: Signed) -> None:
@@ -140,8 +151,9 @@ class Thoughts:
             signed = {"signature": event.signature, "signed_by": event.signed_by}
             self.parts[place] = msgspec.structs.replace(self.parts[place], **signed)
         elif event.call is None and not event.is_text:
-            self.parts.append(Thinking(text=self._text, signature=event.signature, signed_by=event.signed_by))
-            self._text = ""
+            text = "".join(self._text)
+            self.parts.append(Thinking(text=text, signature=event.signature, signed_by=event.signed_by))
+            self._text.clear()
 
 
 def parts_of(completion: Completion) -> Sequence[Part]:

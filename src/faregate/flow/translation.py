@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from ..core.conversation import Media, Part
+from ..core.conversation import Conversation, Media, Message, Part, Text
 from ..core.errors import Inexpressible, MalformedRequest
 from ..core.events import (
     ArgumentsDelta,
@@ -13,6 +15,7 @@ from ..core.events import (
     Event,
     Failed,
     Finished,
+    ForeignGiven,
     MediaGiven,
     ReasoningDelta,
     Redacted,
@@ -23,27 +26,29 @@ from ..core.events import (
     UsageReported,
 )
 from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform, Upstream
-from ..dialects.bodies import with_members
+from ..dialects.bodies import NULL, members_decoder
 from ..providers import Provider
 from ..wire.messages import BadMessage
 from .admission import takes
 from .gate import Gate
 from .thoughts import Thoughts, parts_of
+from .unshown import Unshown
 
 # What makes content of an answer, and what of it counts as one more piece.
 _COUNTED = frozenset({TextDelta, ReasoningDelta, RefusalDelta, ArgumentsDelta, MediaGiven, Redacted})
-_UNCOUNTED = frozenset({ToolCallStarted, Finished})
+_UNCOUNTED = frozenset({ToolCallStarted, ForeignGiven, Finished})
+_FIRST = Message("user", (Text("-"),))
 _UNWATCHED = frozenset({TextDelta})
 
 
 class Translation:
     """A stream translated (dialects.StreamTransform). `watch` hears of each event before it is rendered, but for words,
-    which are nearly all there are."""
+    which are nearly all there are; what it gives is rendered."""
 
     __slots__ = ("_parser", "_renderer", "_watch", "observed")
 
     def __init__(
-        self, parser: StreamParser, renderer: StreamRenderer, watch: Callable[[Event], None] | None = None
+        self, parser: StreamParser, renderer: StreamRenderer, watch: Callable[[Event], Event | None] | None = None
     ) -> None:
         self.observed = Observed()
         self._parser = parser
@@ -68,8 +73,9 @@ class Translation:
         out = []
         for event in events:
             kind = type(event)
+            shown: Event | None = event
             if self._watch is not None and kind not in _UNWATCHED:
-                self._watch(event)
+                shown = self._watch(event)
             if kind in _COUNTED:
                 observed.has_content = True
                 observed.deltas += 1
@@ -87,7 +93,8 @@ class Translation:
                 observed.usage = event.usage
             elif isinstance(event, Started):
                 observed.model = event.model or None
-            out.append(self._renderer.render(event))
+            if shown is not None:
+                out.append(self._renderer.render(shown))
         return b"".join(out)
 
 
@@ -124,8 +131,12 @@ class Forwarded:
 
     def request(self, addressee: Addressee) -> bytes:
         """See Speech. What an earlier target was not told, this one is."""
-        self._call.dropped = self._call.adjusted = ()
-        return self._dialect.forward_request(self._call.request, addressee.model, stream_usage=addressee.stream_usage)
+        call, dialect = self._call, self._dialect
+        call.dropped = call.adjusted = ()
+        if call.operation == "chat":  # the legacy wire has the older name alone
+            call.request.output_member = addressee.output_member
+        body = dialect.forward_request(call.request, addressee.model, stream_usage=addressee.stream_usage)
+        return _corrected(body, dialect, call.correction) if call.correction else body
 
     def whole(self, raw: bytes) -> Result:
         """See Speech."""
@@ -154,10 +165,11 @@ class Translated:
         assert conversation is not None  # by `prepare`
         if call.request.output_tokens_cap is not None:
             conversation.output_tokens_max = call.request.output_tokens_cap
+        # What a provider cannot read, and its client did not send, is not put back only to be named as left out.
+        reader = "" if addressee.capabilities.reasoning_replay else self.upstream.proofs
+        whole = self._gate.thoughts.recall(call.record.project_id, conversation, reader)
         try:
-            rendered = self.upstream.render_request(conversation, addressee)
-            if self.upstream is self._client:
-                return with_members(rendered.body, call.request.members, of=conversation.extra)
+            rendered = self.upstream.render_request(whole, addressee)
         except Inexpressible as error:
             raise self._renamed(error) from None
         dropped = tuple(dict.fromkeys(self._client_name(name) for name in rendered.dropped))
@@ -165,8 +177,7 @@ class Translated:
         if needed is not None:
             raise Inexpressible(f"The provider of this model has nothing like '{needed}'.", param=needed)
         if dropped and call.is_strict:
-            message = f"The provider of this model cannot be told '{dropped[0]}', and nothing may be dropped."
-            raise Inexpressible(message, param=dropped[0], kind="malformed_request")
+            raise untold(dropped[0])
         call.dropped = dropped
         call.adjusted = tuple(self._client_assignment(said) for said in rendered.adjusted)
         return rendered.body
@@ -177,17 +188,19 @@ class Translated:
         if not completion.choices:
             raise BadMessage("the answer holds no choices")
         self._keep(parts_of(completion))
+        Unshown(self._call, self._client).whole(completion)
         body = self._client.render_result(completion, self._call.request)
         return Result(body, completion.usage, completion.model or None, True)
 
     def stream(self) -> StreamTransform:
         """See Speech."""
-        thoughts = Thoughts()
+        thoughts, unshown = Thoughts(), Unshown(self._call, self._client)
 
-        def watch(event: Event) -> None:
+        def watch(event: Event) -> Event | None:
             thoughts.watch(event)
             if isinstance(event, Ended):
                 self._keep(thoughts.complete())
+            return unshown.event(event)
 
         return Translation(self.upstream.parser(), self._client.renderer(self._call.request), watch)
 
@@ -211,6 +224,27 @@ class Translated:
         return f"{self._client_name(name)}={value}"
 
 
+def fitted(gate: Gate, call: Call, provider: Provider, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """A request as its provider takes it, with what authorizes it. What its body lost is remembered too, or refused
+    where nothing may be dropped. Inexpressible, UpstreamUnavailable."""
+    if provider.adapt is None and provider.authorize is None:
+        return head, body
+    path = head.split(b" ", 2)[1].decode()
+    body, dropped, _ = provider.adapted(path, body)
+    names = gate.dialects[call.dialect].parameters
+    lost = [name for name in (names.get(name, name) for name in dropped) if name not in call.dropped]
+    if lost and call.is_strict:
+        raise untold(lost[0])
+    call.dropped += tuple(dict.fromkeys(lost))
+    return head + provider.authorization(path, body), body
+
+
+def untold(name: str) -> Inexpressible:
+    """The error for what cannot be told where nothing may be dropped."""
+    message = f"The provider of this model cannot be told '{name}', and nothing may be dropped."
+    return Inexpressible(message, param=name, kind="malformed_request")
+
+
 def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -> None:
     """Understand a call that may have to be translated, before anything is held for it. MalformedRequest."""
     if all(call.dialect in gate.providers[target.provider].dialects for target in targets):
@@ -218,7 +252,6 @@ def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -
     if call.operation != "chat":
         raise MalformedRequest(f"The provider of this model has no {call.operation}.", param="model")
     call.conversation = conversation = gate.dialects[call.dialect].understand(call.request)
-    gate.thoughts.recall(call.record.project_id, conversation)
     kinds = {part.kind for message in conversation.messages for part in message.parts if isinstance(part, Media)}
     takes(model, images="image" in kinds, audio="audio" in kinds)
 
@@ -228,6 +261,21 @@ def speech_of(gate: Gate, provider: Provider, call: Call) -> Forwarded | Transla
     client = gate.dialects[call.dialect]
     if call.dialect not in provider.dialects:
         return Translated(gate, client, gate.upstreams[provider.dialects[0]], call)
-    if call.earlier is None:
-        return Forwarded(client, call, exact=provider.exact)
-    return Translated(gate, client, client, call)  # what the model is asked again, the client has not said
+    return Forwarded(client, call, exact=provider.exact)
+
+
+def _corrected(body: bytes, dialect: Dialect, correction: tuple[Message, ...]) -> bytes:
+    """The client's own body, and after its messages those that it has not said, as its dialect says them."""
+    name = dialect.parameters.get("messages", "messages")
+    before = () if correction[0].role == "user" else (_FIRST,)  # every dialect begins with the user
+    rendered = dialect.render_request(Conversation(messages=(*before, *correction)), Addressee(model="any"))
+    added = _list_of(members_decoder.decode(rendered.body)[name])[len(before) :]
+    members = members_decoder.decode(body)
+    return msgspec.json.encode({**members, name: [*_list_of(members.get(name, NULL)), *added]})
+
+
+def _list_of(messages: msgspec.Raw) -> Sequence[object]:
+    """Messages; of the Responses API they may be a text, which is the user's, or none where a prompt is named."""
+    if bytes(messages)[:1] == b'"':
+        return [{"role": "user", "content": messages}]
+    return msgspec.json.decode(messages, type=list[msgspec.Raw] | None) or ()

@@ -7,24 +7,28 @@ from dataclasses import dataclass, field
 from ..core.call import OnDisconnect
 from ..core.money import Price
 from ..core.secret import Secret
+from ..dialects import Rendered
 from ..wire.client import Origin
 from ..wire.messages import header_lines
+from .shape import Shape
+from .tokens import Tokens
 
 OPENAI = ("openai_chat", "openai_completions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A provider as data. `key_variable` in the environment switches it on and is its credential; `url_variable`
-    names an address in the environment instead (a local server). `dialects` are what it speaks, the first one to those
-    who speak none of them; its credential goes in `credential_field`. `exact` says that its wire is its dialect's to
-    the byte;
-    `discovers` that its model list is asked for, because no catalogue can know it; `price` is what its models cost that
-    have no price elsewhere; `on_disconnect` what becomes of calls whose client leaves."""
+    """A provider as data. `key_variable` in the environment, or else `key_alias`, switches it on and is its credential;
+    `url_variable` names an address in the environment instead (a local server). `dialects` are what it speaks, the
+    first one to those who speak none of them; its credential goes in `credential_field`. `exact` says that its wire is
+    its dialect's to the byte; `discovers` that its model list is asked for, because no catalogue can know it; `price`
+    is what its models cost that have no price elsewhere; `on_disconnect` what becomes of calls whose client leaves;
+    `shape` what of OpenAI's chat it says otherwise."""
 
     name: str
     base_url: str
     key_variable: str | None = None
+    key_alias: str | None = None
     url_variable: str | None = None
     dialects: tuple[str, ...] = OPENAI
     credential_field: str = "authorization"
@@ -33,6 +37,7 @@ class Row:
     discovers: bool = False
     on_disconnect: OnDisconnect = OnDisconnect.CANCEL
     price: Price | None = None
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +45,10 @@ class Provider:
     """An active provider: where it is and how it wants to be spoken to.
 
     Where its paths are not its dialect's, `place` makes its own of one of them and the upstream model's name. Where its
-    credential changes from request to request, `authorize` gives the header lines for a path and a body."""
+    credential changes from request to request, `authorize` gives the header lines for a path and a body; `secrets` are
+    what it makes them of, `tokens` those that it is given while they hold. `adapt` makes of a body what it takes, where
+    that is not all of its dialect; Inexpressible. `catalogued_as` is whose models it has, where the catalogue does not
+    know its own."""
 
     name: str
     origin: Origin
@@ -60,6 +68,10 @@ class Provider:
     zero_retention: bool = False
     place: Callable[[str, str], str] | None = None
     authorize: Callable[[str, bytes], bytes] | None = None
+    adapt: Callable[[str, bytes], Rendered] | None = None
+    tokens: Tokens | None = None
+    catalogued_as: str | None = None
+    secrets: tuple[Secret, ...] = ()
     fields: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,8 +88,12 @@ class Provider:
         return self.path + (dialect_path if self.place is None else self.place(dialect_path, upstream_model))
 
     def authorization(self, path: str, body: bytes) -> bytes:
-        """The header lines that are this one request's own."""
+        """The header lines that are this one request's own. UpstreamUnavailable where there are none."""
         return b"" if self.authorize is None else self.authorize(path, body)
+
+    def adapted(self, path: str, body: bytes) -> Rendered:
+        """The body as it takes it, and what that does not say of it. Inexpressible."""
+        return Rendered(body) if self.adapt is None else self.adapt(path, body)
 
 
 def origin_of(base_url: str, unix_path: str | None = None, ca_file: str | None = None) -> tuple[Origin, str]:
@@ -101,7 +117,7 @@ def provider_of(row: Row, environment: Mapping[str, str]) -> Provider | None:
             return None
         base_url = _local_url(given, row.base_url)
     if row.key_variable is not None:
-        key = environment.get(row.key_variable)
+        key = environment.get(row.key_variable) or environment.get(row.key_alias or "")
         if key:
             credential = Secret(key)
         elif row.url_variable is None:
@@ -119,6 +135,7 @@ def provider_of(row: Row, environment: Mapping[str, str]) -> Provider | None:
         discovers=row.discovers,
         on_disconnect=row.on_disconnect,
         price=row.price,
+        adapt=None if row.shape is None else row.shape.adapted,
     )
 
 
@@ -140,5 +157,7 @@ def secrets_of(providers: Mapping[str, Provider]) -> Iterator[str]:
     for provider in providers.values():
         if provider.credential is not None:
             yield provider.credential.reveal()
-        for value in provider.headers.values():
+        for value in (*provider.headers.values(), *provider.secrets):
             yield value.reveal()
+        for secret in provider.tokens.secrets if provider.tokens is not None else ():
+            yield secret.reveal()

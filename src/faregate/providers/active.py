@@ -1,14 +1,34 @@
 """Which providers are on: those that faregate.toml names, and those whose variable is in the environment."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..core.call import OnDisconnect
 from ..settings import ProviderSettings, Settings
 from ..settings_prices import stated_price
-from . import OPENAI, Provider, Row, anthropic, compatible, google, openai, origin_of, provider_of
+from . import (
+    OPENAI,
+    Provider,
+    Row,
+    anthropic,
+    azure,
+    bedrock,
+    cohere,
+    compatible,
+    google,
+    openai,
+    origin_of,
+    provider_of,
+    vertex,
+)
+from .kinds import Kind, Unusable
 
-ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, google.ROW, *compatible.ROWS)}
+ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, cohere.ROW, google.ROW, *compatible.ROWS)}
 _CREDENTIAL_FIELDS = {row.dialects[0]: row.credential_field for row in (anthropic.ROW, google.ROW)}
+# Providers that are more than a row. A table of a kind's name is of that kind; the environment may switch one on.
+KINDS: Mapping[str, Kind] = {"azure": azure.KIND, "bedrock": bedrock.KIND, "vertex": vertex.KIND}
+_DECIDED_BY_KIND = ("dialect", "wire", "discover")
+_NOTHING = ProviderSettings()
 
 
 class ProviderError(Exception):
@@ -16,8 +36,18 @@ class ProviderError(Exception):
 
 
 def active_providers(settings: Settings, environment: Mapping[str, str]) -> dict[str, Provider]:
-    """The providers that serve, by name; the settings win over the environment. ProviderError."""
-    active = {name: _configured(name, given, environment) for name, given in settings.providers.items()}
+    """The providers that serve, by name; the settings win over the environment. ProviderError, SettingsError."""
+    active = {}
+    for name, given in settings.providers.items():
+        kind = given.kind or (name if name in KINDS else None)
+        _check_keys(settings, name, given, kind)
+        if kind is None:
+            active[name] = _configured(name, given, environment)
+        else:
+            active[name] = _of_kind(settings, kind, name, given, environment)
+    for name, kind in KINDS.items():
+        if name not in active and kind.is_on(environment):
+            active[name] = _of_kind(settings, name, name, _NOTHING, environment)
     for name, row in ROWS.items():
         if name not in active:
             try:
@@ -27,6 +57,40 @@ def active_providers(settings: Settings, environment: Mapping[str, str]) -> dict
             if provider is not None:
                 active[name] = provider
     return active
+
+
+def _check_keys(settings: Settings, name: str, given: ProviderSettings, kind: str | None) -> None:
+    """SettingsError for a key that says nothing to a provider of this kind."""
+    for key in given.__struct_fields__:
+        value = getattr(given, key)
+        if value == getattr(_NOTHING, key) or getattr(given, f"{key}_env", None) is not None:
+            continue
+        at = ("providers", name, key)
+        owners = [owner for owner, its in KINDS.items() if key in its.keys]
+        if kind is not None and key in _DECIDED_BY_KIND:
+            raise settings.places.fail(at, f"is decided by the kind, {kind}")
+        is_own = kind in owners or (kind is None and key in ("key", "key_env"))
+        if owners and not is_own:
+            raise settings.places.fail(at, f"is for kind = {' or '.join(owners)}")
+
+
+def _of_kind(
+    settings: Settings, kind: str, name: str, given: ProviderSettings, environment: Mapping[str, str]
+) -> Provider:
+    try:
+        provider = KINDS[kind].configured(name, given, environment)
+    except Unusable as error:
+        raise settings.places.fail(("providers", name, error.key), error.message) from None
+    return replace(
+        provider,
+        models=given.models,
+        region=provider.region if given.region == _NOTHING.region else given.region,
+        replica=given.replica,
+        headers={**provider.headers, **given.headers},
+        on_disconnect=given.on_disconnect or provider.on_disconnect,
+        zero_retention=given.zero_retention,
+        price=provider.price if given.price is None else stated_price([given.price.entry]),
+    )
 
 
 def _configured(name: str, given: ProviderSettings, environment: Mapping[str, str]) -> Provider:
@@ -68,6 +132,7 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
         headers=given.headers,
         price=price,
         zero_retention=given.zero_retention,
+        adapt=None if row is None or row.shape is None else row.shape.adapted,
     )
 
 

@@ -1,5 +1,7 @@
 """What a local server serves: its own model list, asked for, because no catalogue can know it."""
 
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -13,6 +15,8 @@ from . import Provider
 _LIST_BYTES_MAX = 8 * 1024 * 1024
 _MODELS_MAX = 10_000
 _TIMEOUT_S = 5.0
+_INTERVAL_S = 60.0
+_INTERVAL_AT_START_S = 2.0
 
 
 class _Entry(msgspec.Struct):
@@ -24,6 +28,21 @@ class _List(msgspec.Struct):
 
 
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_List)
+
+
+async def watch_models(
+    client: Client, deadlines: Deadlines, providers: Iterable[Provider], found: Callable[[str, list[str]], None]
+) -> None:
+    """Ask the local servers what they serve, at the start and every minute; `found` hears of each new list."""
+    asked = [provider for provider in providers if provider.discovers]
+    known: dict[str, list[str]] = {}
+    while asked:
+        for provider in asked:
+            models = await discover(client, deadlines, provider)
+            if models is not None and models != known.get(provider.name):
+                known[provider.name] = models
+                found(provider.name, models)
+        await asyncio.sleep(_INTERVAL_S if known else _INTERVAL_AT_START_S)
 
 
 async def discover(client: Client, deadlines: Deadlines, provider: Provider) -> list[str] | None:

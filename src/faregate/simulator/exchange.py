@@ -74,6 +74,8 @@ class Exchange:
         route, wire, headers = self._route, self._wire, self._request.headers
         data = await self._receive()
         wire.authorize(headers, route.query)
+        target = self._request.path + (b"?" + self._request.query if self._request.query else b"")
+        wire.verify(self._request.method, target, headers, data)
         asked = planned(wire.read(data, wire.call(route.call, headers, route.query)))
         check(asked, wire)
         return self._plans.applied(asked, data)
@@ -139,6 +141,7 @@ class Exchange:
         if plan.echo_authorization:
             field, text = self._wire.authorize(self._request.headers, self._route.query)
             message += f" {field}: {text}"
+        self._headers += self._wire.error_fields(Refused(message, status=status))
         body, content_type = whole_bytes(self._error(message, status), plan.malformed, self._error(ERROR_MESSAGE, 500))
         await self._send_whole(status, body, content_type)
 
@@ -210,4 +213,5 @@ class Exchange:
 def send_refusal(response: OutgoingResponse, headers: Fields, route: Route, refused: Refused, request_id: str) -> None:
     """Answer with the error that `refused` is, in the words of the route's wire."""
     body = msgspec.json.encode(route.wire.error(refused, request_id))
-    response.send(refused.status, header_lines([*headers, ("content-type", "application/json")]), body)
+    head = [*headers, *route.wire.error_fields(refused), ("content-type", "application/json")]
+    response.send(refused.status, header_lines(head), body)

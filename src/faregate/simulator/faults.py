@@ -44,6 +44,7 @@ Malformation = Literal[
     "no_finish",
     "huge_line",
     "pings_only",
+    "bad_checksum",
     # 200 with something else for a body.
     "html",
     "empty",
@@ -51,7 +52,15 @@ Malformation = Literal[
 ]
 
 REPLACED = frozenset({"html", "empty", "error_json"})
-SPOILED = REPLACED | {"no_blank_line", "not_json", "error_event", "no_finish", "huge_line", "pings_only"}
+SPOILED = REPLACED | {
+    "no_blank_line",
+    "not_json",
+    "error_event",
+    "no_finish",
+    "huge_line",
+    "pings_only",
+    "bad_checksum",
+}
 OF_WHOLE_ANSWERS = REPLACED | {"not_json", "no_finish", "huge_line", "bom"}
 
 HUGE_LINE_BYTES = 10 * 1024 * 1024

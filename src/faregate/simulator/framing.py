@@ -1,4 +1,5 @@
-"""How the frames of a stream become bytes: server-sent events, or one JSON array; well formed or not."""
+"""How the frames of a stream become bytes: server-sent events, or one JSON array; well formed or not. What is binary
+is its wire's own (bedrock/encoding.py)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import msgspec
 from .faults import Malformation, padded
 
 _SPOIL_AFTER_TOKENS = 2
+_OF_BINARY_STREAMS: frozenset[Malformation] = frozenset({"bad_checksum"})
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -41,7 +43,7 @@ def stream_bytes(
 ) -> Iterator[tuple[bytes, Frame]]:
     """What to write for each frame, with the frame it stands for. `spoiler` makes the frame that spoils a stream, by
     the number of frames before it."""
-    if malformed in ("not_json", "error_event", "huge_line"):
+    if malformed in ("not_json", "error_event", "huge_line", "bad_checksum"):
         frames = _spoiled(frames, malformed, spoiler)
     opening = _BOM if malformed == "bom" else b""
     serial = 0
@@ -131,7 +133,8 @@ def event_stream(*, line: bytes = b"\n", ping: bytes, without: frozenset[Malform
         form = _event if malformed is None else _FORMS.get(malformed, _event)
         return form(frame, serial, line)
 
-    return Framing(content_type="text/event-stream; charset=utf-8", write=write, ping=ping, without=without)
+    kind = "text/event-stream; charset=utf-8"
+    return Framing(content_type=kind, write=write, ping=ping, without=without | _OF_BINARY_STREAMS)
 
 
 # One JSON array, an item for each frame; the frame `]` ends it.
@@ -147,5 +150,5 @@ JSON_ARRAY = Framing(
     content_type="application/json; charset=UTF-8",
     write=_item,
     ping=b"\n",
-    without=frozenset({*_FORMS}),
+    without=frozenset({*_FORMS, *_OF_BINARY_STREAMS}),
 )

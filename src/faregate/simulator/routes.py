@@ -3,7 +3,7 @@
 import re
 from typing import Literal, NamedTuple
 
-from . import anthropic, gemini, openai_chat, responses
+from . import anthropic, azure, bedrock, cohere, gemini, openai_chat, responses, vertex
 from .wires import Call, Headers, Wire
 
 _COUNT = Call(operation="count")
@@ -14,8 +14,11 @@ _PATHS: dict[str, tuple[Wire, Call]] = {
     "/v1/messages/count_tokens": (anthropic.WIRE, _COUNT),
     "/v1/responses": (responses.WIRE, Call()),
     "/v1/responses/input_tokens": (responses.WIRE, _COUNT),
+    "/mistral/v1/chat/completions": (openai_chat.MISTRAL_WIRE, Call()),
+    "/v2/chat": (cohere.WIRE, Call()),
 }
 _GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(generateContent|streamGenerateContent|countTokens)")
+_BEDROCK = re.compile(r"/model/(.+)/(converse|converse-stream)")
 _MODELS = re.compile(r"/(v1|v1beta)/models(?:/(.+))?")
 
 
@@ -35,6 +38,12 @@ def route(method: bytes, path: str, query: dict[str, str], headers: Headers) -> 
         found = _PATHS.get(path)
         if found is not None:
             return Route(*found, query)
+        hosted = azure.call_at(path) or vertex.call_at(path)
+        if hosted is not None:
+            return Route(*hosted, query)
+        named = _BEDROCK.fullmatch(path)
+        if named is not None:
+            return Route(bedrock.WIRE, Call(model=named[1], stream=named[2] == "converse-stream"), query)
         named = _GEMINI.fullmatch(path)
         return Route(gemini.WIRE, _gemini_call(*named.groups()), query) if named is not None else None
     models = _MODELS.fullmatch(path)
@@ -45,7 +54,9 @@ def route(method: bytes, path: str, query: dict[str, str], headers: Headers) -> 
 
 def allowed(path: str) -> tuple[bytes, ...]:
     """The methods of a path."""
-    if path in _PATHS or _GEMINI.fullmatch(path):
+    if path in _PATHS or _GEMINI.fullmatch(path) or _BEDROCK.fullmatch(path):
+        return (b"POST",)
+    if azure.call_at(path) or vertex.call_at(path):
         return (b"POST",)
     return (b"GET",) if _MODELS.fullmatch(path) else ()
 
@@ -54,6 +65,8 @@ def speaker(path: str, headers: Headers) -> Wire:
     """The wire that answers at a path that several have, or none."""
     if path in _PATHS:
         return _PATHS[path][0]
+    if path.startswith("/model/"):
+        return bedrock.WIRE
     if path.startswith("/v1beta/") or b"x-goog-api-key" in headers or _GEMINI.fullmatch(path):
         return gemini.WIRE
     return anthropic.WIRE if b"anthropic-version" in headers else openai_chat.WIRE

@@ -34,6 +34,14 @@ class Asked:
     framing: Framing
 
 
+def _unsigned(_method: bytes, _target: bytes, _headers: Headers, _body: bytes) -> None:
+    """Nothing is signed."""
+
+
+def _no_fields(_refused: Refused) -> Fields:
+    return []
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """One provider's way to speak.
@@ -42,7 +50,8 @@ class Wire:
     request (its operation and model are the route's), or Refused; `read` what its body says, or Refused. `whole` and
     `frames` write an answer, `count` a number of tokens, `error` a refusal for a request id, `models` the list or the
     one of a name. `fields` are the header fields of every answer; `spoiler` makes the frame that spoils a stream.
-    `without` are the faults of usage that it has no place for.
+    `without` are the faults of usage that it has no place for. `verify` raises Refused for a request (its method, path
+    and query as sent, head, body) that is not signed as it says; `error_fields` are further fields of a refusal.
     """
 
     name: str
@@ -58,6 +67,8 @@ class Wire:
     count: Callable[[int], Any] | None = None
     models: Callable[[Models, str, dict[str, str]], Any] | None = None
     without: frozenset[str] = frozenset()
+    verify: Callable[[bytes, bytes, Headers, bytes], None] = _unsigned
+    error_fields: Callable[[Refused], Fields] = _no_fields
 
 
 def bearer(headers: Headers) -> str | None:

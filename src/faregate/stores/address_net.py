@@ -31,7 +31,7 @@ class AddressNet:
 
     def __init__(
         self,
-        run_folder: Path,
+        folder: Path,
         name: str,
         limit: int,
         window_s: float,
@@ -40,8 +40,8 @@ class AddressNet:
         cells: int = CELLS,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = CounterFile(run_folder / f"addresses-{name}-{LAYOUT}", ((cells, _CELL_WORDS),), alone=alone)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = CounterFile(folder / f"addresses-{name}-{LAYOUT}", ((cells, _CELL_WORDS),), alone=alone)
         region = self._file.regions[0]
         region.ask_disk()
         self._first = region.first

@@ -43,6 +43,9 @@ class ActiveProvider(Protocol):
     @property
     def zero_retention(self) -> bool: ...
 
+    @property
+    def catalogued_as(self) -> str | None: ...
+
 
 class CatalogModel(Model, frozen=True, kw_only=True):
     """A row of the shipped catalogue: a model, its name at each provider that has it, and its price at each that has
@@ -119,7 +122,7 @@ class _Builder:
         routed = frozenset(self._targets)
         for name, provider in providers.items():
             if name != SIMULATOR:
-                for model, upstream_model in self._served_by(name, discovered.get(name, ())).items():
+                for model, upstream_model in self._served_by(name, provider, discovered.get(name, ())).items():
                     if model not in routed:
                         self._add(model, name, provider, upstream_model)
         if SIMULATOR in providers:
@@ -166,10 +169,11 @@ class _Builder:
             if provider is None:
                 at = ("routes", index, "provider")
                 raise self._settings.places.fail(at, f"there is no active provider {route.provider}")
-            model = self._known(route.model, route.provider)
+            catalogued_as = provider.catalogued_as or route.provider
+            model = self._known(route.model, catalogued_as)
             target = Target(
                 provider=route.provider,
-                upstream_model=route.upstream_model or self._upstream_name(model, route.provider),
+                upstream_model=route.upstream_model or self._upstream_name(model, catalogued_as),
                 region=route.region or provider.region,
                 replica=route.replica or provider.replica,
                 weight=route.weight,
@@ -177,9 +181,10 @@ class _Builder:
             )
             self._targets.setdefault(model, []).append(target)
 
-    def _served_by(self, provider: str, discovered: Sequence[str]) -> dict[str, str]:
+    def _served_by(self, name: str, active: ActiveProvider, discovered: Sequence[str]) -> dict[str, str]:
         """The models that a provider has, each with its name there."""
-        configured = self._settings.providers.get(provider)
+        configured = self._settings.providers.get(name)
+        provider = active.catalogued_as or name
         listed = (configured.models if configured is not None else ()) or discovered
         if not listed:
             return {
@@ -188,12 +193,12 @@ class _Builder:
                 if provider in entry.served_by and entry.id not in self._retired
             }
         served: dict[str, str] = {}
-        for name in listed:
-            model = self._known(name, provider)
-            if name in (self._upstream_name(model, provider), model):
-                served[model] = name  # of several names for one model, its own is the best
+        for upstream_model in listed:
+            model = self._known(upstream_model, provider)
+            if upstream_model in (self._upstream_name(model, provider), model):
+                served[model] = upstream_model  # of several names for one model, its own is the best
             else:
-                served.setdefault(model, name)
+                served.setdefault(model, upstream_model)
         return served
 
     def _known(self, name: str, provider: str) -> str:

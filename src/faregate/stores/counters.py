@@ -80,7 +80,7 @@ class MachineCounters:
 
     def __init__(
         self,
-        run_folder: Path,
+        folder: Path,
         read_day: ReadDay,
         report: Report = lambda _, __: None,
         *,
@@ -90,9 +90,9 @@ class MachineCounters:
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         regions = ((small_cells, SMALL_WORDS), (ring_cells, RING_WORDS))
-        self._file = CounterFile(run_folder / f"limits-{LAYOUT}", regions, alone=alone)
+        self._file = CounterFile(folder / f"limits-{LAYOUT}", regions, alone=alone)
         self._view = self._file.view
         self._cells = BoundCells(self._file, *self._file.regions)
         self._recall = self._cells.remembered.get
@@ -130,6 +130,28 @@ class MachineCounters:
                 answer = self._check_and_take(places, demand)
                 if answer is not None:
                     return answer
+                continue
+            except Unread as unread:
+                missing = unread.bound
+            except Full as full:
+                return self._refuse_for_space(full.bound)
+            finally:
+                if shared:
+                    file.leave()
+            await self._read(missing, day)
+
+    async def peek(self, demand: Demand, /) -> Refused | None:
+        """What `take` would say, None where it would be taken. StoreError."""
+        file = self._file
+        bounds, _, _, day = demand
+        while True:
+            if shared := file.look_around():
+                file.enter()
+            try:
+                now = self._now_ns()
+                refused = self._refused(self._cells.place(bounds, day, now), demand, now)
+                if refused is not None:
+                    return refused if refused.retry_after_s > 0 else None
                 continue
             except Unread as unread:
                 missing = unread.bound
@@ -223,7 +245,7 @@ class MachineCounters:
                 waits.append((max(1.0, (demand.day + 1) * DAY_S - self._clock()), bound))
         if self._file.deaths != deaths or self._sums(places) != sums:
             return None
-        wait_s, bound = max(waits, key=lambda wait: wait[0])
+        wait_s, bound = max(waits, key=lambda wait: wait[0], default=(0.0, places.bounds[0]))
         return Refused(bound, wait_s)
 
     def _sums(self, places: Places) -> list[int]:

@@ -41,6 +41,18 @@ class CurrentPlans:
         stored = await self._database.read(stored_plans)
         self._plans = {house: plans.with_stored(stored) for house, plans in self._plans.items()}
 
+    async def retention_days(self) -> dict[str, int]:
+        """For how many days the records of an organisation are kept, by id, where its plan says so."""
+        held = await self._database.read(lambda reading: reading.all(named_queries("directory")["plans_held"]))
+        found = {}
+        for organisation_id, plan, has_paid in held:
+            names = [(plans, plans.name_for(plan, has_paid=bool(has_paid))) for plans in self._plans.values()]
+            kept = [plans.by_name.get(name or "") for plans, name in names]
+            said = [each.retention_days for each in kept if each is not None and each.retention_days is not None]
+            if said:
+                found[organisation_id] = min(said)
+        return found
+
     def missing_defaults(self) -> list[str]:
         """Default plans that there are not."""
         return [name for plans in self._plans.values() for name in plans.missing_defaults()]

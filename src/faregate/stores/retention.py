@@ -8,7 +8,8 @@ so that no process has them in its cache.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from ..core.ids import first_id
 from .database import Database, StoreError, Transaction, named_queries
@@ -20,16 +21,30 @@ ROWS_PER_TRANSACTION_MAX = 2_000  # some 4 ms
 CONTEXT_SPARE_DAYS = 7
 
 Report = Callable[..., object]  # (level, event, fields by name)
+DaysOf = Callable[[], Awaitable[Mapping[str, int]]]
+
+
+async def no_days() -> Mapping[str, int]:
+    """No plan says anything."""
+    return {}
 
 
 class Retention:
-    """Deletes the usage rows of requests that came more than `days` days ago. `clock` gives unix seconds."""
+    """Deletes the usage rows of requests that came more than `days` days ago (0: of none), and those of organisations
+    whose plan says fewer: `days_of` tells these, by id. `clock` gives unix seconds."""
 
     def __init__(
-        self, database: Database, days: int, report: Report, *, clock: Callable[[], float] = time.time
+        self,
+        database: Database,
+        days: int,
+        report: Report,
+        *,
+        days_of: DaysOf = no_days,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._days = days
+        self._days_of = days_of
         self._report = report
         self._clock = clock
         self._queries = named_queries("journal")
@@ -48,8 +63,12 @@ class Retention:
 
     async def delete_old(self) -> tuple[int, int]:
         """Delete the rows that are too old now, and the contexts that nobody needs; how many. StoreUnavailable."""
-        moment = max(0.0, self._clock() - self._days * DAY_S)
-        rows = await self._repeat(lambda writing: self._delete_rows(writing, moment))
+        moment = self._moment(self._days) if self._days else 0.0
+        rows = await self._repeat(lambda writing: self._delete_rows(writing, moment)) if self._days else 0
+        for organisation_id, days in (await self._days_of()).items():
+            until = self._moment(days)
+            if until > moment:
+                rows += await self._repeat(partial(self._delete_rows_of, organisation_id, until))
         last_day = int(moment) // DAY_S - CONTEXT_SPARE_DAYS
         return rows, await self._delete_contexts(last_day)
 
@@ -64,6 +83,14 @@ class Retention:
             if count < ROWS_PER_TRANSACTION_MAX:
                 return deleted
             await asyncio.sleep(loop.time() - started)
+
+    def _moment(self, days: int) -> float:
+        return max(0.0, self._clock() - days * DAY_S)
+
+    def _delete_rows_of(self, organisation_id: str, moment: float, writing: Transaction) -> int:
+        writing.run(self._queries["note_deleted_of"], (organisation_id, moment))
+        bounds = (first_id(moment), organisation_id, ROWS_PER_TRANSACTION_MAX)
+        return writing.run(self._queries["delete_rows_of"], bounds)
 
     def _delete_rows(self, writing: Transaction, moment: float) -> int:
         writing.run(self._queries["note_deleted"], (moment,))

@@ -10,13 +10,13 @@ from tests.e2e.official.chat import Chat
 from tests.e2e.official.question import Said
 from tests.running.processes import Gateway, Simulator
 
-from .crossing import Crossing, settings_of
+from .crossing import AWS, Crossing, settings_of
 
 
 @pytest.fixture(scope="session")
 def crossing_gateway(session_folder: Path, simulator: Simulator) -> Iterator[Gateway]:
     """One provider for each dialect, all of them the simulator."""
-    process = Gateway(session_folder, settings_of(simulator))
+    process = Gateway(session_folder, settings_of(simulator), AWS)
     yield process
     process.stop()
     crashes = [line for line in process.log_lines() if line.get("event") == "crash"]

@@ -1,13 +1,18 @@
 """What goes wrong, as the SDK's own exceptions."""
 
+import re
 from typing import Any
 
 import pytest
 
 from tests.e2e.official import CLIENTS
+from tests.e2e.official.chat import Chat
+from tests.e2e.official.gemini import Gemini
+from tests.e2e.official.messages import Messages
 from tests.e2e.official.question import Question
+from tests.e2e.official.responses import Responses
 
-from .crossing import Crossing, both_ways, to_each_dialect
+from .crossing import FIRST_MODELS, Crossing, both_ways, to_each_dialect
 
 
 @both_ways
@@ -37,6 +42,20 @@ def test_what_is_malformed(crossing: Crossing, model: str, streamed: bool) -> No
         assert _status(refused.value) == 400
 
 
+OWN = {Chat: "gpt-5.4", Responses: "gpt-5.4-mini", Messages: "claude-sonnet-4-6", Gemini: "gemini-3-flash-preview"}
+
+
+@both_ways
+def test_a_picture_that_is_none_is_told_by_its_place(crossing: Crossing, streamed: bool) -> None:
+    """Wherever it would have to be translated to; a provider of the client's own dialect sees for itself."""
+    turns, place = crossing.client.blind
+    for model in FIRST_MODELS:
+        if model == OWN[type(crossing.client)]:
+            continue
+        with pytest.raises(crossing.client.refusals[400], match=re.escape(place)):
+            crossing.ask(model, Question(), streamed, turns)
+
+
 @both_ways
 @to_each_dialect
 def test_what_the_provider_refuses_is_told_in_its_words(crossing: Crossing, model: str, streamed: bool) -> None:
@@ -60,6 +79,7 @@ def test_a_provider_that_fails(crossing: Crossing, model: str, streamed: bool, s
         crossing.ask(model, question, streamed)
     assert _status(failed.value) == FAILURES[status]
     assert "simulator-key" not in str(failed.value)
+    assert "Signature=" not in str(failed.value)
 
 
 BREAKS: dict[str, dict[str, Any]] = {
@@ -78,6 +98,14 @@ def test_a_stream_that_breaks(crossing: Crossing, model: str, name: str) -> None
         crossing.ask(model, question, streamed=True)
     assert str(broken.value)
     assert crossing.truth(since)["tokens_sent"] > 0
+
+
+def test_a_binary_stream_with_a_wrong_checksum(crossing: Crossing) -> None:
+    question = Question(plan={"output_tokens": 100, "malformed": "bad_checksum"})
+    with pytest.raises(crossing.client.broken):
+        crossing.ask("claude-opus-4-5", question, streamed=True)
+    said = crossing.ask("claude-opus-4-5", Question(), streamed=True)
+    assert said.text == crossing.heard_directly(Question()).text
 
 
 def _status(error: Any) -> int:

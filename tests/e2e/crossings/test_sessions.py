@@ -31,16 +31,8 @@ def get_weather(city: str) -> str:
     return f"12 degrees in {city}"
 
 
-# Its chat gives each chunk of a stream back as a content of its own, the last one without parts: forwarded as it is.
-_refused = pytest.mark.xfail(strict=True, reason="the simulator's Gemini refuses the contents of its own stream's end")
-CHATS = [
-    pytest.param(model, streamed, marks=_refused if streamed and model.startswith("gemini") else ())
-    for model in ALL_MODELS
-    for streamed in (False, True)
-]
-
-
-@pytest.mark.parametrize(("model", "streamed"), CHATS)
+@both_ways
+@pytest.mark.parametrize("model", ALL_MODELS)
 def test_a_chat_of_googles_sdk_that_calls_its_functions_itself(gemini: Gemini, model: str, streamed: bool) -> None:
     amount = {"thinking_budget": 1024} if model in BUDGETED else {"thinking_level": types.ThinkingLevel.LOW}
     thinking = types.ThinkingConfig(include_thoughts=True, **amount)  # pyright: ignore[reportArgumentType]

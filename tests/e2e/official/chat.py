@@ -19,6 +19,10 @@ class Chat:
     }
     broken: ClassVar[type[Exception]] = openai.APIError
     nobodys: ClassVar[list[Any]] = [{"role": "nobody", "content": "x"}]
+    blind: ClassVar[tuple[list[Any], str]] = (
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,????"}}]}],
+        "messages[0].content[0].image_url.url",
+    )
 
     def __init__(self, origin: str, key: str) -> None:
         self.sdk = openai.OpenAI(base_url=f"{origin}/v1", api_key=key, max_retries=0)

@@ -21,6 +21,10 @@ class Gemini:
     }
     broken: ClassVar[type[Exception]] = errors.APIError
     nobodys: ClassVar[list[Any]] = [types.Content(role="nobody", parts=[types.Part(text="x")])]
+    blind: ClassVar[tuple[list[Any], str]] = (
+        [types.Content(role="user", parts=[types.Part.from_bytes(data=b"words", mime_type="image/png")])],
+        "contents[0].parts[0].inlineData.data",
+    )
 
     def __init__(self, origin: str, key: str) -> None:
         self.sdk = genai.Client(api_key=key, http_options=types.HttpOptions(base_url=origin))

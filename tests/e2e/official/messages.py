@@ -8,6 +8,8 @@ from .question import Call, Counts, Question, Said
 
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
+_NO_PICTURE = {"type": "base64", "media_type": "image/png", "data": "????"}
+
 
 class Messages:
     """`messages`: create, parse, stream and count_tokens."""
@@ -20,6 +22,10 @@ class Messages:
     }
     broken: ClassVar[type[Exception]] = anthropic.APIError
     nobodys: ClassVar[list[Any]] = [{"role": "nobody", "content": "x"}]
+    blind: ClassVar[tuple[list[Any], str]] = (
+        [{"role": "user", "content": [{"type": "image", "source": _NO_PICTURE}]}],
+        "messages[0].content[0].source.data",
+    )
 
     def __init__(self, origin: str, key: str) -> None:
         self.sdk = anthropic.Anthropic(base_url=origin, api_key=key, max_retries=0)

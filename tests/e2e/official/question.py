@@ -73,12 +73,13 @@ class Said:
 class Official(Protocol):
     """An official SDK. `ends` are its words for an answer that is complete, that calls tools, that was cut short;
     `refusals` its exceptions by the status, `broken` the one of an answer that does not come, or not to its end;
-    `nobodys` is a conversation that nobody takes."""
+    `nobodys` is a conversation that nobody takes, `blind` one with a picture that is none, and where it stands."""
 
     ends: ClassVar[tuple[str, str, str]]
     refusals: ClassVar[dict[int, type[Exception]]]
     broken: ClassVar[type[Exception]]
     nobodys: ClassVar[list[Any]]
+    blind: ClassVar[tuple[list[Any], str]]
 
     def __init__(self, origin: str, key: str) -> None:
         """A client of what serves at `origin`, `http://host:port`."""

@@ -23,6 +23,10 @@ class Responses:
     }
     broken: ClassVar[type[Exception]] = openai.OpenAIError
     nobodys: ClassVar[list[Any]] = [{"role": "nobody", "content": "x"}]
+    blind: ClassVar[tuple[list[Any], str]] = (
+        [{"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,????"}]}],
+        "input[0].content[0].image_url",
+    )
 
     def __init__(self, origin: str, key: str) -> None:
         self.sdk = openai.OpenAI(base_url=f"{origin}/v1", api_key=key, max_retries=0)

@@ -17,6 +17,7 @@ PARAMETERS: Mapping[str, str] = {
     "output_tokens_max": "max_tokens",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
     "reasoning": "thinking",
+    "reasoning_shown": "thinking.display",
     "stop": "stop_sequences",
     "user": "metadata.user_id",
 }
@@ -26,12 +27,14 @@ class AnthropicMessages:
     """POST /v1/messages, both ways (dialects.Dialect)."""
 
     name = DIALECT
+    proofs = DIALECT
     request_id_field = "request-id"
     keep_alive = b'event: ping\ndata: {"type":"ping"}\n\n'
     parameters = PARAMETERS
     indispensable = frozenset({"container", "mcp_servers"})
     stream_type = b"text/event-stream"
     own_statuses = frozenset({529})  # overloaded (conformance 2.6)
+    shows: frozenset[str] = frozenset()
     counting = TokenCounting()
 
     parse_request = staticmethod(request.parse_request)

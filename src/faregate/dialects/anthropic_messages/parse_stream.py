@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...core.conversation import Foreign
 from ...core.events import (
     ArgumentsDelta,
     Cited,
@@ -14,6 +15,7 @@ from ...core.events import (
     Event,
     Failed,
     Finished,
+    ForeignGiven,
     ReasoningDelta,
     Redacted,
     Signed,
@@ -23,8 +25,9 @@ from ...core.events import (
     UsageReported,
 )
 from ...wire.messages import BadMessage
-from ...wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
 from .. import UpstreamWords
+from ..bodies import NULL
+from ..frames import FramedParser
 from .blocks import ANSWER_TOOL, DIALECT
 from .errors import words_of
 from .parse_answer import citation_of, explanation_of, reason_of
@@ -85,50 +88,27 @@ class _Call(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Event)
 
 
-class Parser:
-    """See dialects.StreamParser. Where good events came before a bad one in the same bytes, theirs are returned
-    first, and the next call raises."""
+class Parser(FramedParser):
+    """See dialects.StreamParser."""
 
-    __slots__ = ("_calls", "_end", "_failure", "_frames", "_has_calls", "_is_over", "_is_started", "_usage")
+    __slots__ = ("_calls", "_end", "_has_calls", "_is_started", "_usage")
 
     def __init__(self) -> None:
-        self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)
+        super().__init__()
         self._usage = UsageSoFar()
         self._calls: dict[int, _Call] = {}  # by the index of their block
         self._has_calls = 0
         self._end: _Delta | None = None
         self._is_started = False
-        self._is_over = False
-        self._failure: BadMessage | None = None
 
-    def feed(self, data: bytes) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        try:
-            for frame in self._frames.feed(data):
-                if frame.data is not None and not self._is_over:
-                    self._take(frame.data, events)
-        except BadMessage as failure:
-            self._failure = failure
-            if not events:
-                raise
-        return events
+    def _is_whole(self, data: bytes) -> bool:
+        return _event_of(data) is not None
 
-    def close(self) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        frame = self._frames.close()
-        if frame is not None and frame.data is not None and not self._is_over and _event_of(frame.data) is not None:
-            self._take(frame.data, events)
-        if not self._is_over and self._end is not None:
+    def _body_ended(self, events: list[Event], *, is_cut: bool) -> None:
+        if self._end is not None:
             self._finish(events)
-        return events
 
-    def _take(self, data: bytes, events: list[Event]) -> None:
+    def _take(self, kind: bytes, data: bytes, events: list[Event]) -> None:
         if data.strip() == b"[DONE]":
             return
         event = _event_of(data)
@@ -184,6 +164,8 @@ class Parser:
             self._calls[index] = call = _Call(self._has_calls, begun)
             self._has_calls += 1
             events.append(ToolCallStarted(call=call.number, id=block.id or "", name=block.name or ""))
+        elif block.type and block.type != "text":
+            events.append(ForeignGiven(Foreign(dialect=DIALECT, name=block.type, raw=NULL)))
 
     def _delta(self, index: int, delta: _Delta, events: list[Event]) -> None:
         if delta.type == "text_delta":

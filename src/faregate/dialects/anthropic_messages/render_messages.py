@@ -109,6 +109,8 @@ class MessagesWriter:
         if isinstance(part, Media):
             return self.mark(self._media(part), part.cache)
         if isinstance(part, ToolCall):
+            if part.signature:
+                self.dropped.append("signature")
             arguments = msgspec.Raw(part.arguments.encode())
             block: Written = {"type": "tool_use", "id": call_id_shown(part.id), "name": part.name, "input": arguments}
             return self.mark(block, part.cache)
@@ -121,6 +123,8 @@ class MessagesWriter:
         raise Inexpressible(f"A message of this role cannot hold a part of type '{kind}'.", param="messages")
 
     def _text(self, part: Text) -> Written:
+        if part.signature:
+            self.dropped.append("signature")
         return self.mark({"type": "text", "text": part.text}, part.cache)
 
     def _result(self, result: ToolResult) -> Written:

@@ -1,13 +1,12 @@
 """A Conversation as the body for an upstream (platform.claude.com, Messages API; conformance 2.1)."""
 
-from typing import Any
-
 import msgspec
 
 from ...core.conversation import Conversation, Foreign, Function, Part, Reasoning, Thinking, ToolCall
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
 from ..bodies import NULL, members_decoder
+from ..schemas import closed, object_schema
 from .blocks import ANSWER_TOOL, DIALECT, Written
 from .render_messages import MessagesWriter
 
@@ -16,6 +15,7 @@ BUDGET_TOKENS_MIN = 1_024
 # What each effort is as a budget of thinking (conformance 2.1), and the largest budget that each stands for.
 _BUDGETS = {"minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
 _EFFORTS = ((2_048, "low"), (16_384, "medium"))
+_HIDDEN = Reasoning(is_shown=False)
 _UNSAID = ("seed", "presence_penalty", "frequency_penalty", "logit_bias")
 _TIERS = frozenset({"auto", "standard_only"})
 _JSON_WANTED = "Answer with nothing but one JSON object."
@@ -83,7 +83,7 @@ class _Writer:
         written: Written = {"name": tool.name}
         if tool.description:
             written["description"] = tool.description
-        written["input_schema"] = _object_schema(tool.parameters)
+        written["input_schema"] = object_schema(tool.parameters)
         if tool.strict is not None:
             if self._capabilities.structured_outputs:
                 written["strict"] = tool.strict
@@ -122,10 +122,10 @@ class _Writer:
         if wanted.schema is None:
             system.append({"type": "text", "text": _JSON_WANTED})
         elif self._capabilities.structured_outputs is not False:
-            schema = _closed(msgspec.json.decode(wanted.schema))
+            schema = closed(msgspec.json.decode(wanted.schema))
             self._config["format"] = {"type": "json_schema", "schema": schema}
         elif self._may_use_answer_tool():
-            schema = _object_schema(wanted.schema)
+            schema = object_schema(wanted.schema)
             tool = {"name": ANSWER_TOOL, "description": _ANSWER_TOOL_IS, "input_schema": schema}
             self._body["tools"] = [tool]
             self._body["tool_choice"] = {"type": "tool", "name": ANSWER_TOOL}
@@ -187,7 +187,7 @@ class _Writer:
 
     def _write_reasoning(self) -> None:
         reasoning = self._said.reasoning
-        if reasoning is None:
+        if reasoning is None or reasoning == _HIDDEN:  # it does not think then, so it shows nothing
             return
         if reasoning.effort == "none":
             if self._capabilities.reasoning is not False:
@@ -209,8 +209,8 @@ class _Writer:
         self._body["thinking"] = thinking
         effort: str | None = "low" if reasoning.effort == "minimal" else reasoning.effort
         budget = reasoning.budget_tokens
-        if effort is None and budget is not None:
-            effort = next((name for most, name in _EFFORTS if budget <= most), "high")
+        if budget is not None:
+            effort = effort or next((name for most, name in _EFFORTS if budget <= most), "high")
             self._adjusted.append(f"reasoning={effort}")
         if effort is not None:
             self._config["effort"] = effort
@@ -223,9 +223,10 @@ class _Writer:
         if budget < BUDGET_TOKENS_MIN or self._has_unproven_calls():
             self._dropped.append("reasoning")
             return
-        if reasoning.budget_tokens is not None and budget != reasoning.budget_tokens:
+        if reasoning.budget_tokens is not None and (budget != reasoning.budget_tokens or reasoning.effort is not None):
             self._adjusted.append(f"reasoning={budget}")
-        self._body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        hidden = {"display": "omitted"} if reasoning.is_shown is False else {}
+        self._body["thinking"] = {"type": "enabled", "budget_tokens": budget, **hidden}
 
     def _has_unproven_calls(self) -> bool:
         """Whether the newest calls have lost the thoughts that led to them: the provider then refuses to think."""
@@ -244,25 +245,3 @@ def _joined(system: list[Written]) -> object:
     if any("cache_control" in block for block in system):
         return system
     return "\n".join(str(block["text"]) for block in system)
-
-
-def _object_schema(parameters: msgspec.Raw | None) -> object:
-    """A tool's schema, which must say that it is of an object."""
-    if parameters is None:
-        return {"type": "object"}
-    members = members_decoder.decode(parameters)
-    return parameters if "type" in members else {"type": "object", **members}
-
-
-def _closed(schema: Any) -> Any:
-    """A schema whose objects take no members beyond their own: the Messages API takes no other."""
-    if isinstance(schema, list):
-        return [_closed(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {
-        name: _closed(value) if name not in ("enum", "const", "default") else value for name, value in schema.items()
-    }
-    if schema.get("type") == "object" and "additionalProperties" not in schema:
-        closed["additionalProperties"] = False
-    return closed

@@ -99,13 +99,14 @@ class Renderer:
         out = b"" if self._has_begun else self._begin(Started())
         out += self._close()
         waiting, self._waiting = self._waiting, []
-        arguments: dict[int, str] = {}
+        arguments: dict[int, list[str]] = {}
         for event in waiting:
             if isinstance(event, ArgumentsDelta):
-                arguments[event.call] = arguments.get(event.call, "") + event.text
+                arguments.setdefault(event.call, []).append(event.text)
         for event in waiting:
             if isinstance(event, ToolCallStarted):
-                out += self._say(event) + self._arguments(arguments.get(event.call, "")) + self._close()
+                said = "".join(arguments.get(event.call, ()))
+                out += self._say(event) + self._arguments(said) + self._close()
             elif not isinstance(event, ArgumentsDelta):
                 out += self._say(event)
         return out + self._close() + self._end(), MESSAGE_STOP

@@ -172,19 +172,15 @@ class _Reader:
         if bytes(block.citations) != b"null":
             self._extra[f"{path}.citations"] = block.citations
         if source.type == "url":
-            return Media(url=_given(source.url, f"{path}.source.url"), **about)
+            at = f"{path}.source.url"
+            return Media(url=media.fetched_from(_given(source.url, at), at), **about)
         if source.type == "file":
             return Media(file_id=_given(source.file_id, f"{path}.source.file_id"), **about)
         data = _given(source.data, f"{path}.source.data")
         if source.type == "text":
             return Media(text=data, media_type=source.media_type or "text/plain", **about)
-        stated = source.media_type
-        try:
-            sniffed = media.sniffed(data)
-        except ValueError:
-            raise wrong(f"{path}.source.data", "not base64") from None
-        if not data:
-            raise wrong(f"{path}.source.data", "it is empty")
+        stated = source.media_type or ""
+        sniffed = media.seen_in(data, f"{path}.source.data", stated)
         return Media(data=data, media_type=stated or sniffed, **about)
 
 

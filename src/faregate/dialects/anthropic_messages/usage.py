@@ -1,8 +1,9 @@
 """The Messages API's usage as disjoint counters (conformance 2.4): its input excludes what was cached."""
 
 from ...core.usage import Usage, UsageSource
+from ..counters import Counters, mapping
 
-_TOKENS_MAX = 1_000_000_000
+_KINDS = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
 def usage_of(raw: object) -> Usage | None:
@@ -13,11 +14,13 @@ def usage_of(raw: object) -> Usage | None:
     """
     if not isinstance(raw, dict):
         return None
-    reader = _Reader()
-    written = reader.count(raw.get("cache_creation_input_tokens"))
-    for_an_hour = reader.count(_mapping(raw.get("cache_creation")).get("ephemeral_1h_input_tokens"), of=written)
+    reader = Counters()
+    kinds = mapping(raw.get("cache_creation"))
+    said = raw.get("cache_creation_input_tokens")
+    written = sum(reader.count(kinds.get(kind)) for kind in _KINDS) if said is None else reader.count(said)
+    for_an_hour = reader.count(kinds.get("ephemeral_1h_input_tokens"), of=written)
     output = reader.count(raw.get("output_tokens"))
-    reasoning = reader.count(_mapping(raw.get("output_tokens_details")).get("thinking_tokens"), of=output)
+    reasoning = reader.count(mapping(raw.get("output_tokens_details")).get("thinking_tokens"), of=output)
     return Usage(
         input=reader.count(raw.get("input_tokens")),
         cache_read=reader.count(raw.get("cache_read_input_tokens")),
@@ -25,7 +28,7 @@ def usage_of(raw: object) -> Usage | None:
         cache_write_1h=for_an_hour,
         output=output - reasoning,
         reasoning=reasoning,
-        searches=reader.count(_mapping(raw.get("server_tool_use")).get("web_search_requests")),
+        searches=reader.count(mapping(raw.get("server_tool_use")).get("web_search_requests")),
         source=UsageSource.PROVIDER,
         suspect=reader.suspect,
     )
@@ -40,11 +43,8 @@ def usage_shown(usage: Usage) -> dict[str, object]:
         "cache_read_input_tokens": usage.cache_read,
         "output_tokens": usage.completion,
     }
-    if usage.cache_write_1h:
-        shown["cache_creation"] = {
-            "ephemeral_5m_input_tokens": usage.cache_write,
-            "ephemeral_1h_input_tokens": usage.cache_write_1h,
-        }
+    if written:
+        shown["cache_creation"] = dict(zip(_KINDS, (usage.cache_write, usage.cache_write_1h), strict=True))
     if usage.reasoning:
         shown["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
     if usage.searches:
@@ -64,23 +64,3 @@ class UsageSoFar:
             return None
         self._said |= {name: value for name, value in raw.items() if value is not None}
         return usage_of(self._said)
-
-
-def _mapping(value: object) -> dict[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-class _Reader:
-    """Reads counters and remembers whether one could not be true."""
-
-    def __init__(self) -> None:
-        self.suspect = False
-
-    def count(self, value: object, of: int = _TOKENS_MAX) -> int:
-        """`value` as a token count of at most `of`; what is not said is none."""
-        if value is None:
-            return 0
-        if type(value) is int and 0 <= value <= of:
-            return value
-        self.suspect = True
-        return of if type(value) is int and value > of and of != _TOKENS_MAX else 0

@@ -1,8 +1,10 @@
 """Gemini's generateContent."""
 
 from collections.abc import Mapping
+from typing import get_args
 
 from ...core.chat import ChatRequest
+from ...core.conversation import MediaKind
 from .. import StreamRenderer, StreamTransform
 from . import answer, errors, forward, render, request, result, understand
 from .parser import Parser
@@ -27,6 +29,8 @@ PARAMETERS: Mapping[str, str] = {
     "choices": "generationConfig.candidateCount",
     "output_tokens_max": "generationConfig.maxOutputTokens",
     "reasoning": "generationConfig.thinkingConfig",
+    "reasoning_shown": "generationConfig.thinkingConfig.includeThoughts",
+    "signature": "thoughtSignature",
     "service_tier": "serviceTier",
 }
 
@@ -35,12 +39,14 @@ class GeminiGenerate:
     """POST /v1beta/models/{model}:generateContent and :streamGenerateContent, both ways (dialects.Dialect)."""
 
     name = NAME
+    proofs = NAME
     request_id_field = None
     keep_alive = b""  # its clients take every line for an event (conformance.md 1.11)
     parameters = PARAMETERS
     indispensable = frozenset({"cachedContent"})
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
+    shows = frozenset({f"{kind}{how}" for kind in get_args(MediaKind) for how in ("", "_url")})
     counting = request.Tokens()
 
     parse_request = staticmethod(request.parse_request)

@@ -144,6 +144,9 @@ def _part(part: wire.Part, raw: msgspec.Raw) -> Part | None:
     if part.inline_data is not None:
         kind = kind_of(part.inline_data.mime_type)
         return Media(kind=kind, media_type=part.inline_data.mime_type, data=part.inline_data.data)
+    if part.file_data is not None:
+        about = part.file_data
+        return Media(kind=kind_of(about.mime_type), media_type=about.mime_type, url=about.file_uri)
     if part.thought:
         return thinking_of(part.text or "", part.thought_signature or "") if part.text or signature else None
     if part.text or signature:

@@ -114,6 +114,7 @@ class GenerationConfig(_Camel):
     response_mime_type: str | None = None
     response_schema: msgspec.Raw = ABSENT
     response_json_schema: msgspec.Raw = ABSENT
+    internal_json_schema: msgspec.Raw = msgspec.field(default=ABSENT, name="_responseJsonSchema")  # its name at first
     candidate_count: Annotated[int, msgspec.Meta(ge=1, le=CHOICES_MAX)] | None = None
     max_output_tokens: _Tokens | None = None
     temperature: float | None = None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ...core.conversation import Media, Text, Thinking, ToolCall
+from ...core.conversation import Foreign, Media, Text, Thinking, ToolCall
 from ...core.events import (
     ArgumentsDelta,
     Cited,
@@ -13,6 +13,7 @@ from ...core.events import (
     Event,
     Failed,
     Finished,
+    ForeignGiven,
     LogprobsGiven,
     MediaGiven,
     ReasoningDelta,
@@ -25,7 +26,7 @@ from ...core.events import (
 )
 from ...core.usage import Usage
 from ...wire.messages import BadMessage
-from ...wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
+from ..frames import FramedParser
 from .answer import Answer, Candidate, blocked, citations_of, decode_answer, parts_of
 from .body import ABSENT
 from .errors import words_of
@@ -46,49 +47,29 @@ class _Progress(msgspec.Struct):
     message: str = ""
 
 
-class Parser:
+class Parser(FramedParser):
     """StreamParser of this dialect."""
 
-    __slots__ = ("_failure", "_frames", "_has_started", "_is_over", "_progress", "_refusal", "_usage")
+    __slots__ = ("_has_started", "_progress", "_refusal", "_usage")
 
     def __init__(self) -> None:
-        self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)
+        super().__init__()
         self._has_started = False
-        self._is_over = False
-        self._failure: BadMessage | None = None
         self._progress: dict[int, _Progress] = {}
         self._refusal: Finished | None = None
         self._usage: Usage | None = None
 
-    def feed(self, data: bytes) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
+    def _is_whole(self, data: bytes) -> bool:
         try:
-            for frame in self._frames.feed(data):
-                self._frame(frame.data, events)
-        except BadMessage as failure:
-            self._failure = failure
-            if not events:
-                raise
-        return events
+            decode_answer(data)
+        except BadMessage:
+            return data == b"[DONE]"
+        return True
 
-    def close(self) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        rest = self._frames.close()
-        events: list[Event] = []
-        if rest is not None:
-            try:
-                self._frame(rest.data, events)
-            except BadMessage:  # it was cut
-                return []
-        if self._is_over:
-            return events
-        finished = self._finished()
-        return [*events, *finished, Ended()] if finished else events
+    def _body_ended(self, events: list[Event], *, is_cut: bool) -> None:
+        finished = [] if is_cut else self._finished()  # some events say why the answer ended, and more words follow
+        if finished:
+            events += [*finished, Ended()]
 
     def _finished(self) -> list[Event]:
         """Why each candidate ended; empty where one has not."""
@@ -103,8 +84,8 @@ class Parser:
             events.append(Finished(reason=reason, native_reason=native, explanation=explanation, choice=index))
         return events
 
-    def _frame(self, data: bytes | None, events: list[Event]) -> None:
-        if data is None or data == b"[DONE]" or self._is_over:
+    def _take(self, kind: bytes, data: bytes, events: list[Event]) -> None:
+        if data == b"[DONE]":
             return
         answer = decode_answer(data)
         if answer.error is not ABSENT and bytes(answer.error) != b"null":
@@ -179,3 +160,5 @@ def _events(part: object, index: int, progress: _Progress) -> Iterator[Event]:
         yield ArgumentsDelta(call=call, text=part.arguments, choice=index)
     elif isinstance(part, Media):
         yield MediaGiven(part, index)
+    elif isinstance(part, Foreign):
+        yield ForeignGiven(part, index)

@@ -179,7 +179,10 @@ class _Writer:
         elif thinking == "level":
             said = self._level(wanted)
         elif wanted.effort != "none" or self._addressee.capabilities.reasoning is not False:
-            self.dropped["reasoning"] = None
+            if wanted != Reasoning(is_shown=wanted.is_shown):
+                self.dropped["reasoning"] = None
+            if wanted.is_shown:
+                self.dropped["reasoning_shown"] = None
             return
         is_wanted = bool(said) and wanted.effort != "none"
         if wanted.is_shown or (wanted.is_shown is None and is_wanted):
@@ -193,6 +196,8 @@ class _Writer:
             if budget is None:
                 budget = _BUDGETS["high"]
                 self.adjusted["reasoning=high"] = None
+            elif wanted.budget_tokens is not None:
+                self.adjusted[f"reasoning={wanted.effort}"] = None
             return {"thinkingBudget": budget}
         if wanted.budget_tokens is not None:
             return {"thinkingBudget": wanted.budget_tokens}
@@ -202,9 +207,10 @@ class _Writer:
         effort, budget = wanted.effort, wanted.budget_tokens
         if effort is None and budget is not None:
             effort = "low" if budget <= _LOW_BUDGET_MAX else "medium" if budget <= _MEDIUM_BUDGET_MAX else "high"
-            self.adjusted[f"reasoning={effort}"] = None
         if effort is None:
             return {}
+        if budget is not None:
+            self.adjusted[f"reasoning={effort}"] = None
         level = _LEVELS.get(effort)
         if level is None:  # it cannot but think; and there is no more than high
             level = "minimal" if effort == "none" else "high"

@@ -4,6 +4,7 @@ Function calls leave whole, when the candidate has ended; the reason why it ende
 piece has both (conformance.md 1.11, 2.5).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from ...core.events import (
     Cited,
     Event,
     Finished,
+    ForeignGiven,
     LogprobsGiven,
     MediaGiven,
     ReasoningDelta,
@@ -123,6 +125,8 @@ class Renderer:
             if media.data:
                 return self._part({"inlineData": {"mimeType": media.media_type, "data": media.data}}, event.choice)
             return self._part({"fileData": {"mimeType": media.media_type, "fileUri": media.url}}, event.choice)
+        if isinstance(event, ForeignGiven):
+            return self._part(event.part.raw, event.choice)
         if isinstance(event, LogprobsGiven):
             result = logprobs_result(event.raw)
             return b"" if result is None else self._piece([{"index": event.choice, "logprobsResult": result}])
@@ -181,7 +185,7 @@ class Renderer:
     def _thought(self, part: dict[str, Any], choice: int) -> bytes:
         return b"" if self._request.hides_thoughts else self._part(part | {"thought": True}, choice)
 
-    def _part(self, part: dict[str, Any], choice: int) -> bytes:
+    def _part(self, part: dict[str, Any] | msgspec.Raw, choice: int) -> bytes:
         return self._piece([_said([part], choice)])
 
     def _piece(self, candidates: list[dict[str, Any]], more: dict[str, Any] | None = None) -> bytes:
@@ -192,5 +196,5 @@ class Renderer:
         )
 
 
-def _said(parts: list[dict[str, Any]], choice: int) -> dict[str, Any]:
+def _said(parts: Sequence[dict[str, Any] | msgspec.Raw], choice: int) -> dict[str, Any]:
     return {"content": {"role": "model", "parts": parts}, "index": choice}

@@ -1,6 +1,7 @@
 """The messages of a Conversation as `systemInstruction` and `contents` (conformance.md 2.1)."""
 
 from collections.abc import Iterable, Iterator
+from mimetypes import guess_type
 from typing import Any
 
 import msgspec
@@ -16,8 +17,9 @@ _NO_RESULT = {"error": "The call was given no result."}
 _MEDIA_TYPES = {"audio/mpeg": "audio/mp3", "audio/x-wav": "audio/wav", "audio/wave": "audio/wav"}
 _IMAGES = ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif")
 _DOCUMENTS = ("application/pdf", "application/json", "application/xml", "application/rtf")
-# Where the API reads from by itself: its own files, Google's storage, films.
-_READABLE = ("https://generativelanguage.googleapis.com/", "gs://", "https://www.youtube.com/", "https://youtu.be/")
+# Where the API reads from by itself: its own files, Google's storage, films, and since January 2026 any address that is
+# public or signed (Gemini API, file input methods).
+_READABLE = ("https://", "gs://")
 
 _Rendered = dict[str, Any] | msgspec.Raw
 
@@ -35,19 +37,19 @@ class Turns:
 
     def contents(self, messages: tuple[Message, ...]) -> list[dict[str, Any]]:
         """All turns but the system's, neighbours of one role as one."""
-        for index, message in enumerate(messages):
+        for message in messages:
             if message.name:
                 self.dropped["name"] = None
             if message.role == "assistant":
-                self._add("model", self._model_parts(message.parts, f"messages[{index}]"))
+                self._add("model", self._model_parts(message.parts))
             elif message.role == "user":
-                self._user(message.parts, f"messages[{index}]")
+                self._user(message.parts)
         self._answer([])
         if not self._contents:
             raise Inexpressible("There is nothing to answer: a message of the user is needed.", param="messages")
         if self._contents[-1]["role"] == "model" and self._capabilities.prefill is not True:
             message = "This model cannot go on with an answer: the last message must be the user's."
-            raise Inexpressible(message, param=f"messages[{len(messages) - 1}]")
+            raise Inexpressible(message, param="messages")
         for content in self._contents:
             self._prove(content)
         return self._contents
@@ -55,12 +57,12 @@ class Turns:
     def instruction(self, messages: tuple[Message, ...]) -> dict[str, Any] | None:
         """What the system says, wherever it says it, in its order; None where it says nothing."""
         texts = []
-        for index, message in enumerate(messages):
+        for message in messages:
             if message.role not in ("system", "developer"):
                 continue
             for part in message.parts:
                 if not isinstance(part, Text):
-                    raise Inexpressible("Instructions can only be words.", param=f"messages[{index}]")
+                    raise Inexpressible("Instructions can only be words.", param="messages")
                 self._note(part)
                 if part.text:
                     texts.append(part.text)
@@ -75,14 +77,14 @@ class Turns:
         else:
             self._contents.append({"role": role, "parts": rendered})
 
-    def _user(self, parts: tuple[Part, ...], path: str) -> None:
+    def _user(self, parts: tuple[Part, ...]) -> None:
         """Results first, in the order of their calls; then what else the user says."""
         results = [part for part in parts if isinstance(part, ToolResult)]
         self._gathered += results
-        others = [rendered for part in parts for rendered in self._user_part(part, path)]
+        others = [rendered for part in parts for rendered in self._user_part(part)]
         for result in results:
             if result.call_id not in self._calls:
-                raise Inexpressible(f"'{result.call_id}' is the result of no call.", param=path)
+                raise Inexpressible(f"'{result.call_id}' is the result of no call.", param="messages")
         if others:
             self._answer(others)
 
@@ -113,7 +115,7 @@ class Turns:
             said["response"] = members if members is not None and list(members) == ["error"] else {"error": words}
         else:
             said["response"] = members if members is not None else {"result": words}
-        media = [self._media(part, "messages") for part in result.parts if isinstance(part, Media)]
+        media = [self._media(part) for part in result.parts if isinstance(part, Media)]
         if (
             media and self._capabilities.thinking == "level"
         ):  # since Gemini 3: API docs, "Multimodal function responses"
@@ -122,19 +124,19 @@ class Turns:
             following += media
         return {"functionResponse": said}
 
-    def _user_part(self, part: Part, path: str) -> Iterator[_Rendered]:
+    def _user_part(self, part: Part) -> Iterator[_Rendered]:
         if isinstance(part, Text):
             self._note(part)
             if part.text:
                 yield {"text": part.text}
         elif isinstance(part, Media):
-            yield self._media(part, path)
+            yield self._media(part)
         elif isinstance(part, Foreign):
-            yield self._foreign(part, path)
+            yield self._foreign(part)
         elif not isinstance(part, ToolResult):
-            raise Inexpressible("This cannot be said by the user.", param=path)
+            raise Inexpressible("This cannot be said by the user.", param="messages")
 
-    def _model_parts(self, parts: tuple[Part, ...], path: str) -> Iterator[_Rendered]:
+    def _model_parts(self, parts: tuple[Part, ...]) -> Iterator[_Rendered]:
         if self._gathered:
             self._answer([])
         for part in parts:
@@ -150,20 +152,23 @@ class Turns:
                 else:
                     self.dropped["thinking"] = None
             elif isinstance(part, ToolCall):
-                yield self._call(part, path)
+                yield self._call(part)
             elif isinstance(part, Media):
-                yield self._media(part, path)
+                yield self._media(part)
             elif isinstance(part, Foreign):
-                yield self._foreign(part, path)
+                yield self._foreign(part)
 
-    def _call(self, part: ToolCall, path: str) -> dict[str, Any]:
+    def _call(self, part: ToolCall) -> dict[str, Any]:
         members = object_of(part.arguments)
         if members is None:
-            raise Inexpressible(f"The arguments of the call '{part.id}' are no JSON object.", param=path)
+            raise Inexpressible(f"The arguments of the call '{part.id}' are no JSON object.", param="messages")
         self._note(part)
         self._calls[part.id] = part.name
         call = {"functionCall": {"id": part.id, "name": part.name, "args": members}}
-        return call | _signed(part.signature if part.signed_by == NAME else "")
+        is_own = part.signed_by == NAME
+        if part.signature and not is_own:
+            self.dropped["signature"] = None
+        return call | _signed(part.signature if is_own else "")
 
     def _prove(self, content: dict[str, Any]) -> None:
         """The first call of a step must have a proof, where the model insists on them (conformance.md 2.1)."""
@@ -173,7 +178,7 @@ class Turns:
         if calls:
             calls[0].setdefault("thoughtSignature", LOST)
 
-    def _media(self, media: Media, path: str) -> dict[str, Any]:
+    def _media(self, media: Media) -> dict[str, Any]:
         self._note(media)
         if media.detail and media.detail != "auto":
             self.dropped["detail"] = None
@@ -182,20 +187,21 @@ class Turns:
         if media.text:
             return {"text": media.text}
         if media.url and media.url.startswith(_READABLE):
-            return {"fileData": {"fileUri": media.url} | ({"mimeType": media.media_type} if media.media_type else {})}
+            media_type = media.media_type or guess_type(media.url.partition("?")[0])[0] or ""
+            return {"fileData": {"fileUri": media.url} | ({"mimeType": media_type} if media_type else {})}
         if not media.data:
             what = f"'{media.url[:200]}'" if media.url else f"the file '{media.file_id[:200]}'"
-            raise Inexpressible(f"The provider of this model cannot fetch {what}: give its bytes.", param=path)
-        media_type = self._media_type(media, path)
+            raise Inexpressible(f"The provider of this model cannot fetch {what}: give its bytes.", param="messages")
+        media_type = self._media_type(media)
         return {"inlineData": {"mimeType": media_type, "data": media.data}}
 
-    def _media_type(self, media: Media, path: str) -> str:
+    def _media_type(self, media: Media) -> str:
         """What the bytes show, or else what was stated."""
         stated = media.media_type.partition(";")[0].strip().lower()
         try:
             shown = sniffed(media.data)
         except ValueError:
-            raise Inexpressible("This is no base64.", param=path) from None
+            raise Inexpressible("This is no base64.", param="messages") from None
         found = shown or stated
         found = _MEDIA_TYPES.get(found, found)
         is_taken = {
@@ -204,13 +210,13 @@ class Turns:
         }.get(media.kind, found.startswith(("audio/", "video/")))
         if not is_taken:
             raise Inexpressible(
-                f"The provider of this model takes no '{found or 'bytes of an unknown type'}'.", param=path
+                f"The provider of this model takes no '{found or 'bytes of an unknown type'}'.", param="messages"
             )
         return found
 
-    def _foreign(self, part: Foreign, path: str) -> msgspec.Raw:
+    def _foreign(self, part: Foreign) -> msgspec.Raw:
         if part.dialect != NAME:
-            raise Inexpressible(f"The provider of this model has no '{part.name}'.", param=part.path or path)
+            raise Inexpressible(f"The provider of this model has no '{part.name}'.", param=part.path or "messages")
         return part.raw
 
     def _note(self, part: Text | Media | ToolCall | ToolResult) -> None:

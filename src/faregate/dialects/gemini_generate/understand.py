@@ -26,8 +26,8 @@ from ...core.conversation import (
     ToolResult,
 )
 from ...core.errors import MalformedRequest
-from ..bodies import Members, decode, members_decoder
-from ..media import kind_of
+from ..bodies import Members, decode, members_decoder, schema_object
+from ..media import fetched_from, kind_of, seen_in
 from . import body as wire
 from .pieces import joined
 from .proofs import NAME, thinking_of, unsealed
@@ -170,10 +170,12 @@ def _media(blob: wire.Blob | None, file: wire.File | None, path: str) -> Media |
     if blob is not None:
         kind = kind_of(blob.mime_type)
         data = _standard(blob.data, f"{path}.inlineData.data")
+        seen_in(data, f"{path}.inlineData.data", blob.mime_type)
         return Media(kind=kind, media_type=blob.mime_type, data=data, name=blob.display_name or "")
     if file is not None:
         kind = kind_of(file.mime_type)
-        return Media(kind=kind, media_type=file.mime_type, url=file.file_uri, name=file.display_name or "")
+        url = fetched_from(file.file_uri, f"{path}.fileData.fileUri")
+        return Media(kind=kind, media_type=file.mime_type, url=url, name=file.display_name or "")
     return None
 
 
@@ -205,7 +207,8 @@ def _tools(given: Any, extra: dict[str, msgspec.Raw]) -> Iterator[Function | For
 
 
 def _function(given: wire.Declaration, path: str) -> Function:
-    parameters, message = wire.given(given.parameters_json_schema), wire.given(given.parameters)
+    parameters = schema_object(given.parameters_json_schema, f"{path}.parametersJsonSchema")
+    message = wire.given(given.parameters)
     if parameters is None and message is not None:
         parameters = json_schema(message, f"{path}.parameters")
     return Function(name=given.name, description=given.description or "", parameters=parameters)
@@ -223,12 +226,15 @@ def _tool_choice(config: wire.ToolConfig | None) -> ToolChoice | None:
 
 
 def _output_format(config: wire.GenerationConfig, extra: dict[str, msgspec.Raw]) -> OutputFormat | None:
+    given = wire.given(config.response_json_schema) or config.internal_json_schema
     if config.response_mime_type != "application/json":
         if config.response_mime_type not in (None, "", "text/plain"):
             extra["generationConfig.responseMimeType"] = msgspec.Raw(msgspec.json.encode(config.response_mime_type))
-            extra["generationConfig.responseSchema"] = config.response_schema
+        extra["generationConfig.responseSchema"] = config.response_schema
+        extra["generationConfig.responseJsonSchema"] = given
         return None
-    schema, message = wire.given(config.response_json_schema), wire.given(config.response_schema)
+    schema = schema_object(given, "generationConfig.responseJsonSchema")
+    message = wire.given(config.response_schema)
     if schema is None and message is not None:
         schema = json_schema(message, "generationConfig.responseSchema")
     return OutputFormat(schema=schema)

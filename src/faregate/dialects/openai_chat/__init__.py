@@ -17,6 +17,8 @@ PARAMETERS: Mapping[str, str] = {
     "choices": "n",
     "output_tokens_max": "max_tokens",
     "reasoning": "reasoning_effort",
+    "reasoning_shown": "include_reasoning",
+    "signature": "thought_signature",
 }
 
 
@@ -24,12 +26,14 @@ class OpenAIChat:
     """POST /v1/chat/completions, both ways (dialects.Dialect)."""
 
     name = "openai_chat"
+    proofs = "openai_chat"
     request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
     indispensable: frozenset[str] = frozenset()
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
+    shows = frozenset({"image", "image_url", "audio"})
     counting = None
 
     parse_request = staticmethod(request.parse_request)

@@ -136,7 +136,7 @@ def citations_of(annotations: object) -> list[Citation]:
 
 
 def images_of(images: object) -> list[Media]:
-    """The pictures of OpenRouter's `images`."""
+    """The pictures of OpenRouter's `images`, or among the pieces of a content."""
     found = []
     for image in images if isinstance(images, list) else ():
         address = image.get("image_url") if isinstance(image, dict) else None
@@ -149,6 +149,17 @@ def images_of(images: object) -> list[Media]:
         else:
             found.append(Media(kind="image", media_type=uri.media_type, data=uri.data))
     return found
+
+
+def sounds_of(audio: object, media_type: str = "") -> list[Media]:
+    """The sound of an `audio`, or a piece of one, of a media type that is known. BadMessage for what is none."""
+    data = audio.get("data") if isinstance(audio, dict) else None
+    if not isinstance(audio, dict) or not isinstance(data, str) or not data:
+        return []
+    try:
+        return [Media(kind="audio", media_type=media_type or media.sound_of(data, audio.get("format")), data=data)]
+    except ValueError:
+        raise BadMessage("the sound of the upstream's answer is not base64") from None
 
 
 def signature_of(entry: Members) -> str:
@@ -190,8 +201,8 @@ def _parts(message: Members) -> list[Part]:
         parts.append(Text(said, citations=tuple(citations_of(message.get("annotations")))))
     if _text(message.get("refusal")):
         parts.append(Refusal(message["refusal"]))
-    parts += images_of(message.get("images"))
-    parts += _sounds(message.get("audio"))
+    parts += images_of(message.get("images")) + images_of(message.get("content"))
+    parts += sounds_of(message.get("audio"))
     entries = whole_calls(message.get("tool_calls"))
     if not entries and isinstance(message.get("function_call"), dict):
         entries = whole_calls([{"function": message["function_call"]}])
@@ -211,16 +222,6 @@ def _call(entry: Members) -> ToolCall:
         signature=signature,
         signed_by="gemini_generate" if signature else "",
     )
-
-
-def _sounds(audio: object) -> list[Media]:
-    data = audio.get("data") if isinstance(audio, dict) else None
-    if not isinstance(data, str) or not data:
-        return []
-    try:
-        return [Media(kind="audio", media_type=media.sniffed(data), data=data)]
-    except ValueError:
-        raise BadMessage("the sound of the upstream's answer is not base64") from None
 
 
 def _text(value: object) -> str:

@@ -27,8 +27,8 @@ from ...core.events import (
     UsageReported,
 )
 from ...wire.messages import BadMessage
-from ...wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
 from .. import UpstreamWords
+from ..frames import FramedParser
 from .errors import words_of
 from .halves import HalvesJoined, may_hold_halves, shelter_halves
 from .parse_answer import (
@@ -41,6 +41,7 @@ from .parse_answer import (
     reason_of,
     reasoning_of,
     signature_of,
+    sounds_of,
     texts_of,
 )
 from .repair_rules import given_reason, id_of, is_failure, outranks
@@ -55,7 +56,7 @@ _decoder = msgspec.json.Decoder(Answer)
 class _Choice:
     """What is known of one choice: `finish` is its reason so far, `has_ended` says that nothing came after it."""
 
-    __slots__ = ("finish", "has_ended", "index", "native", "signed_calls", "stop", "thoughts_from", "tools")
+    __slots__ = ("finish", "has_ended", "index", "native", "signed_calls", "sound", "stop", "thoughts_from", "tools")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -66,51 +67,19 @@ class _Choice:
         self.thoughts_from = ""  # in which member the thoughts since the last proof came
         self.tools = ToolCalls()
         self.signed_calls: set[int] = set()
+        self.sound = ""  # the media type of the sound that comes in pieces
 
 
-class Parser:
-    """See dialects.StreamParser. Where good events came before a bad one in the same bytes, theirs are returned
-    first, and the next call raises."""
+class Parser(FramedParser):
+    """See dialects.StreamParser."""
 
-    __slots__ = ("_choices", "_failure", "_frames", "_halves", "_is_over", "_is_started")
+    __slots__ = ("_choices", "_halves", "_is_started")
 
     def __init__(self) -> None:
-        self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)
+        super().__init__()
         self._choices: dict[int, _Choice] = {}
         self._halves: HalvesJoined | None = None  # from when on half a character was met
         self._is_started = False
-        self._is_over = False
-        self._failure: BadMessage | None = None
-
-    def feed(self, data: bytes) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        try:
-            for frame in self._frames.feed(data):
-                if frame.data is not None and not self._is_over:
-                    self._take(frame.event, frame.data, events)
-        except BadMessage as failure:
-            self._failure = failure
-            if not events:
-                raise
-        return events
-
-    def close(self) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        if self._is_over:
-            return events
-        frame = self._frames.close()
-        if frame is not None and frame.data is not None and self._is_whole(frame.data):
-            self._take(frame.event, frame.data, events)
-        choices = self._choices.values()
-        if not self._is_over and choices and all(choice.has_ended for choice in choices):
-            self._end(events)
-        return events
 
     def _is_whole(self, data: bytes) -> bool:
         if data.strip() == b"[DONE]":
@@ -119,6 +88,11 @@ class Parser:
             return self._decode(data) is not None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return False
+
+    def _body_ended(self, events: list[Event], *, is_cut: bool) -> None:
+        choices = self._choices.values()
+        if choices and all(choice.has_ended for choice in choices):
+            self._end(events)
 
     def _decode(self, data: bytes) -> Answer:
         try:
@@ -132,7 +106,7 @@ class Parser:
             self._halves = self._halves or HalvesJoined()
             return answer
 
-    def _take(self, event: bytes, data: bytes, events: list[Event]) -> None:
+    def _take(self, kind: bytes, data: bytes, events: list[Event]) -> None:
         mark = data.strip()
         if not mark:
             return
@@ -144,11 +118,11 @@ class Parser:
         try:
             chunk = self._decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as failure:
-            if event == b"error":
+            if kind == b"error":
                 self._fail(None, events)
                 return
             raise BadMessage("an event of the stream is not the JSON it should be") from failure
-        if chunk.error or event == b"error" or chunk.object == "error":
+        if chunk.error or kind == b"error" or chunk.object == "error":
             self._fail(msgspec.json.decode(data), events)
             return
         if not self._is_started and (chunk.choices or chunk.id or chunk.model):
@@ -210,7 +184,19 @@ class Parser:
         elif isinstance(delta.get("function_call"), dict):
             self._take_calls(choice, choice.tools.take([{"index": 0, "function": delta["function_call"]}]), events)
         events += [Cited(citation, index) for citation in citations_of(delta.get("annotations"))]
-        events += [MediaGiven(image, index) for image in images_of(delta.get("images"))]
+        events += [MediaGiven(image, index) for image in images_of(delta.get("images")) + images_of(content)]
+        if isinstance(delta.get("audio"), dict):
+            self._take_sound(choice, delta["audio"], events)
+
+    def _take_sound(self, choice: _Choice, audio: dict[str, Any], events: list[Event]) -> None:
+        """The next piece of a sound, and of what is said in it (openai-openapi issue 577: the specification has no such
+        delta, the API has)."""
+        said = audio.get("transcript")
+        if isinstance(said, str) and said:
+            events.append(TextDelta(self._joined((choice.index, "transcript"), said), choice.index))
+        for sound in sounds_of(audio, choice.sound):
+            choice.sound = sound.media_type
+            events.append(MediaGiven(sound, choice.index))
 
     def _take_proofs(self, choice: _Choice, delta: dict[str, Any], events: list[Event]) -> None:
         """Signed thoughts; their text counts only where it did not come in another member."""

@@ -1,6 +1,7 @@
 """A whole answer for the client (openai-openapi, CreateChatCompletionResponse; conformance 1.1, 2.2 to 2.4), and what
 its stream shares with it."""
 
+import secrets
 import time
 
 import msgspec
@@ -43,15 +44,19 @@ def id_shown(given: str) -> str:
 def usage_shown(usage: Usage, *, splits_cache: bool) -> Written:
     """OpenAI's usage: prompt and completion include their details (conformance 2.4)."""
     prompt, completion = usage.prompt, usage.completion
+    details: Written = {
+        "cached_tokens": usage.cache_read,
+        "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
+        "audio_tokens": usage.audio_input,
+    }
+    if usage.cache_write_1h:  # as LiteLLM says it
+        kinds = {"ephemeral_5m_input_tokens": usage.cache_write, "ephemeral_1h_input_tokens": usage.cache_write_1h}
+        details["cache_creation_token_details"] = kinds
     shown: Written = {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read,
-            "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
-            "audio_tokens": usage.audio_input,
-        },
+        "prompt_tokens_details": details,
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output},
     }
     return with_cache_split(shown) if splits_cache else shown
@@ -92,6 +97,13 @@ def image_shown(image: Media, index: int) -> Written:
     return {"type": "image_url", "index": index, "image_url": address}
 
 
+def sound_shown(sound: Media, data: str) -> Written:
+    """A sound that the model made. Its format is what the client asked for at OpenAI, and said here."""
+    format_ = media.format_of(sound.media_type)
+    named = {"format": format_} if format_ else {}
+    return {"id": f"audio_{secrets.token_hex(12)}", "data": data, "transcript": "", **named}
+
+
 def _choice(index: int, choice: Choice) -> Written:
     written: Written = {
         "index": index,
@@ -129,8 +141,8 @@ def _message(choice: Choice) -> Written:
         message["images"] = [image_shown(image, place) for place, image in enumerate(images)]
     sounds = [part for part in choice.parts if isinstance(part, Media) and part.kind == "audio"]
     if sounds:
-        sound = sounds[0]
-        message["audio"] = {"id": "audio_0", "data": sound.data, "expires_at": 0, "transcript": ""}
+        shown = sound_shown(sounds[0], media.joined([sound.data for sound in sounds]))
+        message["audio"] = shown | {"expires_at": int(time.time())}  # it cannot be referred to
     if calls:
         message["tool_calls"] = [_call(call) for call in calls]
     return message

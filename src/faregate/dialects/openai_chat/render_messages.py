@@ -79,14 +79,16 @@ class MessagesWriter:
     def _assistant(self, message: Message) -> Iterator[Written]:
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         foreign = [part for part in message.parts if isinstance(part, Foreign) and part.name == "custom"]
-        thoughts = "".join(part.text for part in message.parts if isinstance(part, Thinking))
+        thinking = [part for part in message.parts if isinstance(part, Thinking)]
+        thoughts = "".join(part.text for part in thinking)
         images = [part for part in message.parts if isinstance(part, Media)]
         said = [part for part in message.parts if isinstance(part, Text | Refusal | Foreign) and part not in foreign]
         written: Written = {"role": "assistant"}
         written["content"] = self._content(said) if said else None
         if thoughts and self._wants_thoughts and calls:
             written["reasoning_content"] = thoughts
-        elif thoughts:
+            self.dropped += ["signature" for part in thinking if part.signature or part.redacted]
+        elif thinking:
             self.dropped.append("thinking")
         if images and not self._is_official:
             written["images"] = [self._seen("image_url", image) for image in images]  # OpenRouter's member
@@ -103,6 +105,8 @@ class MessagesWriter:
     def _call(self, call: ToolCall) -> Written:
         if call.cache:
             self.dropped.append("cache_control")
+        if call.signature:
+            self.dropped.append("signature")
         function = {"name": call.name, "arguments": call.arguments}
         return {"id": call_id_shown(call.id), "type": "function", "function": function}
 
@@ -125,6 +129,8 @@ class MessagesWriter:
             self.dropped.append("cache_control")
         if part.citations:
             self.dropped.append("citations")
+        if part.signature:
+            self.dropped.append("signature")
         return part.text
 
     def _part(self, part: Part) -> object:

@@ -126,21 +126,20 @@ class _Writer:
         if addressee.output_tokens_max is not None and tokens > addressee.output_tokens_max:
             tokens = addressee.output_tokens_max
             self._adjusted.append(f"output_tokens_max={tokens}")
-        capabilities = addressee.capabilities
-        is_newer = addressee.is_official or capabilities.reasoning is True
-        member = capabilities.output_member or ("max_completion_tokens" if is_newer else "max_tokens")
-        body[member] = tokens
+        body[addressee.output_member] = tokens
 
     def _write_reasoning(self) -> None:
         reasoning = self._said.reasoning
         if reasoning is None:
             return
-        effort = reasoning.effort
-        if effort is None and reasoning.budget_tokens is not None:
-            budget = reasoning.budget_tokens
-            effort = next((name for most, name in _EFFORTS if budget <= most), "high")
+        effort, budget = reasoning.effort, reasoning.budget_tokens
+        if budget is not None:
+            effort = effort or next((name for most, name in _EFFORTS if budget <= most), "high")
             self._adjusted.append(f"reasoning={effort}")
+        if reasoning.is_shown is self._addressee.is_official:  # OpenAI never shows it, others show what there is
+            self._dropped.append("reasoning_shown")
         if effort is None:
+            self._dropped += ["reasoning"] * reasoning.is_adaptive
             return
         if self._addressee.capabilities.reasoning is not False:
             self._body["reasoning_effort"] = effort

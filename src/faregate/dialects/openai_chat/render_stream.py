@@ -26,7 +26,16 @@ from ...core.events import (
 )
 from ...core.usage import Usage
 from ...wire.sse import DONE
-from .render_answer import Written, annotation_shown, block_shown, id_shown, image_shown, proof_shown, usage_shown
+from .render_answer import (
+    Written,
+    annotation_shown,
+    block_shown,
+    id_shown,
+    image_shown,
+    proof_shown,
+    sound_shown,
+    usage_shown,
+)
 
 _encode = msgspec.json.Encoder().encode
 _END = b'},"logprobs":null,"finish_reason":null}]'
@@ -35,12 +44,16 @@ _END = b'},"logprobs":null,"finish_reason":null}]'
 class _Choice:
     """What was said of one choice."""
 
-    __slots__ = ("calls_without", "has_calls", "has_refusal", "images", "is_finished", "text_length", "thought")
+    __slots__ = (
+        *("calls_without", "has_calls", "has_refusal", "has_sound", "images", "is_finished", "text_length"),
+        "thought",
+    )
 
     def __init__(self) -> None:
         self.is_finished = False
         self.has_calls = False
         self.has_refusal = False
+        self.has_sound = False
         self.calls_without: dict[int, None] = {}  # the calls that have no arguments yet
         self.images = 0
         self.text_length = 0
@@ -131,11 +144,19 @@ class Renderer:
             annotation = annotation_shown(event.citation, 0, choice.text_length)
             return out + self._list(event.choice, b"annotations", annotation)
         if isinstance(event, MediaGiven):
-            image = image_shown(event.media, choice.images)
-            choice.images += 1
-            return out + self._list(event.choice, b"images", image)
+            return out + self._media(choice, event)
         start = b'"choices":[{"index":%d,"delta":{},"logprobs":' % event.choice
         return out + self._head + start + bytes(event.raw) + b',"finish_reason":null}]' + self._tail
+
+    def _media(self, choice: _Choice, event: MediaGiven) -> bytes:
+        """A picture, or the next piece of a sound."""
+        if event.media.kind != "audio":
+            image = image_shown(event.media, choice.images)
+            choice.images += 1
+            return self._list(event.choice, b"images", image)
+        sound = {"data": event.media.data} if choice.has_sound else sound_shown(event.media, event.media.data)
+        choice.has_sound = True
+        return self._chunk(event.choice, b'"audio":' + _encode(sound))
 
     def _signed(self, event: Signed) -> bytes:
         choice, out = self._at(event.choice)
@@ -171,6 +192,8 @@ class Renderer:
         choice.is_finished = True
         for call in choice.calls_without:
             out += self._arguments(event.choice, call, "{}")
+        if choice.has_sound:
+            out += self._chunk(event.choice, b'"audio":{"expires_at":%d}' % time.time())
         if event.explanation and not choice.has_refusal:
             out += self._chunk(event.choice, b'"refusal":' + _encode(event.explanation))
         written: Written = {"index": event.choice, "delta": {}, "logprobs": None, "finish_reason": event.reason}

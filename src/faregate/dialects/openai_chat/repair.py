@@ -28,12 +28,13 @@ from .repair_rules import (
     write_reason,
 )
 from .repair_tools import ToolCalls
-from .repair_whole import repair_result
+from .repair_whole import repair_result, unfold
 from .usage import usage_of, with_cache_split
 
 __all__ = ["Repair", "repair_result"]
 
 _OBJECT = "chat.completion.chunk"
+_EARLY_MAX = 16  # events before the one that names the answer
 _UNSAID = UpstreamWords("The provider's stream failed.")
 
 _decode = msgspec.json.Decoder().decode
@@ -64,7 +65,7 @@ class Repair:
     """
 
     __slots__ = (
-        *("_asked_model", "_choice_count", "_choices", "_failure", "_head", "_include_usage", "_over"),
+        *("_asked_model", "_choice_count", "_choices", "_early", "_failure", "_head", "_include_usage", "_over"),
         *("_parser", "_sheltered", "_splits_cache", "_usage", "_usage_chunk", "observed"),
     )
 
@@ -77,6 +78,7 @@ class Repair:
         self._parser = FrameParser()
         self._choices: dict[int, _Choice] = {}
         self._head: Members = {}  # the members that all chunks share; empty until the first chunk
+        self._early: list[Members] = []  # events without choices that came before the answer had an id
         self._usage: Members | None = None
         self._usage_chunk: Members | None = None  # what came around a usage that was an event of its own
         self._over = False
@@ -150,6 +152,9 @@ class Repair:
                 if self._over:
                     return
         elif isinstance(choices, list) or chunk.get("object") == _OBJECT:
+            if not self._head and not chunk.get("id") and not usage and len(self._early) < _EARLY_MAX:
+                self._early.append(chunk)  # what a filter says of the prompt, before there is an answer
+                return
             self._identify(chunk)
             if usage:
                 self._usage_chunk = chunk
@@ -179,6 +184,7 @@ class Repair:
             delta = message if isinstance(message, dict) else {}
         choice["index"] = state.index
         delta.pop("role", None)
+        unfold(delta)
         if "tool_calls" in delta:
             entries = state.tools.take(delta.pop("tool_calls"))
             if entries:
@@ -247,6 +253,11 @@ class Repair:
         self.observed.error = words_of(chunk) or _UNSAID
 
     def _send(self, chunk: Members, choices: list[Members], out: list[bytes]) -> None:
+        while self._early:
+            self._write(self._early.pop(0), [], out)
+        self._write(chunk, choices, out)
+
+    def _write(self, chunk: Members, choices: list[Members], out: list[bytes]) -> None:
         chunk.update(self._head)
         chunk["choices"] = choices
         if self._include_usage:

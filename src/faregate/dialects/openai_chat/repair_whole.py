@@ -5,6 +5,7 @@ import msgspec
 from ...core.catalog import model_shown
 from ...core.chat import ChatRequest
 from ...wire.messages import BadMessage
+from .parse_answer import texts_of
 from .repair_rules import (
     Members,
     created_of,
@@ -18,6 +19,8 @@ from .repair_rules import (
     write_reason,
 )
 from .repair_tools import whole_calls
+
+_PIECES = frozenset({"text", "thinking"})
 
 _decode = msgspec.json.Decoder().decode
 
@@ -51,6 +54,18 @@ def repair_result(body: bytes, request: ChatRequest) -> Members:
     return answer
 
 
+def unfold(message: Members) -> None:
+    """Make words and thoughts of a content in pieces, as Mistral has it; one with other pieces stays as it is."""
+    content = message.get("content")
+    if not isinstance(content, list) or not all(isinstance(piece, dict) for piece in content):
+        return
+    if _PIECES.issuperset(piece.get("type") for piece in content):
+        said, thought = texts_of(content)
+        message["content"] = said or None
+        if thought:
+            message["reasoning_content"] = thought
+
+
 def _repair_choice(choice: Members) -> bool:
     """Repair a choice in place; true where it holds nothing and its finish reason does not say why."""
     message = choice.get("message")
@@ -61,6 +76,7 @@ def _repair_choice(choice: Members) -> bool:
     choice["message"] = message
     message["role"] = "assistant"
     message.setdefault("content", None)
+    unfold(message)
     message.setdefault("refusal", None)
     calls = whole_calls(message.pop("tool_calls", None))
     if calls:

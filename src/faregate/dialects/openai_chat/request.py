@@ -113,7 +113,7 @@ def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int,
         choices=max(common.n or 1, common.best_of or 1),
         # Hosts differ in which of two they go by
         output_tokens_max=max((each for each in limits if each is not None), default=None),
-        output_member=_OUTPUT_MEMBERS[0] if limits[0] is not None else "",
+        output_parameter=_OUTPUT_MEMBERS[0] if limits[0] is not None else "",
         has_tools=bool(common.tools),
         prompt_bytes=prompt_bytes,
         text_bytes=text_bytes,
@@ -124,11 +124,11 @@ def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int,
     )
 
 
-def _cap_output(members: Members, tokens: int) -> None:
+def _cap_output(members: Members, tokens: int, member: str) -> None:
     """Lower what the client allows the answer to take, or say it where it said nothing."""
     cap = msgspec.Raw(b"%d" % tokens)
     given = [name for name in _OUTPUT_MEMBERS if name in members and memoryview(members[name])[0] != _NULL]
-    for name in given or _OUTPUT_MEMBERS[-1:]:
+    for name in given or (member,):
         if not given or msgspec.json.decode(members[name], type=int) > tokens:
             members[name] = cap
 
@@ -140,7 +140,7 @@ def forward_request(request: ChatRequest, upstream_model: str, *, stream_usage: 
     """
     members = dict(request.members)
     if request.output_tokens_cap is not None:
-        _cap_output(members, request.output_tokens_cap)
+        _cap_output(members, request.output_tokens_cap, request.output_member)
     if upstream_model != request.model:
         members["model"] = msgspec.Raw(msgspec.json.encode(upstream_model))
     if request.stream and stream_usage and not request.include_usage:

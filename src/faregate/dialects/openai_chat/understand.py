@@ -179,7 +179,8 @@ def _tools(body: _Body, known: bodies.Members, extra: Extra) -> list[Function | 
             function = _Function(tool.name, tool.description, tool.parameters, tool.strict)
         else:
             raise missing(f"{path}.function")
-        tools.append(_function(function, tool.cache_control, path))
+        within = path if tool.function is None else f"{path}.function"
+        tools.append(_function(function, tool.cache_control, within))
     return tools
 
 

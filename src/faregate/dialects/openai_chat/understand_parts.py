@@ -8,7 +8,7 @@ import msgspec
 
 from ...core.conversation import CacheLifetime, Foreign, Media, Part, Refusal, Text
 from .. import bodies, media
-from ..bodies import NULL, Extra, keep_unknown, missing, wrong
+from ..bodies import NULL, Extra, keep_unknown, missing
 
 DIALECT = "openai_chat"
 
@@ -117,19 +117,17 @@ def _seen(type_: str, value: _Address | str, path: str, cache: CacheLifetime) ->
     url, detail = (value, None) if isinstance(value, str) else (value.url, value.detail)
     at = path if isinstance(value, str) else f"{path}.url"
     kind = "image" if type_ == "image_url" else "video"
-    if url.startswith(("http://", "https://")):
-        return Media(kind=kind, url=url, detail=detail or "", cache=cache)
     found = media.read_data_uri(url)
     if found is None:
-        raise wrong(at, "neither an http(s) address nor a base64 data URI")
-    _sniffed(found.data, at)
+        return Media(kind=kind, url=media.fetched_from(url, at), detail=detail or "", cache=cache)
+    media.seen_in(found.data, at, found.media_type)
     return Media(kind=kind, media_type=found.media_type, data=found.data, detail=detail or "", cache=cache)
 
 
 def _sound(sound: _Sound, path: str, cache: CacheLifetime) -> Media:
     found = media.read_data_uri(sound.data)
     data = sound.data if found is None else found.data
-    sniffed = _sniffed(data, f"{path}.data")
+    sniffed = media.seen_in(data, f"{path}.data")
     stated = AUDIO_FORMATS.get(sound.format, f"audio/{sound.format}") if sound.format else ""
     return Media(kind="audio", media_type=stated or sniffed, data=data, cache=cache)
 
@@ -145,16 +143,7 @@ def _file(file: _File, path: str, cache: CacheLifetime) -> Media:
         return Media(kind="document", url=given, name=name, cache=cache)
     found = media.read_data_uri(given)
     data = given if found is None else found.data
-    sniffed = _sniffed(data, f"{path}.file_data")
-    media_type = sniffed if found is None else found.media_type
+    stated = "" if found is None else found.media_type
+    sniffed = media.seen_in(data, f"{path}.file_data", stated)
+    media_type = sniffed if found is None else stated
     return Media(kind=media.kind_of(media_type), media_type=media_type, data=data, name=name, cache=cache)
-
-
-def _sniffed(data: str, path: str) -> str:
-    """The media type that some base64 shows; MalformedRequest where it is none."""
-    try:
-        if not data:
-            raise ValueError
-        return media.sniffed(data)
-    except ValueError:
-        raise wrong(path, "not base64") from None

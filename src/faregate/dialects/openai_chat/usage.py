@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ...core.usage import Usage, UsageSource
-
-_TOKENS_MAX = 1_000_000_000
+from ..counters import TOKENS_MAX, Counters, mapping
 
 
 class _Details(msgspec.Struct):
@@ -14,6 +13,8 @@ class _Details(msgspec.Struct):
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     audio_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+    cache_creation_token_details: dict[str, int | None] | None = None
 
 
 class PlainUsage(msgspec.Struct):
@@ -59,12 +60,14 @@ def usage_of_plain(plain: PlainUsage) -> Usage:
     fresh = plain.prompt_tokens - cache_read - cache_write
     output = plain.completion_tokens - reasoning
     if (
-        not 0 <= fresh <= _TOKENS_MAX
-        or not 0 <= output <= _TOKENS_MAX
+        not 0 <= fresh <= TOKENS_MAX
+        or not 0 <= output <= TOKENS_MAX
         or cache_read < 0
         or cache_write < 0
         or reasoning < 0
         or prompt_details.audio_tokens  # rare, so it goes the careful way
+        or prompt_details.cache_creation_tokens
+        or prompt_details.cache_creation_token_details
         or completion_details.audio_tokens
     ):
         usage = usage_of(msgspec.to_builtins(plain))
@@ -84,22 +87,26 @@ def usage_of(raw: object) -> Usage | None:
     """The Usage that a decoded `usage` object states; None where there is none.
 
     Prompt and completion are inclusive on the wire; DeepSeek's `prompt_cache_hit_tokens` is read where the standard
-    member is missing. Sound that came from the cache, or was thought with, counts as that alone: the cheaper class, as
-    nothing says how they overlap. A figure that cannot be true (negative, fractional, a string, beyond a billion, a
-    part larger than its whole) is read as 0 or clamped to its whole and makes the usage suspect.
+    member is missing, and LiteLLM's `cache_creation_tokens`, which may tell what was written for an hour. Sound
+    that came from the cache, or was thought with, counts as that alone: the cheaper class, as nothing says how they
+    overlap. A figure that cannot be true (negative, fractional, a string, beyond a billion, a part larger than its
+    whole) is read as 0 or clamped to its whole and makes the usage suspect.
     """
     if not isinstance(raw, dict):
         return None
-    reader = _Reader()
-    prompt = reader.count(raw.get("prompt_tokens"))
-    completion = reader.count(raw.get("completion_tokens"))
-    prompt_details = _mapping(raw.get("prompt_tokens_details"))
-    completion_details = _mapping(raw.get("completion_tokens_details"))
+    reader = Counters()
+    prompt = reader.count(raw.get("prompt_tokens"), is_needed=True)
+    completion = reader.count(raw.get("completion_tokens"), is_needed=True)
+    prompt_details = mapping(raw.get("prompt_tokens_details"))
+    completion_details = mapping(raw.get("completion_tokens_details"))
     cached = prompt_details.get("cached_tokens")
     if cached is None:
         cached = raw.get("prompt_cache_hit_tokens")
     cache_read = reader.count(0 if cached is None else cached, of=prompt)
-    cache_write = reader.count(prompt_details.get("cache_write_tokens") or 0, of=prompt - cache_read)
+    written = prompt_details.get("cache_write_tokens") or prompt_details.get("cache_creation_tokens") or 0
+    cache_write = reader.count(written, of=prompt - cache_read)
+    kinds = mapping(prompt_details.get("cache_creation_token_details"))
+    for_an_hour = reader.count(kinds.get("ephemeral_1h_input_tokens") or 0, of=cache_write)
     reasoning = reader.count(completion_details.get("reasoning_tokens") or 0, of=completion)
     fresh, said = prompt - cache_read - cache_write, completion - reasoning
     audio_input = min(fresh, reader.count(prompt_details.get("audio_tokens") or 0, of=prompt))
@@ -107,7 +114,8 @@ def usage_of(raw: object) -> Usage | None:
     return Usage(
         input=fresh - audio_input,
         cache_read=cache_read,
-        cache_write=cache_write,
+        cache_write=cache_write - for_an_hour,
+        cache_write_1h=for_an_hour,
         output=said - audio_output,
         reasoning=reasoning,
         audio_input=audio_input,
@@ -115,23 +123,3 @@ def usage_of(raw: object) -> Usage | None:
         source=UsageSource.PROVIDER,
         suspect=reader.suspect,
     )
-
-
-def _mapping(value: object) -> dict[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-class _Reader:
-    """Reads counters and remembers whether one could not be true."""
-
-    def __init__(self) -> None:
-        self.suspect = False
-
-    def count(self, value: object, of: int = _TOKENS_MAX) -> int:
-        """`value` as a token count of at most `of`."""
-        if type(value) is int and 0 <= value <= of:
-            return value
-        self.suspect = True
-        if type(value) is int and value > of and of != _TOKENS_MAX:
-            return of
-        return 0

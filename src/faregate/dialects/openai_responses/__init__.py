@@ -20,6 +20,8 @@ PARAMETERS: Mapping[str, str] = {
     "output_format": "text.format",
     "output_tokens_max": "max_output_tokens",
     "logprobs": "top_logprobs",
+    "reasoning_shown": "reasoning.summary",
+    "signature": "encrypted_content",
 }
 
 
@@ -27,12 +29,14 @@ class OpenAIResponses:
     """POST /v1/responses, both ways (dialects.Dialect)."""
 
     name = NAME
+    proofs = NAME
     request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
     indispensable: frozenset[str] = frozenset()
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
+    shows = frozenset({"image"})  # a message's parts are words
     counting = None
 
     parse_request = staticmethod(request.parse_request)

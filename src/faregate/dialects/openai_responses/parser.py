@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ...core.conversation import Foreign
 from ...core.events import (
     ArgumentsDelta,
     Cited,
@@ -9,6 +10,7 @@ from ...core.events import (
     Event,
     Failed,
     Finished,
+    ForeignGiven,
     LogprobsGiven,
     MediaGiven,
     ReasoningDelta,
@@ -22,10 +24,10 @@ from ...core.events import (
     UsageReported,
 )
 from ...wire.messages import BadMessage
-from ...wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
+from ..frames import FramedParser
 from .parts import Annotation, citation_of
 from .proofs import NAME
-from .result import Cause, OutputItem, decode_response, finish_of, media_of, thought_of
+from .result import Cause, OutputItem, decode_response, finish_of, picture_of, sound_of, thought_of
 from .usage import read_usage
 
 CALLS_MAX = 1_000
@@ -53,6 +55,11 @@ class StreamEvent(msgspec.Struct):
     sequence_number: int | None = None
 
 
+class _WithItem(msgspec.Struct):
+    item: msgspec.Raw
+
+
+_SAID_BEFORE = frozenset({"message", "function_call", "reasoning", "image_generation_call"})
 event_decoder = msgspec.json.Decoder(StreamEvent)
 
 
@@ -67,50 +74,26 @@ def failure_of(event: StreamEvent) -> UpstreamWords | None:
     return None
 
 
-class Parser:
+class Parser(FramedParser):
     """See dialects.StreamParser."""
 
     def __init__(self) -> None:
-        self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)  # the last event has the whole answer in it
+        super().__init__()
         self._calls: dict[int, int] = {}  # output_index -> number of the call
         self._with_arguments: set[int] = set()
         self._has_started = False
-        self._is_over = False
-        self._failure: BadMessage | None = None
+        self._sound = ""  # the media type of the sound that comes in pieces
         self._thoughts: set[int] = set()  # places of thoughts that had words
 
-    def feed(self, data: bytes) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        try:
-            for frame in self._frames.feed(data):
-                if frame.data is not None and not self._is_over:
-                    self._frame(frame.data, events)
-        except BadMessage as failure:
-            self._failure = failure
-            if not events:
-                raise
-        return events
+    def _is_whole(self, data: bytes) -> bool:
+        return data == b"[DONE]" or _event_of(data) is not None
 
-    def close(self) -> list[Event]:
-        """See StreamParser."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[Event] = []
-        frame = self._frames.close()
-        if frame is not None and frame.data is not None and not self._is_over:
-            self._frame(frame.data, events)
-        return events
-
-    def _frame(self, data: bytes, events: list[Event]) -> None:
+    def _take(self, kind: bytes, data: bytes, events: list[Event]) -> None:
         if data == b"[DONE]":
             return
-        try:
-            event = event_decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise BadMessage("an event is not the JSON it should be") from None
+        event = _event_of(data)
+        if event is None:
+            raise BadMessage("an event is not the JSON it should be")
         words = failure_of(event)
         if words is not None:
             self._is_over = True
@@ -123,7 +106,7 @@ class Parser:
             if event.item is not None and event.item.type == "function_call":
                 self._call(event.output_index, event.item, events)
         elif event.type == "response.output_item.done":
-            self._item_done(event, events)
+            self._item_done(event, data, events)
         else:
             self._delta(event, events)
 
@@ -160,6 +143,12 @@ class Parser:
                 events.append(ReasoningDelta(_text(event.delta), thought_id=event.item_id))
             case "response.function_call_arguments.delta":
                 self._arguments(event.output_index, _text(event.delta), events)
+            case "response.audio.delta" if event.delta is not _NULL:
+                sound = sound_of(_text(event.delta), self._sound)
+                self._sound = sound.media_type
+                events.append(MediaGiven(sound))
+            case "response.audio.transcript.delta":
+                events.append(TextDelta(_text(event.delta)))
             case "response.output_text.annotation.added":
                 found = event.annotation
                 if found is not None and found.type == "url_citation" and found.url:
@@ -182,7 +171,7 @@ class Parser:
         self._with_arguments.add(place)
         events.append(ArgumentsDelta(call=number, text=text))
 
-    def _item_done(self, event: StreamEvent, events: list[Event]) -> None:
+    def _item_done(self, event: StreamEvent, data: bytes, events: list[Event]) -> None:
         """An item is whole: what its deltas did not say is said now."""
         item, place = event.item, event.output_index
         if item is None:
@@ -200,7 +189,17 @@ class Parser:
             elif thinking.signature:
                 events.append(Signed(signature=thinking.signature, signed_by=thinking.signed_by))
         elif item.type == "image_generation_call" and item.result:
-            events.append(MediaGiven(media_of(item)))
+            events.append(MediaGiven(picture_of(item)))
+        elif item.type not in _SAID_BEFORE:
+            raw = msgspec.json.decode(data, type=_WithItem).item
+            events.append(ForeignGiven(Foreign(dialect=NAME, name=item.type, raw=raw)))
+
+
+def _event_of(data: bytes) -> StreamEvent | None:
+    try:
+        return event_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _text(raw: msgspec.Raw) -> str:

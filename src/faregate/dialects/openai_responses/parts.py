@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ...core.conversation import Citation, Foreign, Media, MediaKind, Part, Refusal, Text
+from ...core.conversation import Citation, Foreign, Media, Part, Refusal, Text
 from ...core.errors import MalformedRequest
 from .. import media
 from ..bodies import decode
@@ -44,6 +44,8 @@ class ContentPart(msgspec.Struct):
     file_data: str | None = None
     filename: str | None = None
     input_audio: _Sound | None = None
+    data: str | None = None
+    transcript: str | None = None
 
 
 _string_decoder = msgspec.json.Decoder(str)
@@ -70,13 +72,14 @@ def _part(raw: msgspec.Raw, within: str) -> Part:
     if part.type == "input_image":
         if part.file_id is not None:
             return Media(kind="image", file_id=part.file_id, detail=part.detail or "")
-        return _addressed("image", _needed(part.image_url, within, "image_url"), detail=part.detail or "")
+        return _picture(_needed(part.image_url, within, "image_url"), f"{within}.image_url", part.detail or "")
     if part.type == "input_file":
         return _file(part, within)
     if part.type == "input_audio":
         sound = part.input_audio
         if sound is None:
             raise _missing(f"{within}.input_audio")
+        media.seen_in(sound.data, f"{within}.input_audio.data")
         return Media(kind="audio", media_type=f"audio/{sound.format}", data=sound.data)
     return Foreign(dialect=NAME, name=part.type, raw=raw, path=within)
 
@@ -86,18 +89,19 @@ def _file(part: ContentPart, within: str) -> Media:
     if part.file_id is not None:
         return Media(kind="document", file_id=part.file_id, name=name)
     if part.file_url is not None:
-        return Media(kind="document", url=part.file_url, name=name)
-    return _addressed("document", _needed(part.file_data, within, "file_data"), name=name)
+        return Media(kind="document", url=media.fetched_from(part.file_url, f"{within}.file_url"), name=name)
+    given, at = _needed(part.file_data, within, "file_data"), f"{within}.file_data"
+    found = media.read_data_uri(given) or media.DataUri("", given)  # the bytes of files come as bare base64 too
+    media.seen_in(found.data, at, found.media_type)
+    return Media(kind="document", media_type=found.media_type, data=found.data, name=name)
 
 
-def _addressed(kind: MediaKind, address: str, *, name: str = "", detail: str = "") -> Media:
-    """A picture or file of an address, which may be a data URI; the bytes of files come as bare base64 too."""
-    found = media.read_data_uri(address)
-    if found is not None:
-        return Media(kind=kind, media_type=found.media_type, data=found.data, name=name, detail=detail)
-    if kind == "image":
-        return Media(kind=kind, url=address, detail=detail)
-    return Media(kind=kind, data=address, name=name)
+def _picture(given: str, at: str, detail: str) -> Media:
+    found = media.read_data_uri(given)
+    if found is None:
+        return Media(kind="image", url=media.fetched_from(given, at), detail=detail)
+    media.seen_in(found.data, at, found.media_type)
+    return Media(kind="image", media_type=found.media_type, data=found.data, detail=detail)
 
 
 def citations_of(annotations: list[Annotation] | None) -> tuple[Citation, ...]:

@@ -53,7 +53,7 @@ def render_request(conversation: Conversation, addressee: Addressee) -> Rendered
     _say(body, "user", conversation.user or None)
     _say(body, "service_tier", conversation.service_tier or None)
     _sampling(body, conversation, addressee, dropped)
-    _reasoning(body, conversation.reasoning, addressee)
+    adjusted = _reasoning(body, conversation.reasoning, addressee, dropped)
     _tools(body, conversation)
     _format(body, conversation)
     for path, raw in conversation.extra.items():
@@ -63,7 +63,7 @@ def render_request(conversation: Conversation, addressee: Addressee) -> Rendered
             body.setdefault("text", {})["verbosity"] = raw
         else:
             dropped.append(path)
-    return Rendered(msgspec.json.encode(body), tuple(dropped))
+    return Rendered(msgspec.json.encode(body), tuple(dict.fromkeys(dropped)), adjusted)
 
 
 def _unsayable(conversation: Conversation) -> Iterator[str]:
@@ -78,6 +78,8 @@ def _unsayable(conversation: Conversation) -> Iterator[str]:
                 yield "is_error"
             elif isinstance(part, Text) and part.citations:
                 yield "citations"
+            if isinstance(part, Text | ToolCall) and part.signature:
+                yield "signature"
             if getattr(part, "cache", ""):
                 yield "cache_control"
     if any(isinstance(tool, Function) and tool.cache for tool in conversation.tools):
@@ -107,20 +109,26 @@ def _sampling(body: dict[str, Any], conversation: Conversation, addressee: Addre
         _say(body, "top_logprobs", sampling.top_logprobs)
 
 
-def _reasoning(body: dict[str, Any], reasoning: Reasoning | None, addressee: Addressee) -> None:
-    """A model that does not reason refuses to be asked for its thoughts."""
+def _reasoning(
+    body: dict[str, Any], reasoning: Reasoning | None, addressee: Addressee, dropped: list[str]
+) -> tuple[str, ...]:
+    """A model that does not reason refuses to be asked for its thoughts. What is said otherwise."""
     if addressee.capabilities.reasoning or reasoning is not None:
         body.setdefault("include", []).append(ENCRYPTED)
     if reasoning is None:
-        return
+        return ()
     said: dict[str, object] = {}
     effort: str | None = reasoning.effort
-    if effort is None and reasoning.budget_tokens is not None:
-        effort = next((name for most, name in _BUDGETS if reasoning.budget_tokens <= most), "high")
+    budget = reasoning.budget_tokens
+    if effort is None and budget is not None:
+        effort = next((name for most, name in _BUDGETS if budget <= most), "high")
+    if effort is None and reasoning.is_adaptive:
+        dropped.append("reasoning")
     _say(said, "effort", effort)
     if reasoning.is_shown:
         said["summary"] = "auto"
     body["reasoning"] = said
+    return () if budget is None else (f"reasoning={effort}",)
 
 
 def _tools(body: dict[str, Any], conversation: Conversation) -> None:
@@ -167,38 +175,37 @@ def _format(body: dict[str, Any], conversation: Conversation) -> None:
 
 
 def _items(messages: tuple[Message, ...]) -> Iterator[object]:
-    for index, message in enumerate(messages):
-        within = f"messages[{index}]"
+    for message in messages:
         content: list[object] = []
         for part in message.parts:
             if isinstance(part, Text | Media | Refusal):
-                content.append(_content(part, within, is_answer=message.role == "assistant"))
+                content.append(_content(part, is_answer=message.role == "assistant"))
                 continue
             if content:
                 yield {"type": "message", "role": message.role, "content": content}
                 content = []
-            yield from _item(part, within)
+            yield from _item(part)
         if content:
             yield {"type": "message", "role": message.role, "content": content}
 
 
-def _content(part: Text | Media | Refusal, within: str, *, is_answer: bool) -> object:
+def _content(part: Text | Media | Refusal, *, is_answer: bool) -> object:
     written = write_part(part, is_answer=is_answer)
     if written is None:
         assert isinstance(part, Media)
         kind = "audio_not_supported_by_model" if part.kind == "audio" else None
-        raise Inexpressible(f"The provider of this model does not take {part.kind} input.", param=within, kind=kind)
+        raise Inexpressible(f"The provider of this model does not take {part.kind} input.", param="messages", kind=kind)
     return written
 
 
-def _item(part: Part, within: str) -> Iterator[object]:
+def _item(part: Part) -> Iterator[object]:
     if isinstance(part, ToolCall):
         yield {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments}
     elif isinstance(part, ToolResult):
         if all(isinstance(each, Text) for each in part.parts):
             output: object = "".join(each.text for each in part.parts if isinstance(each, Text))
         else:
-            output = [_content(each, within, is_answer=False) for each in part.parts]
+            output = [_content(each, is_answer=False) for each in part.parts]
         yield {"type": "function_call_output", "call_id": part.call_id, "output": output}
     elif isinstance(part, Thinking):
         if _is_own(part):
@@ -209,6 +216,6 @@ def _item(part: Part, within: str) -> Iterator[object]:
     elif isinstance(part, Foreign):
         if part.dialect != NAME:
             raise Inexpressible(
-                f"The provider of this model cannot be told a '{part.name}'.", param=part.path or within
+                f"The provider of this model cannot be told a '{part.name}'.", param=part.path or "messages"
             )
         yield part.raw

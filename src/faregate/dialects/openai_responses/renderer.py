@@ -16,6 +16,7 @@ from ...core.events import (
     Cited,
     Event,
     Finished,
+    ForeignGiven,
     LogprobsGiven,
     MediaGiven,
     ReasoningDelta,
@@ -29,7 +30,7 @@ from ...core.events import (
 )
 from ...core.usage import Usage
 from .parts import annotation_of
-from .proofs import encrypted_of, item_id_of
+from .proofs import NAME, encrypted_of, item_id_of
 from .snapshot import Snapshot, new_id
 
 Item = dict[str, Any]
@@ -105,7 +106,10 @@ class Renderer:
         elif isinstance(event, MediaGiven):
             self._close()
             item = {"id": new_id("ig"), "type": "image_generation_call", "status": "completed"}
-            self._whole({**item, "result": event.media.data or event.media.url})
+            self._whole({**item, "result": event.media.data})
+        elif isinstance(event, ForeignGiven) and event.part.dialect == NAME:
+            self._close()
+            self._whole(msgspec.json.decode(event.part.raw))
         elif isinstance(event, Cited):
             self._cited(event)
         elif isinstance(event, LogprobsGiven):

@@ -5,7 +5,8 @@ gateway (`background`, `conversation`) is refused (conformance.md 2.1).
 """
 
 import re
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -64,7 +65,7 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
             "There are no conversations here: use 'previous_response_id', or send the items.", param="conversation"
         )
     items = _items(given, members)
-    text_bytes, images = weigh(body)
+    text_bytes, images, has_images, has_audio = _weighed(body)
     prompt = sum(len(memoryview(members[name])) for name in ("input", "instructions") if name in members)
     return ChatRequest(
         model=given.model,
@@ -76,10 +77,39 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
         prompt_bytes=prompt,
         text_bytes=text_bytes,
         messages=items + (not is_null(given.instructions)),
-        images=max(images, body.count(b'"input_image"')),
-        has_images=b'"input_image"' in body and _IMAGE_PART(body) is not None,
-        has_audio=b'"input_audio"' in body and _AUDIO_PART(body) is not None,
+        images=images,
+        has_images=has_images,
+        has_audio=has_audio,
     )
+
+
+def replace_input(request: ChatRequest, items: Sequence[bytes]) -> None:
+    """Put these items in the place of a request's input; it is what they weigh, show and sound like from now on."""
+    members = request.members
+    given, written = bytes(members.get("input", _NULL)), b"[%b]" % b",".join(items)
+    before, after = _weighed(given), _weighed(written)
+    request.prompt_bytes += len(written) - len(given)
+    request.text_bytes += after.text_bytes - before.text_bytes
+    request.images += after.images - before.images
+    request.has_images = request.has_images or after.has_images
+    request.has_audio = request.has_audio or after.has_audio
+    request.messages = len(items) + (not is_null(members.get("instructions", _NULL)))
+    members["input"] = msgspec.Raw(written)
+
+
+class _Weight(NamedTuple):
+    text_bytes: int
+    images: int
+    has_images: bool
+    has_audio: bool
+
+
+def _weighed(body: bytes) -> _Weight:
+    """How much of some JSON is text, and what is seen and heard in it."""
+    text_bytes, images = weigh(body)
+    has_images = b'"input_image"' in body and _IMAGE_PART(body) is not None
+    has_audio = b'"input_audio"' in body and _AUDIO_PART(body) is not None
+    return _Weight(text_bytes, max(images, body.count(b'"input_image"')), has_images, has_audio)
 
 
 def _items(given: _Body, members: Members) -> int:

@@ -8,6 +8,7 @@ from ...core.chat import ChatRequest
 from ...core.conversation import (
     Choice,
     FinishReason,
+    Foreign,
     Media,
     Part,
     Refusal,
@@ -21,6 +22,7 @@ from ...core.events import (
     Completion,
     Event,
     Finished,
+    ForeignGiven,
     LogprobsGiven,
     MediaGiven,
     ReasoningDelta,
@@ -33,6 +35,7 @@ from ...core.events import (
     UsageReported,
 )
 from ...wire.messages import BadMessage
+from .. import media
 from .parts import ContentPart, citations_of
 from .proofs import NAME, item_id_of, thinking_of
 from .renderer import Renderer
@@ -75,7 +78,12 @@ class ResponseObject(msgspec.Struct):
     usage: msgspec.Raw = _NULL
 
 
+class _Raws(msgspec.Struct):
+    output: list[msgspec.Raw]
+
+
 _decoder = msgspec.json.Decoder(ResponseObject)
+_raws_decoder = msgspec.json.Decoder(_Raws)
 
 
 def decode_response(raw: bytes | msgspec.Raw) -> ResponseObject:
@@ -91,7 +99,8 @@ def parse_result(body: bytes) -> Completion:
     response = decode_response(body)
     if response.status in ("failed", "cancelled"):
         raise BadMessage("the answer failed")
-    parts = tuple(part for item in response.output for part in _parts(item))
+    raws = _raws_decoder.decode(body).output
+    parts = tuple(part for item, raw in zip(response.output, raws, strict=True) for part in _parts(item, raw))
     reason, native = finish_of(response, has_calls=any(isinstance(part, ToolCall) for part in parts))
     logprobs = _logprobs(response)
     choice = Choice(parts=parts, reason=reason, native_reason=native, logprobs=logprobs)
@@ -108,9 +117,22 @@ def finish_of(response: ResponseObject, *, has_calls: bool) -> tuple[FinishReaso
     return ("tool_calls" if has_calls else "stop"), ""
 
 
-def media_of(item: OutputItem) -> Media:
+def picture_of(item: OutputItem) -> Media:
     """A picture that was made."""
-    return Media(kind="image", media_type="image/png", data=item.result or "")
+    data = item.result or ""
+    try:
+        shown = media.sniffed(data)
+    except ValueError:
+        raise BadMessage("a picture is no base64") from None
+    return Media(kind="image", media_type=shown or "image/png", data=data)
+
+
+def sound_of(data: str, media_type: str = "") -> Media:
+    """A sound that was made, or a piece of one. BadMessage for what is none."""
+    try:
+        return Media(kind="audio", media_type=media_type or media.sound_of(data), data=data)
+    except ValueError:
+        raise BadMessage("a sound is no base64") from None
 
 
 def thought_of(item: OutputItem) -> Thinking:
@@ -119,12 +141,17 @@ def thought_of(item: OutputItem) -> Thinking:
     return thinking_of("\n\n".join(part.text or "" for part in said), item.encrypted_content, item.id)
 
 
-def _parts(item: OutputItem) -> Iterator[Part]:
+def _parts(item: OutputItem, raw: msgspec.Raw) -> Iterator[Part]:
     """The parts that an item is; hosted tools' own items are nothing that a client of another dialect called."""
     if item.type == "message":
         for part in item.content or ():
             if part.type == "refusal":
                 yield Refusal(part.refusal or "")
+            elif part.type == "output_audio":
+                if part.transcript:
+                    yield Text(part.transcript)
+                if part.data:
+                    yield sound_of(part.data)
             else:
                 yield Text(part.text or "", citations=citations_of(part.annotations))
     elif item.type == "function_call":
@@ -134,7 +161,9 @@ def _parts(item: OutputItem) -> Iterator[Part]:
         if thinking.text or thinking.signature or thinking.redacted:
             yield thinking
     elif item.type == "image_generation_call" and item.result:
-        yield media_of(item)
+        yield picture_of(item)
+    else:
+        yield Foreign(dialect=NAME, name=item.type, raw=raw)
 
 
 def _logprobs(response: ResponseObject) -> msgspec.Raw | None:
@@ -181,6 +210,8 @@ def _said(part: Part) -> Iterator[Event]:
         yield RefusalDelta(part.text)
     elif isinstance(part, Media):
         yield MediaGiven(part)
+    elif isinstance(part, Foreign):
+        yield ForeignGiven(part)
     elif isinstance(part, Thinking):
         if part.redacted:
             yield Redacted(data=part.redacted, signed_by=part.signed_by or NAME)

@@ -33,13 +33,26 @@ def check(contents: list[Content], traits: Traits) -> None:
         if not content.get("parts"):
             raise Refused(f"* GenerateContentRequest.contents[{position}].parts: contents.parts must not be empty.\n")
         _check_signatures(content)
-    _check_pairs(contents)
+    _check_pairs(_turns(contents))
     if traits.signed_calls:
         _check_signed(contents)
 
 
 def _named(content: Content, member: str) -> list[dict[str, Any]]:
     return [part[member] for part in content["parts"] if member in part]
+
+
+def _turns(contents: list[Content]) -> list[Content]:
+    """The contents with those of one role that follow each other as one: Google's SDK gives each chunk of a stream back
+    as a content of its own (google-genai, chats.py)."""
+    turns: list[Content] = []
+    for content in contents:
+        role = "model" if content.get("role") == "model" else "user"
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["parts"] = turns[-1]["parts"] + content["parts"]
+        else:
+            turns.append({"role": role, "parts": content["parts"]})
+    return turns
 
 
 def _check_pairs(contents: list[Content]) -> None:
@@ -51,7 +64,7 @@ def _check_pairs(contents: list[Content]) -> None:
                 "Please ensure that the number of function response parts is equal to the number of function call"
                 " parts of the function call turn."
             )
-        if calls and (content.get("role") != "model" or position == 0 or contents[position - 1].get("role") == "model"):
+        if calls and (content["role"] != "model" or position == 0):
             raise Refused(
                 "Please ensure that function call turn comes immediately after a user turn or after a function"
                 " response turn."

@@ -191,7 +191,7 @@ def frames(asked: Asked, answer: Answer) -> Iterator[Frame]:
 def _ends(asked: Asked, answer: Answer) -> Iterator[Frame]:
     candidates = []
     for choice in answer.choices:
-        parts = [] if choice.calls else [{"text": ""}]
+        parts: list[dict[str, Any]] = [{"text": ""}]  # after calls too: envoyproxy/ai-gateway#2399
         _sign_text(asked, answer, choice, parts)
         candidates.append(_candidate(choice, parts, _finish_reason(asked, choice)))
     used = _used(asked, answer, answer.completion_tokens)

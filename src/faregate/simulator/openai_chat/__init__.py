@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, and the completions before them."""
+"""OpenAI's chat completions, what Mistral makes of them, and the completions before them."""
 
 from .. import openai
 from ..answer import answer_chat, answer_completion
@@ -17,6 +17,18 @@ WIRE = Wire(
     fields=openai.fields,
     spoiler=shapes.spoiler,
     models=openai.models,
+)
+MISTRAL_WIRE = Wire(
+    name="mistral",
+    authorize=openai.authorize,
+    call=openai.call,
+    read=request.read_mistral,
+    answer=answer_chat,
+    whole=shapes.chat_completion,
+    frames=shapes.chat_frames,
+    error=openai.error,
+    fields=openai.fields,
+    spoiler=shapes.spoiler,
 )
 LEGACY_WIRE = Wire(
     name="openai_completions",

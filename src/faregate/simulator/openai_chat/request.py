@@ -10,7 +10,7 @@ from ..framing import event_stream
 from ..question import EFFORT_TOKENS, Function, Question, Turn, arguments_text
 from ..refused import Refused
 from ..wires import Asked, Call
-from . import history
+from . import history, mistral
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Choices = Annotated[int, msgspec.Meta(ge=1, le=128)]
@@ -110,6 +110,10 @@ class ChatBody(Body, frozen=True, kw_only=True):
         return _TIERS.get(self.service_tier or "auto", self.service_tier or "default")
 
 
+class MistralBody(ChatBody, frozen=True, kw_only=True):
+    """POST /v1/chat/completions at Mistral, which says what was used at a stream's end, asked or not."""
+
+
 class CompletionBody(Body, frozen=True, kw_only=True):
     """POST /v1/completions."""
 
@@ -133,12 +137,23 @@ class CompletionBody(Body, frozen=True, kw_only=True):
 
 
 _CHAT = msgspec.json.Decoder(ChatBody)
+_MISTRAL = msgspec.json.Decoder(MistralBody)
 _COMPLETION = msgspec.json.Decoder(CompletionBody)
 
 
 def read_chat(data: bytes, _call: Call) -> Asked:
     """The chat in `data`; Refused where it is none."""
-    body: ChatBody = _read(_CHAT, data)
+    return _chat(_read(_CHAT, data))
+
+
+def read_mistral(data: bytes, _call: Call) -> Asked:
+    """The chat in `data`, by Mistral's rules; Refused where it is none."""
+    body: MistralBody = _read(_MISTRAL, data)
+    mistral.check(data)
+    return _chat(body)
+
+
+def _chat(body: ChatBody) -> Asked:
     if body.top_logprobs is not None and not body.logprobs:
         raise Refused("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs", code="invalid_value")
     for position, message in enumerate(body.messages):
@@ -194,7 +209,7 @@ def _tools(body: ChatBody) -> tuple[Mode, str | None, tuple[Function, ...]]:
         choice = allowed.get("mode")
     if isinstance(choice, dict) and choice.get("type") == "function":
         named = str((choice.get("function") or {}).get("name"))
-    mode: Mode = "none" if choice == "none" else "required" if choice == "required" else "auto"
+    mode: Mode = "none" if choice == "none" else "required" if choice in ("required", "any") else "auto"
     may = [Function(str(function.get("name", "")), function.get("parameters")) for function in functions]
     return mode, named, tuple(may)
 

@@ -1,7 +1,7 @@
 """Chat and legacy completions, whole and streamed."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec.json import encode
@@ -14,7 +14,8 @@ from ..framing import Frame
 from ..openai import error, fingerprint
 from ..refused import Refused
 from ..wires import Asked
-from .request import Body, ChatBody
+from . import mistral
+from .request import Body, ChatBody, MistralBody
 
 _BROKEN = b'{"id":"chatcmpl-'
 _PADDABLE = b'{"object":"chat.completion.chunk","choices":[]}'
@@ -109,22 +110,33 @@ def _finish_reason(asked: Asked, choice: Choice) -> str | None:
 
 
 def _message(asked: Asked, choice: Choice) -> dict[str, Any]:
-    calls = [_call(call, call.arguments) for call in choice.calls_said]
+    calls = [_call(asked, call, call.arguments) for call in choice.calls_said]
     message: dict[str, Any] = {
         "role": "assistant",
         "content": (choice.said("text") or None) if calls else choice.said("text"),
         "refusal": None,
         "annotations": [],
     }
-    if asked.question.plan.reasoning:
+    if _is_mistral(asked):
+        message = {"role": "assistant", "content": mistral.content(choice)}
+    elif asked.question.plan.reasoning:
         message["reasoning_content"] = choice.said("reasoning")
     if calls:
         message["tool_calls"] = calls
     return message
 
 
-def _call(call: ToolCall, arguments: str) -> dict[str, Any]:
-    return {"id": f"call_{call.key}", "type": "function", "function": {"name": call.name, "arguments": arguments}}
+def _is_mistral(asked: Asked) -> bool:
+    return isinstance(asked.body, MistralBody)
+
+
+def _shows_thoughts(asked: Asked) -> bool:
+    return asked.question.plan.reasoning or _is_mistral(asked)
+
+
+def _call(asked: Asked, call: ToolCall, arguments: str) -> dict[str, Any]:
+    call_id = call.key[:9] if _is_mistral(asked) else f"call_{call.key}"
+    return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 # Log probabilities: made up, but never above zero, and the token said is the likeliest.
@@ -191,6 +203,8 @@ class _Chunks:
         self._fault: Usage | None = asked.question.plan.usage
         self._said = 0
         self._with_usage = asked.body.include_usage and self._fault != "absent"
+        # Mistral says what was used with its last word.
+        self._ends_with_usage = _is_mistral(asked) and self._fault != "absent"
         self._finishes = asked.question.plan.malformed != "no_finish"
         self._head = _head(asked, answer, kind)
 
@@ -201,6 +215,8 @@ class _Chunks:
         if self._with_usage:
             cumulative = self._fault == "cumulative" and kind != "opening"
             chunk["usage"] = usage(self._answer, None, self._said) if cumulative else None
+        if self._ends_with_usage and kind == "finish":
+            chunk["usage"] = usage(self._answer, self._fault)
         return Frame(encode(chunk), tokens, kind)
 
     def hidden(self, tokens: int) -> Frame:
@@ -234,14 +250,14 @@ def chat_frames(asked: Asked, answer: Answer) -> Iterator[Frame]:
         content = None if each.calls else ""
         delta = {"role": "assistant", "content": content, "refusal": None}
         yield chunks.frame("opening", choice(each, delta, [], None))
-    for each, piece in _by_turns(answer):
+    for each, piece in _by_turns(answer, mistral.with_whole_calls if _is_mistral(asked) else _pieces):
         if piece is None:
             yield from chunks.finish(choice(each, {}, [], _finish_reason(asked, each)))
-        elif piece.kind == "reasoning" and not asked.question.plan.reasoning:
+        elif piece.kind == "reasoning" and not _shows_thoughts(asked):
             yield chunks.hidden(piece.tokens)
         else:
             said = [piece] if piece.kind == "text" else []
-            yield chunks.frame("token", choice(each, _delta(each, piece), said, None), piece.tokens)
+            yield chunks.frame("token", choice(each, _delta(asked, each, piece), said, None), piece.tokens)
     yield from chunks.ends()
 
 
@@ -249,7 +265,7 @@ def completion_frames(asked: Asked, answer: Answer) -> Iterator[Frame]:
     """The frames of a streamed legacy completion."""
     chunks = _Chunks(asked, answer, "text_completion")
     offsets = [0] * len(answer.choices)
-    for each, piece in _by_turns(answer):
+    for each, piece in _by_turns(answer, _pieces):
         if piece is None:
             yield from chunks.finish(_text_choice(asked, answer, each, [], 0, _finish_reason(asked, each)))
         else:
@@ -259,9 +275,13 @@ def completion_frames(asked: Asked, answer: Answer) -> Iterator[Frame]:
     yield from chunks.ends()
 
 
-def _by_turns(answer: Answer) -> Iterator[tuple[Choice, Piece | None]]:
+def _pieces(choice: Choice) -> Sequence[Piece]:
+    return choice.pieces
+
+
+def _by_turns(answer: Answer, pieces_of: Callable[[Choice], Sequence[Piece]]) -> Iterator[tuple[Choice, Piece | None]]:
     """A piece of each choice in turn; None where a choice has ended."""
-    left = [(choice, iter(choice.pieces)) for choice in answer.choices]
+    left = [(choice, iter(pieces_of(choice))) for choice in answer.choices]
     while left:
         still = []
         for choice, pieces in left:
@@ -272,11 +292,13 @@ def _by_turns(answer: Answer) -> Iterator[tuple[Choice, Piece | None]]:
         left = still
 
 
-def _delta(choice: Choice, piece: Piece) -> dict[str, Any]:
+def _delta(asked: Asked, choice: Choice, piece: Piece) -> dict[str, Any]:
     if piece.kind == "text":
         return {"content": piece.text}
+    if piece.kind == "reasoning" and _is_mistral(asked):
+        return {"content": [mistral.chunk(piece.text)]}
     if piece.kind == "reasoning":
         return {"reasoning_content": piece.text}
     if piece.kind == "call":
-        return {"tool_calls": [{"index": piece.call, **_call(choice.calls[piece.call], "")}]}
+        return {"tool_calls": [{"index": piece.call, **_call(asked, choice.calls[piece.call], piece.text)}]}
     return {"tool_calls": [{"index": piece.call, "function": {"arguments": piece.text}}]}

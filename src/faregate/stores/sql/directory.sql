@@ -134,6 +134,13 @@ UPDATE project SET overrides = ? WHERE id = ?;
 -- name: override_key
 UPDATE api_key SET overrides = ? WHERE id = ?;
 
+-- name: plans_held
+-- has_paid: as prove_key has it.
+SELECT o.id, o.plan, o.billing = 'metered' OR EXISTS (
+    SELECT 1 FROM account AS c JOIN transfer AS t ON t.credit_account = c.id
+    WHERE c.name = 'cust:' || o.id AND t.kind = 'topup')
+FROM organisation AS o ORDER BY o.id;
+
 -- name: has_paid
 -- As prove_key has it.
 SELECT o.billing = 'metered' OR EXISTS (

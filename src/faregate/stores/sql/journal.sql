@@ -32,6 +32,16 @@ UPDATE usage_retention SET deleted_before = max(deleted_before, ?) WHERE only_ro
 -- name: delete_rows
 DELETE FROM usage_row WHERE id IN (SELECT id FROM usage_row WHERE id < ? ORDER BY id LIMIT ?);
 
+-- name: note_deleted_of
+INSERT INTO usage_retention_of (organisation_id, deleted_before) VALUES (?, ?)
+ON CONFLICT (organisation_id) DO UPDATE SET
+    deleted_before = max(usage_retention_of.deleted_before, excluded.deleted_before);
+
+-- name: delete_rows_of
+DELETE FROM usage_row WHERE id IN (
+    SELECT r.id FROM usage_row AS r JOIN usage_context AS c ON c.id = r.context_id
+    WHERE r.id < ? AND c.organisation_id = ? ORDER BY r.id LIMIT ?);
+
 -- name: unused_contexts
 SELECT id FROM usage_context WHERE used_on < ? AND id > ? ORDER BY id LIMIT ?;
 

@@ -74,6 +74,8 @@ FROM (
     FROM usage
 ) AS both
 WHERE day * 86400 >= (SELECT deleted_before FROM usage_retention WHERE only_row = 1)
+    AND day * 86400 >= coalesce(
+        (SELECT deleted_before FROM usage_retention_of AS r WHERE r.organisation_id = both.organisation_id), 0.0)
 GROUP BY 1, 2, 3, 4, 5
 HAVING sum(requests) <> 0 OR sum(errors) <> 0 OR sum(input) <> 0 OR sum(cache_read) <> 0 OR sum(cache_write) <> 0
     OR sum(output) <> 0 OR sum(reasoning) <> 0 OR sum(bytes_in) <> 0 OR sum(bytes_out) <> 0 OR sum(cost) <> 0
@@ -123,4 +125,5 @@ ON CONFLICT (day, organisation_id, project_id, key_id, model) DO UPDATE SET
     cost = usage_day.cost + excluded.cost;
 
 -- name: deleted_before
-SELECT deleted_before FROM usage_retention;
+SELECT max(deleted_before) FROM (
+    SELECT deleted_before FROM usage_retention UNION ALL SELECT deleted_before FROM usage_retention_of);

@@ -1,0 +1,27 @@
+"""Figures of a provider's usage, read without believing them."""
+
+TOKENS_MAX = 1_000_000_000
+
+
+class Counters:
+    """Reads token counts, and remembers whether one could not be true: negative, fractional, a string, beyond a
+    billion, or a part larger than its whole."""
+
+    __slots__ = ("suspect",)
+
+    def __init__(self) -> None:
+        self.suspect = False
+
+    def count(self, value: object, of: int = TOKENS_MAX, *, is_needed: bool = False) -> int:
+        """`value` as a count of at most `of`; what is not said is none, unless it `is_needed`."""
+        if value is None and not is_needed:
+            return 0
+        if type(value) is int and 0 <= value <= of:
+            return value
+        self.suspect = True
+        return of if type(value) is int and value > of and of != TOKENS_MAX else 0
+
+
+def mapping(value: object) -> dict[str, object]:
+    """An object within a usage object; empty where there is none."""
+    return value if isinstance(value, dict) else {}
