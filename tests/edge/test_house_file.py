@@ -1,12 +1,25 @@
-"""A house file: what it says, what it leaves to the default house, and how a mistake in it is named."""
+"""A house file: what it says, what it leaves to the default house, and how a mistake in it is named; several houses of
+one deployment; what of it reaches the head of an answer."""
 
+import re
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from faregate.core.call import UsageRecord
+from faregate.core.limits import Bound, Standing
 from faregate.core.money import PriceEntry, Rates
-from faregate.edge.house import load_house
+from faregate.edge.house import House, load_house
+from faregate.edge.house_file import FOLDER, shipped_houses
+from faregate.edge.neighbourhood import load_houses
+from faregate.settings import load_settings
 from faregate.settings_source import SettingsError
+
+KINDS = list(tomllib.loads((FOLDER / "faregate.toml").read_text("utf-8"))["errors"])
 
 
 def test_what_a_file_does_not_say_is_the_default_houses(tmp_path: Path) -> None:
@@ -49,6 +62,63 @@ def test_its_prices(tmp_path: Path) -> None:
         ("name = 3\n", 1, "name", "expected str"),
         ("headers = 3\n", 1, "headers", "must be a table"),
         ("[prices\n", 1, "", ""),
+        # Unknown keys and wrong types
+        ("name = 'a'\nunheard = 1\n", 2, "unheard", "unknown key"),
+        ("[models]\n\nunheard = 1\n", 3, "models.unheard", "unknown key"),
+        ("[plans.a]\nunheard = 1\n", 2, "plans.a.unheard", "unknown key"),
+        ("[plans.a.key]\nunheard = 1\n", 2, "plans.a.key.unheard", "unknown key"),
+        ("[plans.a]\nkey = { requests_per_minute = { all = 'x' } }\n", 2, "plans.a.key.requests_per_minute", "int"),
+        ("[plans.a]\nkey = { requests_per_minute = { chats = 1 } }\n", 2, "plans.a.key.requests_per_minute", "chats"),
+        ("[plans.a]\ncontext_tokens_max = 0\n", 2, "plans.a.context_tokens_max", ">= 1"),
+        ("[address_net]\nrequests = 0\n", 2, "address_net.requests", ">= 1"),
+        ("[address_net]\nrequests = 1\nwindow_s = 1\ncounts = 'some'\n", 4, "address_net.counts", "'some'"),
+        ("[usage]\ncache_split = 1\n", 2, "usage.cache_split", "expected bool"),
+        ("[recharge]\nminimum = 5.0\n", 2, "recharge.minimum", "expected str"),
+        ("[images]\nsizes = ['1x1']\n", 2, "images.sizes[0]", "regex"),
+        ("longest_request_s = 0\n", 1, "longest_request_s", "> 0"),
+        ("request_presets = [30, -1]\n", 1, "request_presets[1]", ">= 1"),
+        ("prefixes = []\n", 1, "prefixes", "length >= 1"),
+        ("key_prefix = 'sk fg'\n", 1, "key_prefix", "regex"),
+        ("name = 'a/b'\n", 1, "name", "regex"),
+        ("routes_off = ['/audio', '/nowhere']\n", 1, "routes_off[0]", "no such route"),
+        # What no type says
+        ("[errors]\nnot_found = [404, 'x', '']\n", 1, "errors.malformed_request", "is missing"),
+        ("\ndefault_plan = 'gold'\n", 2, "default_plan", "the house has no plan 'gold'"),
+        ("default_plan = 'a'\npaid_plan = 'b'\n[plans.a]\n", 2, "paid_plan", "the house has no plan 'b'"),
+        ("default_plan = 'a'\n[plans.a]\n", 1, "paid_plan", "is missing"),
+        ("name = 'a'\n[plans.a]\n", 1, "default_plan", "is missing"),
+        ("default_plan = 'a b'\npaid_plan = 'a b'\n[plans.'a b']\n", 3, 'plans."a b"', "letters, digits"),
+        ("[words]\nnot_found = ''\n", 2, "words.not_found", "length >= 1"),
+        ("[words]\n\nnot_fuond = 'x'\n", 3, "words.not_fuond", "no such kind"),
+        ("[words]\nnot_found = 'see {docs_url}'\n", 2, "words.not_found", "not in [urls]"),
+        ("[words]\nnot_found = 'see {'\n", 2, "words.not_found", "not in [urls]"),
+        ("[words]\nnot_found = 'see {0}'\n", 2, "words.not_found", "not in [urls]"),
+        ("[urls]\ndocs = 'https://x'\n[words]\nnot_found = '{docs_url.x}'\n", 4, "words.not_found", "not in [urls]"),
+        ("[urls]\ndocs = 'https://x'\n[words]\nnot_found = '{docs_url[x]}'\n", 4, "words.not_found", "not in [urls]"),
+        ("[urls]\ndocs = 'javascript:x'\n", 2, "urls.docs", "regex"),
+        ("[urls]\nelsewhere = 'https://x'\n", 1, "urls", "elsewhere"),
+        # Header names
+        ("[headers]\nrequest_id = []\n", 2, "headers.request_id", "length >= 1"),
+        ("[headers]\nrequest_id = ['x-a', 'x b']\n", 2, "headers.request_id[1]", "regex"),
+        ("[headers]\nregion = ''\n", 2, "headers.region", "regex"),
+        ("[headers]\nregion = 'x-\u00fc'\n", 2, "headers.region", "regex"),
+        ('[headers]\nregion = "x-a\\r\\nx-b"\n', 2, "headers.region", "regex"),
+        ('[headers]\nregion = "x-a\\n"\n', 2, "headers.region", "regex"),
+        ("[headers]\nregion = 'Content-Length'\n", 2, "headers.region", "not for a house to say"),
+        ("[headers]\nrequest_id = ['x-a', 'connection']\n", 2, "headers.request_id", "not for a house to say"),
+        ("[headers]\nregion = 'Access-Control-Allow-Origin'\n", 2, "headers.region", "not for a house to say"),
+        ("[headers]\n\nregion = 'X-Model-Used'\n", 3, "headers.region", "is what headers.model_used has"),
+        (
+            "[headers]\nrequest_id = ['x-a', 'x-credits-used']\n",
+            2,
+            "headers.request_id",
+            "is what headers.credits_used has",
+        ),
+        ("[rate_headers]\nlimit = 'x b'\n", 2, "rate_headers.limit", "regex"),
+        ("[rate_headers]\nlimit = ''\n", 1, "rate_headers", "or none has"),
+        ("[rate_headers]\nlimit = 'x-request-id'\n", 2, "rate_headers.limit", "is what headers.request_id has"),
+        ("[rate_headers]\nlimit = 'trailer'\n", 2, "rate_headers.limit", "not for a house to say"),
+        ("[request_headers]\nproject_id = ['a b']\n", 2, "request_headers.project_id[0]", "regex"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, line: int, key: str, words: str) -> None:
@@ -63,3 +133,161 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, line: int, key: str, word
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"none\.toml: cannot be read"):
         load_house(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("house", shipped_houses())
+def test_a_table_of_errors_is_whole(tmp_path: Path, house: str, kind: str) -> None:
+    lines = (FOLDER / f"{house}.toml").read_text("utf-8").splitlines()
+    left = [line for line in lines if not re.match(rf"{kind} = \[", line)]
+    if len(left) == len(lines):
+        assert "[errors]" not in lines  # it has the default house's
+        return
+    file = tmp_path / "house.toml"
+    file.write_text("\n".join(left))
+    with pytest.raises(SettingsError) as caught:
+        load_house(file)
+    assert (caught.value.line, caught.value.key) == (left.index("[errors]") + 1, f"errors.{kind}")
+
+
+# Several houses
+
+FURTHER = """
+[[houses]]
+house = "lincorelink"
+hosts = ["links.example.com"]
+base_path = ""
+[[houses]]
+"""
+
+
+@pytest.mark.parametrize(
+    ("second", "line", "key", "words"),
+    [
+        ("house = 'platform'", 6, "houses[1]", "has hosts, or a base_path"),
+        ("house = 'platform'\nhosts = ['a']\nbase_path = '/b'", 6, "houses[1]", "has hosts, or a base_path"),
+        ("house = 'nothing'\nhosts = ['a']", 0, "", "there is no such house"),
+        ("hosts = ['a']", 6, "houses[1].house", "is missing"),
+        ("house = 'apilink'\nhosts = ['a']\nunheard = 1", 9, "houses[1].unheard", "unknown key"),
+        ("house = 'lincorelink'\nhosts = ['a']\nkey_prefix = 'x-'", 7, "houses[1].house", "a house 'lincorelink'"),
+        ("house = 'faregate'\nhosts = ['a']\nkey_prefix = 'x-'", 7, "houses[1].house", "a house 'faregate' already"),
+        ("house = 'platform'\nhosts = ['a']", 7, "houses[1].house", "begin with 'sk-fg-'"),
+        (
+            "house = 'platform'\nkey_prefix = 'sk-lcl-'\nhosts = ['a']",
+            8,
+            "houses[1].key_prefix",
+            "begin with 'sk-lcl-'",
+        ),
+        ("house = 'platform'\nkey_prefix = 'sk-'\nhosts = ['a']", 8, "houses[1].key_prefix", "begin with 'sk-'"),
+        ("house = 'platform'\nkey_prefix = 'sk-lcl-x'\nhosts = ['a']", 8, "houses[1].key_prefix", "'sk-lcl-x'"),
+        (
+            "house = 'apilink'\nhosts = ['b', 'Links.Example.com']",
+            8,
+            "houses[1].hosts[1]",
+            "another house has this host",
+        ),
+        ("house = 'apilink'\nhosts = ['a b']", 8, "houses[1].hosts[0]", "regex"),
+        ("house = 'apilink'\nhosts = ['a:80']", 8, "houses[1].hosts[0]", "regex"),
+        ("house = 'apilink'\nbase_path = 'a'", 8, "houses[1].base_path", "regex"),
+        ("house = 'apilink'\nbase_path = '/a/'", 8, "houses[1].base_path", "regex"),
+        ("house = 'apilink'\nbase_path = '/api'", 8, "houses[1].base_path", "the main house is there"),
+        ("house = 'apilink'\nbase_path = '/v1'", 8, "houses[1].base_path", "the main house is there"),
+        (
+            "house = 'apilink'\nbase_path = '/a'\n[[houses]]\nhouse = 'idclinks'\nbase_path = '/a'",
+            11,
+            "houses[2].base_path",
+            "another house has this path",
+        ),
+    ],
+)
+def test_houses_do_not_get_in_each_others_way(tmp_path: Path, second: str, line: int, key: str, words: str) -> None:
+    file = tmp_path / "faregate.toml"
+    file.write_text(FURTHER + second + "\n")
+    with pytest.raises(SettingsError) as caught:
+        load_houses(load_settings(file))
+    assert (caught.value.line, caught.value.key) == (line, key)
+    assert words in caught.value.message
+
+
+def test_good_neighbours(tmp_path: Path) -> None:
+    file = tmp_path / "faregate.toml"
+    file.write_text(FURTHER + "house = 'platform'\nkey_prefix = 'pf-'\nbase_path = '/apis'\n")
+    houses = load_houses(load_settings(file))
+    assert [house.name for house in houses.houses] == ["faregate", "lincorelink", "platform"]
+    assert houses.of(b"LINKS.example.com:443", b"/v1/models").name == "lincorelink"
+    assert houses.of(b"x", b"/apis/api/v1/models").name == "platform"
+    assert houses.of(b"x", b"/apisx/v1/models").name == houses.of(None, b"/v1/models").name == "faregate"
+
+
+# What reaches the head of an answer
+
+LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([\x20-\x7e]*)")
+ODD = "".join(map(chr, range(0x21, 0x7F)))
+NAMES = st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}", fullmatch=True)
+BOUND = Bound("requests", b"", 7, "key", "k")
+
+
+def lines_of(head: bytes) -> dict[bytes, bytes]:
+    """The header lines of a head; each is a legal one, and no name comes twice."""
+    assert head.endswith(b"\r\n")
+    found = [LINE.fullmatch(line) for line in head[:-2].split(b"\r\n")]
+    assert all(found), head
+    names = [each[1] for each in found if each]
+    assert len({name.lower() for name in names}) == len(names)
+    return {each[1]: each[2] for each in found if each}
+
+
+def record_of(region: str, replica: str, model: str, token_rate: str) -> UsageRecord:
+    record = UsageRecord(id="0199d0a0-0000-7000-8000-000000000000", received_at=1.0, method="POST", region=region)
+    record.replica, record.model, record.token_rate = replica, model, token_rate
+    return record
+
+
+TEXTS = st.text(max_size=40) | st.text(ODD + " ", max_size=40)
+
+
+@given(TEXTS, TEXTS, TEXTS, TEXTS, st.lists(TEXTS), st.lists(TEXTS), st.sampled_from(shipped_houses()))
+@settings(deadline=None)
+def test_whatever_is_on_record_no_illegal_header_is_written(
+    region: str, replica: str, model: str, token_rate: str, dropped: list[str], adjusted: list[str], name: str
+) -> None:
+    house = HOUSES[name]
+    names = house.facts.headers
+    head = house.head(record_of(region, replica, model, token_rate), 12.7) + house.changed_lines(dropped, adjusted)
+    lines = lines_of(
+        head + house.credits_line(1) + house.rate_lines(Standing(BOUND, 3, 9.1), 1.0) + house.replayed_line
+    )
+    assert lines[names.latency_ms.encode()] == b"12"
+    for field, value in ((names.region, region), (names.replica, replica or "none"), (names.model_used, model)):
+        if value and re.fullmatch(r"[\x20-\x7e]+", value):
+            assert lines[field.encode()] == value.encode()  # what may stand in a header does
+        else:
+            assert not lines.get(field.encode())
+
+
+HOUSES = {name: load_house(name) for name in shipped_houses()}
+
+
+@given(st.lists(NAMES, min_size=16, max_size=16, unique_by=lambda name: name.lower()))
+@settings(deadline=None)
+def test_whatever_a_house_calls_its_facts_they_are_said(given_names: list[str]) -> None:
+    default = HOUSES["faregate"]
+    names = iter(given_names)
+    headers = msgspec.structs.replace(
+        default.facts.headers,
+        **{
+            field: (next(names), next(names)) if field == "request_id" else next(names)
+            for field in default.facts.headers.__struct_fields__
+        },
+    )
+    rates = msgspec.structs.replace(
+        default.facts.rate_headers, limit=next(names), remaining=next(names), reset=next(names)
+    )
+    house = House(msgspec.structs.replace(default.facts, headers=headers, rate_headers=rates), {})
+    head = house.head(record_of("r%d", "%s", "m%", "input=1"), 1.0) + house.changed_lines(["a"], ["b=1"])
+    lines = lines_of(
+        head + house.credits_line(1) + house.rate_lines(Standing(BOUND, 3, 9.1), 1.0) + house.replayed_line
+    )
+    assert lines.keys() == {name.encode() for name in given_names}
+    assert lines[headers.region.encode()] == b"r%d"
+    assert [lines[name.encode()] for name in (rates.limit, rates.remaining, rates.reset)] == [b"7", b"3", b"10"]

@@ -4,7 +4,8 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import date, time
 from pathlib import Path
 
 import msgspec
@@ -35,12 +36,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json(tree)
     else:
-        sys.stdout.write("".join(_toml(tree)))
+        sys.stdout.write(toml_of(tree))
     return 0
 
 
-def _toml(tree: dict[str, object], at: str = "") -> Iterator[str]:
-    """A tree of tables as TOML: first the keys of a table, then the tables in it. What is absent has no form there."""
+def toml_of(tree: Mapping[str, object]) -> str:
+    """A tree of tables as TOML. What is absent has no form there."""
+    return "".join(_lines(tree, ""))
+
+
+def _lines(tree: Mapping[str, object], at: str) -> Iterator[str]:
+    """First the keys of a table, then the tables in it."""
     tables = {name: value for name, value in tree.items() if isinstance(value, dict)}
     for name, value in tree.items():
         if name not in tables and value is not None:
@@ -49,11 +55,11 @@ def _toml(tree: dict[str, object], at: str = "") -> Iterator[str]:
         path = f"{at}.{_key(name)}" if at else _key(name)
         if not value or any(not isinstance(each, dict) for each in value.values()):
             yield f"\n[{path}]\n"
-        yield from _toml(value, path)
+        yield from _lines(value, path)
 
 
 def _key(name: str) -> str:
-    return name if _BARE.match(name) else json.dumps(name)
+    return name if _BARE.match(name) else _text(name)
 
 
 def _value(value: object) -> str:
@@ -62,4 +68,13 @@ def _value(value: object) -> str:
     if isinstance(value, dict):
         pairs = ", ".join(f"{_key(name)} = {_value(each)}" for name, each in value.items() if each is not None)
         return f"{{ {pairs} }}"
-    return json.dumps(value) if isinstance(value, str | bool | int | float) else json.dumps(str(value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return repr(value) if isinstance(value, int | float) else _text(str(value))
+
+
+def _text(text: str) -> str:
+    """A text as JSON and TOML both write it, but for the one character that TOML escapes and JSON does not."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

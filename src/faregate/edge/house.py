@@ -39,7 +39,8 @@ class House:
         urls = {f"{name}_url": url for name, url in facts.urls.items()}
         self._words = {kind: sentence.format(**urls) for kind, sentence in facts.words.items()}
         rates = facts.rate_headers
-        self._rates = f"{rates.limit}: %d\r\n{rates.remaining}: %d\r\n{rates.reset}: %s\r\n"
+        said = ((rates.limit, "%d"), (rates.remaining, "%d"), (rates.reset, "%s"))
+        self._rates = "".join(f"{_literal(name)}: {place}\r\n" for name, place in said)
         self._formats: dict[tuple[str, str, str, str, int], str] = {}
 
     def head(self, record: UsageRecord, latency_ms: float) -> bytes:
@@ -64,9 +65,9 @@ class House:
             pairs.append((names.token_rate, token_rate))
         if len(self._formats) > _FORMATS_MAX:
             self._formats.clear()
-        places = [f"{name}: %(id)s\r\n" for name in names.request_id]
-        places.append(f"{names.latency_ms}: %(latency)d\r\n")
-        fixed = header_lines(pairs).decode("ascii").replace("%", "%%")
+        places = [f"{_literal(name)}: %(id)s\r\n" for name in names.request_id]
+        places.append(f"{_literal(names.latency_ms)}: %(latency)d\r\n")
+        fixed = _literal(header_lines(pairs).decode("ascii"))
         lines = self._formats[made] = "".join(places) + fixed
         return lines
 
@@ -110,6 +111,11 @@ class House:
             "request_id": request_id,
         }
         return status, {name: values[name] for name in self.facts.members}, _retry_lines(error, status)
+
+
+def _literal(text: str) -> str:
+    """A text as part of a format; a header's name may have a `%`."""
+    return text.replace("%", "%%")
 
 
 def _retry_lines(error: CallError, status: int) -> bytes:

@@ -1,13 +1,13 @@
 """The file of a house: what it may say, what it leaves to the default house, and what is no house."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from ..core.money import PriceEntry
-from ..core.plans import Plan
+from ..core.plans import PLAN_NAME, Plan
 from ..settings_prices import PriceEntrySettings, RatesSettings, entries_of, flaw_of
 from ..settings_reader import Reader
 from ..settings_source import SettingsError, TomlSource
@@ -15,6 +15,14 @@ from .routes import NAMES as ROUTE_NAMES
 
 FOLDER = Path(__file__).parent / "houses"
 DEFAULT = "faregate"
+# What the answer's framing and content say, and what is said of errors and of streams, whatever the house.
+_TAKEN = frozenset(
+    {
+        *("allow", "cache-control", "connection", "content-encoding", "content-length", "content-type", "date"),
+        *("keep-alive", "location", "retry-after", "retry-after-ms", "set-cookie", "trailer", "transfer-encoding"),
+        *("upgrade", "vary", "x-accel-buffering", "x-should-retry"),
+    }
+)
 _MERGED = ("headers", "request_headers", "rate_headers", "words", "urls", "models", "images", "recharge", "usage")
 
 HeaderName = Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}\Z")]
@@ -210,14 +218,42 @@ def _check(reader: Reader, facts: HouseFile, kinds: Iterable[str]) -> None:
             raise fail((key,), f"the house has no plan '{plan}'")
     if facts.plans and not (facts.default_plan and facts.paid_plan):
         raise fail(("default_plan" if not facts.default_plan else "paid_plan",), "is missing: the house has plans")
+    for name in facts.plans:
+        if not PLAN_NAME.fullmatch(name):
+            raise fail(("plans", name), "a plan's name is letters, digits, dots, - and _")
+    _check_names(reader, facts)
     rates = facts.rate_headers
     if len({bool(rates.limit), bool(rates.remaining), bool(rates.reset)}) > 1:
         raise fail(("rate_headers",), "all three headers have a name, or none has")
     for kind, sentence in facts.words.items():
         try:
             sentence.format(**{f"{name}_url": url for name, url in facts.urls.items()})
-        except (KeyError, IndexError, ValueError):
+        except (LookupError, ValueError, AttributeError, TypeError):
             raise fail(("words", kind), "names something that is not in [urls]") from None
+
+
+def _check_names(reader: Reader, facts: HouseFile) -> None:
+    """Each fact of an answer has a header of its own, and none has one that is the wire's."""
+    found: dict[str, tuple[str, str]] = {}
+    for at, name in _header_names(facts):
+        if name.lower() in _TAKEN or name.lower().startswith("access-control-"):
+            raise reader.source.fail(at, f"'{name}' is not for a house to say")
+        other = found.setdefault(name.lower(), at)
+        if other != at:
+            is_own = at[1] in reader.table(at[0])
+            mine, others = (at, other) if is_own else (other, at)
+            raise reader.source.fail(mine, f"'{name}' is what {'.'.join(others)} has")
+
+
+def _header_names(facts: HouseFile) -> Iterator[tuple[tuple[str, str], str]]:
+    """The names of header fields that an answer may have, and where each stands."""
+    rates = facts.rate_headers
+    yield from ((("headers", "request_id"), name) for name in facts.headers.request_id)
+    for field in facts.headers.__struct_fields__[1:]:
+        yield ("headers", field), getattr(facts.headers, field)
+    for field, name in (("limit", rates.limit), ("remaining", rates.remaining), ("reset", rates.reset)):
+        if name:
+            yield ("rate_headers", field), name
 
 
 def _price_list(reader: Reader) -> Prices:

@@ -77,6 +77,8 @@ def load_houses(settings: Settings) -> Neighbourhood:
         for each, host in enumerate(given.hosts):
             if by_host.setdefault(host.lower().encode(), house) is not house:
                 raise fail((*at, "hosts", each), "another house has this host")
+        if given.base_path and any(f"{prefix}/".startswith(f"{given.base_path}/") for prefix in main.prefixes):
+            raise fail((*at, "base_path"), "the main house is there")
         if given.base_path and by_path.setdefault(given.base_path, house) is not house:
             raise fail((*at, "base_path"), "another house has this path")
     return Neighbourhood(main, further, by_host, by_path.items())

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 _SAFE_VALUE = re.compile(r"[\x20-\x7e]*\Z")
-_SAFE_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+\Z")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 
 CRLF = b"\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
