@@ -56,6 +56,15 @@ class Desk:
         return record_body(found, price)
 
 
+def route_of(facts: HeadFacts) -> Route:
+    """What a path leads to. NotFound where that is nothing here."""
+    if facts.route is None:
+        raise NotFound("There is no such path. The API is under " + " and ".join(facts.house.prefixes) + ".")
+    if facts.route.is_off:
+        raise NotFound(f"'{facts.route.name}' is not served here.")
+    return facts.route
+
+
 def refuse_method(method: str, route: Route, reply: Reply) -> None:
     """Say which methods there are. MalformedRequest, but to OPTIONS."""
     reply.add_headers(f"allow: {', '.join(route.methods)}\r\n".encode())

@@ -20,7 +20,6 @@ from ..core.errors import (
     GatewayError,
     InvalidKey,
     MalformedRequest,
-    NotFound,
     NotPermitted,
     Overloaded,
     TooLarge,
@@ -43,7 +42,7 @@ from ..wire.exchange import BodyTooLarge, BodyTooSlow, IncomingRequest, NoRoomFo
 from ..wire.strand import Strand
 from . import intake
 from .cors import Cors
-from .desk import Desk, refuse_method
+from .desk import Desk, refuse_method, route_of
 from .floodgate import Floodgate
 from .intake import HeadFacts
 from .neighbourhood import Neighbourhood
@@ -279,11 +278,7 @@ class Door:
         record.project_id = caller.project_id
         record.organisation_id = caller.organisation_id
         record.client_request_id = facts.client_request_id
-        route = facts.route
-        if route is None:
-            raise NotFound("There is no such path. The API is under " + " and ".join(facts.house.prefixes) + ".")
-        if route.is_off:
-            raise NotFound(f"'{route.name}' is not served here.")
+        route = route_of(facts)
         record.operation, record.dialect = route.operation, route.dialect
         if facts.method not in route.methods:
             refuse_method(facts.method, route, reply)

@@ -80,7 +80,10 @@ class Routes:
         return None if found is None else self._marked(found)
 
     def _marked(self, route: Route) -> Route:
-        return route._replace(is_off=True) if route.name in self._off else route
+        """A route that is off is refused in the house's own dialect: it does not speak that route's."""
+        if route.name not in self._off:
+            return route
+        return route._replace(is_off=True, dialect="openai_chat", is_shared=False)
 
     def _by_parts(self, path: bytes) -> Route | None:
         decoded = urllib.parse.unquote_to_bytes(path)
