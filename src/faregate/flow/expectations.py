@@ -15,7 +15,8 @@ _LONG_BYTES = 4_096
 
 
 class _Habit(msgspec.Struct):
-    """Averages of one model, of its long or its short bodies: tokens of prompt for each byte of body, tokens of output for each call."""
+    """Averages of one model, of its long or its short bodies: tokens of prompt for each byte, and tokens of output for
+    each call."""
 
     tokens_per_byte: float = 0.25
     output_tokens: float = 400.0
