@@ -32,7 +32,7 @@ house = "lincorelink"
 [ledger]
 demo_credit = "1"
 
-[providers.deepseek]
+[providers.host]
 base_url = "{simulator.base_url}"
 key = "simulator-secret-key"
 wire = "exact"
