@@ -88,7 +88,8 @@ class HERE:
     """A provider that is switched on."""
 
     region = replica = "default"
-    price = None
+    price = catalogued_as = None
+    zero_retention = False
 
 
 def test_a_version_means_the_same_wherever_it_stands() -> None:

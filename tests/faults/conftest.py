@@ -106,6 +106,17 @@ def scaled(session_folder: Path, simulator: Simulator, scripted: Upstream) -> It
 
 
 @pytest.fixture
+def patient(session_folder: Path, simulator: Simulator, scripted: Upstream) -> Iterator[Caller]:
+    """The same, but for the longest request, which a busy machine would come to first. Its demo key, known to it."""
+    patience = TENTHS.replace(f"longest_request_s = {LONGEST_S}", "longest_request_s = 60.0")
+    process = Gateway(session_folder, patience + providers(simulator, scripted))
+    known = Caller(process)
+    assert known.get("/v1/models").status == 200
+    yield known
+    process.stop()
+
+
+@pytest.fixture
 def bodies_gateway(session_folder: Path, simulator: Simulator) -> Iterator[Gateway]:
     """A gateway that holds two megabytes of bodies."""
     process = Gateway(session_folder, simulated(simulator, more="[limits]\nbodies_bytes_max = 2097152"))

@@ -30,15 +30,16 @@ def drip(connection: Connection, data: bytes, every_s: float, for_s: float) -> N
 # F61
 
 
-def test_f61_slow_reader_of_a_stream(caller: Caller, scaled: Gateway, simulator: Simulator, since: int) -> None:
-    before = rss_bytes(scaled.pid)
+def test_f61_slow_reader_of_a_stream(patient: Caller, simulator: Simulator, since: int) -> None:
+    caller, gateway = patient, patient.gateway
+    before = rss_bytes(gateway.pid)
 
     def is_over() -> bool:
-        assert rss_bytes(scaled.pid) - before < 16 * MEGABYTE
+        assert rss_bytes(gateway.pid) - before < 16 * MEGABYTE
         with suppress(ConnectionError):
             connection.socket.recv(1)
         time.sleep(0.2)  # the pace of this reader
-        return any(line.get("client_request_id") == "f61" for line in scaled.log_lines())
+        return any(line.get("client_request_id") == "f61" for line in gateway.log_lines())
 
     with caller.open(receive_buffer_bytes=4096) as connection:
         body = caller.body({"output_tokens": 400_000}, stream=True)
