@@ -10,37 +10,51 @@ from ..core.usage import UsageSource
 
 _WEIGHT = 0.02  # of a new record against all before it
 _PER_IMAGE_TOKENS = 1_000
-# Of a shorter body much is no prompt; what it says of tokens by byte would let too much through a cap on context
-_LONG_BYTES = 4_096
+_TEXT_TOKENS_PER_BYTE = 0.2, 0.5  # prose and code, whatever the script and the tokenizer
 
 
 class _Habit(msgspec.Struct):
-    """Averages of one model, of its long or its short bodies: tokens of prompt for each byte, and tokens of output for
-    each call."""
+    """Averages of one model by call. What a prompt is by its bytes is told by the sums of both, so that a great many
+    short ones, which are mostly JSON, do not hide what a long one is."""
 
-    tokens_per_byte: float = 0.25
+    prompt_tokens: float = 500.0
+    bytes_in: float = 2_000.0
     output_tokens: float = 400.0
+
+    @property
+    def tokens_per_byte(self) -> float:
+        return self.prompt_tokens / self.bytes_in
 
 
 class Expectations:
-    """Averages by model, of long bodies and of short ones. `observe` is called by the journal's thread."""
+    """Averages by model. `observe` is called by the journal's thread."""
 
     def __init__(self) -> None:
-        self._habits: dict[tuple[str, bool], _Habit] = {}
+        self._habits: dict[str, _Habit] = {}
 
     def observe(self, records: Iterable[UsageRecord]) -> None:
         """Learn from what providers said of finished calls."""
         for record in records:
             usage = record.usage
             if usage.source is UsageSource.PROVIDER and record.bytes_in and not usage.image_input:
-                habit = self._habits.setdefault((record.model, record.bytes_in >= _LONG_BYTES), _Habit())
-                habit.tokens_per_byte += _WEIGHT * (usage.prompt / record.bytes_in - habit.tokens_per_byte)
+                habit = self._habits.setdefault(record.model, _Habit())
+                habit.prompt_tokens += _WEIGHT * (usage.prompt - habit.prompt_tokens)
+                habit.bytes_in += _WEIGHT * (record.bytes_in - habit.bytes_in)
                 habit.output_tokens += _WEIGHT * (usage.completion - habit.output_tokens)
 
     def tokens(self, model_id: str, request: ChatRequest) -> tuple[int, int]:
         """The input and output tokens that a call is likely to take."""
-        habit = self._habits.get((model_id, request.text_bytes >= _LONG_BYTES), _Habit())
+        habit = self._habits.get(model_id, _Habit())
         prompt = round(request.text_bytes * habit.tokens_per_byte) + _PER_IMAGE_TOKENS * request.images
         output = round(habit.output_tokens) * request.choices
-        most = request.output_tokens_max
-        return prompt, output if most is None else min(output, most * request.choices)
+        for most in (request.output_tokens_max, request.output_tokens_cap):
+            if most is not None:
+                output = min(output, most * request.choices)
+        return prompt, output
+
+    def input_tokens(self, model_id: str, request: ChatRequest) -> int:
+        """The input tokens that a call has, as far as its text says: others' calls move that within bounds only, so
+        that nobody passes a cap, or is refused by it, for what they did."""
+        least, most = _TEXT_TOKENS_PER_BYTE
+        per_byte = min(max(self._habits.get(model_id, _Habit()).tokens_per_byte, least), most)
+        return round(request.text_bytes * per_byte) + _PER_IMAGE_TOKENS * request.images

@@ -27,7 +27,7 @@ def fit(gate: Gate, call: Call, model: Model) -> None:
     terms, request = call.terms, call.request
     most = terms.context_tokens_max
     if most is not None:
-        tokens, _ = gate.expectations.tokens(model.id, request)
+        tokens = gate.expectations.input_tokens(model.id, request)
         if tokens > most:
             raise TooLarge(
                 f"This request has about {tokens} tokens of input; your plan allows {most}.", kind="context_over_plan"
