@@ -19,7 +19,7 @@ from .audit import Actor, AuditRow
 from .database import Conflict, Database, NoSuchRecord, Row, StoreError, Transaction, named_queries
 from .directory_rows import json_of, key_of, organisation_of, project_of
 from .pepper import Pepper
-from .proving import read_proof
+from .proving import prove
 from .shares import end_share
 
 GRACE_S_MAX = 7 * 86_400.0
@@ -66,11 +66,9 @@ class Directory:
         """Who presents the key of this digest and id; None for unknown, revoked, expired and replaced ones.
 
         A disabled organisation or project shows as `Caller.disabled`. `Caller.expires_at` is when this secret
-        ends, be it by the key's expiry or by a rotation's grace. One read; digests are compared in constant time.
+        ends, be it by the key's expiry or by a rotation's grace. One read.
         """
-
-        proof = await self._database.read(lambda reading: read_proof(reading, key_id))
-        return proof.caller_of(digest, self._clock())
+        return await self._database.read(lambda reading: prove(reading, digest, key_id, self._clock()))
 
     async def list_organisations(self) -> list[Organisation]:
         """All organisations, oldest first."""

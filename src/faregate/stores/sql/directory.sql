@@ -71,19 +71,21 @@ DELETE FROM key_secret WHERE key_id = ?1 AND valid_until <= ?2;
 UPDATE key_secret SET valid_until = ?2
 WHERE key_id = ?1 AND (valid_until IS NULL OR valid_until > ?2);
 
+-- name: find_secret
+SELECT digest, valid_until FROM key_secret WHERE key_id = ? AND digest = ?;
+
 -- name: prove_key
-SELECT s.digest, s.valid_until, k.expires_at, k.revoked_at, k.project_id, p.organisation_id,
+SELECT k.expires_at, k.revoked_at, k.project_id, p.organisation_id,
        p.disabled OR o.disabled, k.allowed_models, k.allowed_addresses, coalesce(a.id, 0), k.bills, o.plan, o.bounds,
        k.overrides,
        o.billing = 'metered' OR EXISTS (
            SELECT 1 FROM account AS c JOIN transfer AS t ON t.credit_account = c.id
            WHERE c.name = 'cust:' || o.id AND t.kind = 'topup')
-FROM key_secret AS s
-JOIN api_key AS k ON k.id = s.key_id
+FROM api_key AS k
 JOIN project AS p ON p.id = k.project_id
 JOIN organisation AS o ON o.id = p.organisation_id
 LEFT JOIN account AS a ON a.name = iif(o.billing = 'metered', 'metered:', 'cust:') || o.id
-WHERE s.key_id = ?;
+WHERE k.id = ?;
 
 -- name: find_pepper_mark
 SELECT mark FROM pepper_mark WHERE version = ?;
