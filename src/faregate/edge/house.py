@@ -39,8 +39,10 @@ class House:
         urls = {f"{name}_url": url for name, url in facts.urls.items()}
         self._words = {kind: sentence.format(**urls) for kind, sentence in facts.words.items()}
         rates = facts.rate_headers
-        said = ((rates.limit, "%d"), (rates.remaining, "%d"), (rates.reset, "%s"))
-        self._rates = "".join(f"{_literal(name)}: {place}\r\n" for name, place in said)
+        said = ((rates.limit, "%d"), (rates.remaining, "%d"), (rates.reset, "%b"))
+        lines = "".join(f"{_literal(name)}: {place}\r\n" for name, place in said if name)
+        self._rates = lines.encode("ascii")
+        self._resets_at_epoch = rates.reset_form == "epoch"
         self._formats: dict[tuple[str, str, str, str, int], str] = {}
 
     def head(self, record: UsageRecord, latency_ms: float) -> bytes:
@@ -77,11 +79,11 @@ class House:
 
     def rate_lines(self, standing: Standing | None, now: float) -> bytes:
         """The header lines that say what is left of the requests of a minute; `now` is unix seconds."""
-        names = self.facts.rate_headers
-        if standing is None or not names.limit:
+        if standing is None or not self._rates:
             return b""
-        reset = math.ceil(standing.reset_at) if names.reset_form == "epoch" else _duration(standing.reset_at - now)
-        return (self._rates % (standing.bound.limit, standing.remaining, reset)).encode("ascii")
+        bound, remaining, reset_at = standing
+        reset = b"%d" % math.ceil(reset_at) if self._resets_at_epoch else _duration(reset_at - now).encode("ascii")
+        return self._rates % (bound.limit, remaining, reset)
 
     def changed_lines(self, dropped: Sequence[str], adjusted: Sequence[str]) -> bytes:
         """The header lines that say what the provider was not told of a request, or told otherwise."""

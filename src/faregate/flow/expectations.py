@@ -20,10 +20,10 @@ class _Habit(msgspec.Struct):
     prompt_tokens: float = 500.0
     bytes_in: float = 2_000.0
     output_tokens: float = 400.0
+    tokens_per_byte: float = 0.25
 
-    @property
-    def tokens_per_byte(self) -> float:
-        return self.prompt_tokens / self.bytes_in
+
+_USUAL = _Habit()
 
 
 class Expectations:
@@ -40,21 +40,24 @@ class Expectations:
                 habit = self._habits.setdefault(record.model, _Habit())
                 habit.prompt_tokens += _WEIGHT * (usage.prompt - habit.prompt_tokens)
                 habit.bytes_in += _WEIGHT * (record.bytes_in - habit.bytes_in)
+                habit.tokens_per_byte = habit.prompt_tokens / habit.bytes_in
                 habit.output_tokens += _WEIGHT * (usage.completion - habit.output_tokens)
 
     def tokens(self, model_id: str, request: ChatRequest) -> tuple[int, int]:
         """The input and output tokens that a call is likely to take."""
-        habit = self._habits.get(model_id, _Habit())
+        habit = self._habits.get(model_id, _USUAL)
         prompt = round(request.text_bytes * habit.tokens_per_byte) + _PER_IMAGE_TOKENS * request.images
-        output = round(habit.output_tokens) * request.choices
-        for most in (request.output_tokens_max, request.output_tokens_cap):
-            if most is not None:
-                output = min(output, most * request.choices)
-        return prompt, output
+        output = round(habit.output_tokens)
+        most = request.output_tokens_cap or request.output_tokens_max  # the former is never more
+        if most is not None and most < output:
+            output = most
+        return prompt, output * request.choices
 
     def input_tokens(self, model_id: str, request: ChatRequest) -> int:
         """The input tokens that a call has, as far as its text says: others' calls move that within bounds only, so
         that nobody passes a cap, or is refused by it, for what they did."""
         least, most = _TEXT_TOKENS_PER_BYTE
-        per_byte = min(max(self._habits.get(model_id, _Habit()).tokens_per_byte, least), most)
+        per_byte = self._habits.get(model_id, _USUAL).tokens_per_byte
+        if not least <= per_byte <= most:
+            per_byte = least if per_byte < least else most
         return round(request.text_bytes * per_byte) + _PER_IMAGE_TOKENS * request.images

@@ -34,10 +34,9 @@ def fit(gate: Gate, call: Call, model: Model) -> None:
             )
     most = terms.output_tokens_max
     if most is not None:
-        most = min(most, output_tokens_max(model, request))
         asked = request.output_tokens_max
         if asked is None or asked > most:
-            request.output_tokens_cap = most
+            request.output_tokens_cap = min(most, output_tokens_max(model, request))
 
 
 async def take(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...]) -> Taken:
@@ -63,11 +62,14 @@ async def would_refuse(gate: Gate, call: Call, model: Model, bounds: tuple[Bound
 
 
 def _demand(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...], day: int) -> Demand:
-    tokens_expected = tokens_max = 0
-    if any(bound.kind in ("tokens", "daily_tokens") for bound in bounds):
-        tokens_expected = sum(gate.expectations.tokens(model.id, call.request))
-        tokens_max = most_tokens(call, model)
-    return Demand(bounds, tokens_expected, tokens_max, day)
+    expected = most = 0
+    for kind, _, _, _, _ in bounds:  # one pass by hand: this is on the way of every call
+        if kind == "daily_tokens":
+            most = most or most_tokens(call, model)
+        elif kind == "tokens" and not expected:
+            prompt, output = gate.expectations.tokens(model.id, call.request)
+            expected = prompt + output
+    return tuple.__new__(Demand, (bounds, expected, most, day))
 
 
 def _unreadable() -> Overloaded:
@@ -77,11 +79,12 @@ def _unreadable() -> Overloaded:
 def most_tokens(call: Call, model: Model) -> int:
     """The most tokens, in and out, that a call can use."""
     request = call.request
-    asked = request.output_tokens_cap or request.output_tokens_max
+    output = request.output_tokens_cap or request.output_tokens_max
     most = output_tokens_max(model, request)
-    output = request.choices * (most if asked is None else min(asked, most))
-    attempts = 1 if call.schema is None else 2
-    return attempts * (input_tokens_max(request) + output)
+    if output is None or output > most:
+        output = most
+    tokens = input_tokens_max(request) + request.choices * output
+    return tokens if call.schema is None else 2 * tokens
 
 
 def exceeded(refused: Refused) -> LimitExceeded:
