@@ -92,7 +92,7 @@ models = ["{dialect}"]
 [providers.sim]
 base_url = "{simulator.base_url}"
 key = "simulator-secret-key"
-models = ["test-model"]
+models = ["test-model", "strange-model"]
 
 [providers.raw]
 base_url = "{scripted.base_url}"
