@@ -10,42 +10,40 @@ from ..core.usage import UsageSource
 
 _WEIGHT = 0.02  # of a new record against all before it
 _PER_IMAGE_TOKENS = 1_000
+# Of a shorter body much is no prompt; what it says of tokens by byte would let too much through a cap on context
+_LONG_BYTES = 4_096
 _TEXT_TOKENS_PER_BYTE = 0.2, 0.5  # prose and code, whatever the script and the tokenizer
 
 
 class _Habit(msgspec.Struct):
-    """Averages of one model by call. What a prompt is by its bytes is told by the sums of both, so that a great many
-    short ones, which are mostly JSON, do not hide what a long one is."""
+    """Averages of one model, of its long or its short bodies: tokens of prompt for each byte, and tokens of output for
+    each call."""
 
-    prompt_tokens: float = 500.0
-    bytes_in: float = 2_000.0
-    output_tokens: float = 400.0
     tokens_per_byte: float = 0.25
+    output_tokens: float = 400.0
 
 
 _USUAL = _Habit()
 
 
 class Expectations:
-    """Averages by model. `observe` is called by the journal's thread."""
+    """Averages by model, of long bodies and of short ones. `observe` is called by the journal's thread."""
 
     def __init__(self) -> None:
-        self._habits: dict[str, _Habit] = {}
+        self._habits: dict[tuple[str, bool], _Habit] = {}
 
     def observe(self, records: Iterable[UsageRecord]) -> None:
         """Learn from what providers said of finished calls."""
         for record in records:
             usage = record.usage
             if usage.source is UsageSource.PROVIDER and record.bytes_in and not usage.image_input:
-                habit = self._habits.setdefault(record.model, _Habit())
-                habit.prompt_tokens += _WEIGHT * (usage.prompt - habit.prompt_tokens)
-                habit.bytes_in += _WEIGHT * (record.bytes_in - habit.bytes_in)
-                habit.tokens_per_byte = habit.prompt_tokens / habit.bytes_in
+                habit = self._habits.setdefault((record.model, record.bytes_in >= _LONG_BYTES), _Habit())
+                habit.tokens_per_byte += _WEIGHT * (usage.prompt / record.bytes_in - habit.tokens_per_byte)
                 habit.output_tokens += _WEIGHT * (usage.completion - habit.output_tokens)
 
     def tokens(self, model_id: str, request: ChatRequest) -> tuple[int, int]:
         """The input and output tokens that a call is likely to take."""
-        habit = self._habits.get(model_id, _USUAL)
+        habit = self._habits.get((model_id, request.text_bytes >= _LONG_BYTES), _USUAL)
         prompt = round(request.text_bytes * habit.tokens_per_byte) + _PER_IMAGE_TOKENS * request.images
         output = round(habit.output_tokens)
         most = request.output_tokens_cap or request.output_tokens_max  # the former is never more
@@ -57,7 +55,7 @@ class Expectations:
         """The input tokens that a call has, as far as its text says: others' calls move that within bounds only, so
         that nobody passes a cap, or is refused by it, for what they did."""
         least, most = _TEXT_TOKENS_PER_BYTE
-        per_byte = self._habits.get(model_id, _USUAL).tokens_per_byte
+        per_byte = self._habits.get((model_id, request.text_bytes >= _LONG_BYTES), _USUAL).tokens_per_byte
         if not least <= per_byte <= most:
             per_byte = least if per_byte < least else most
         return round(request.text_bytes * per_byte) + _PER_IMAGE_TOKENS * request.images
