@@ -88,6 +88,9 @@ models = ["{dialect}"]
     process = Gateway(
         session_folder,
         f"""
+[limits]
+unauthenticated_per_address_max = 2000
+
 {wires}
 [providers.sim]
 base_url = "{simulator.base_url}"
