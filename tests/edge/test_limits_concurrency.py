@@ -178,6 +178,8 @@ def crew(session_folder: Path, simulator: Simulator) -> Iterator[tuple[Gateway, 
         config = f"""
 [server]
 workers = {CREW}
+[limits]
+unauthenticated_per_address_max = 2000
 [providers.raw]
 base_url = "{upstream.base_url}"
 key = "scripted-secret-key"
