@@ -437,7 +437,7 @@ def test_prices(
     pro: Customer, simulator: Simulator, model: str, rates: tuple[int, int, int], stream: bool, cached: int, output: int
 ) -> None:
     """'Rates per 1M tokens (USD)'"""
-    plan = {"cached_tokens": cached, "output_tokens": output}
+    plan = {"cached_tokens": cached, "output_tokens": output, "tokens_per_s": 10_000}
     answer = pro.ask("POST", CHAT, pro.body(plan, model=model, stream=stream, max_tokens=400))
     record = pro.record(answer.header("x-request-id"))
     [entry] = [each for each in simulator.get("/simulator/truth?since=0")["entries"] if each["id"] == id_of(answer)][
