@@ -10,11 +10,11 @@ import msgspec
 
 from ..dialects import Rendered
 from ..dialects.bodies import Members, members_decoder
+from ..dialects.formats import schema_wanted
 
 _CHAT = "/chat/completions"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NO_PARAMETERS = {"type": "object", "properties": {}}
-_SCHEMA_WANTED = "Answer with nothing but JSON that keeps to this JSON Schema:\n"
 
 _messages_decoder = msgspec.json.Decoder(list[dict[str, Any]])
 
@@ -107,7 +107,7 @@ class Shape:
             return
         schema = (wanted.get("json_schema") or {}).get("schema") or {}
         members["response_format"] = msgspec.Raw(b'{"type":"json_object"}')
-        words = _SCHEMA_WANTED + msgspec.json.encode(schema).decode()
+        words = schema_wanted(msgspec.json.encode(schema))
         messages.insert(0, {"role": "system", "content": words})
 
 

@@ -8,9 +8,6 @@ from ...core.conversation import Choice, Citation, FinishReason
 DIALECT = "anthropic_messages"
 Written = dict[str, object]
 
-# The tool that a model must call, where nothing else makes it keep to a schema: its call is the answer's words.
-ANSWER_TOOL = "faregate_answer"
-
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _REASONS: dict[FinishReason, str] = {
     "stop": "end_turn",

@@ -7,7 +7,8 @@ import msgspec
 from ...core.conversation import Choice, Citation, FinishReason, Foreign, Part, Text, Thinking, ToolCall
 from ...core.events import Completion
 from ...wire.messages import BadMessage
-from .blocks import ANSWER_TOOL, DIALECT
+from ..formats import ANSWER_TOOL
+from .blocks import DIALECT
 from .usage import usage_of
 
 _REASONS: dict[str, FinishReason] = {

@@ -27,8 +27,9 @@ from ...core.events import (
 from ...wire.messages import BadMessage
 from .. import UpstreamWords
 from ..bodies import NULL
+from ..formats import ANSWER_TOOL
 from ..frames import FramedParser
-from .blocks import ANSWER_TOOL, DIALECT
+from .blocks import DIALECT
 from .errors import words_of
 from .parse_answer import citation_of, explanation_of, reason_of
 from .usage import UsageSoFar

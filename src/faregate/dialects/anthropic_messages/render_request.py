@@ -6,21 +6,17 @@ from ...core.conversation import Conversation, Foreign, Function, Part, Reasonin
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
 from ..bodies import NULL, members_decoder
+from ..efforts import BUDGETS, effort_of
+from ..formats import ANSWER_TOOL, ANSWER_TOOL_IS, JSON_WANTED, schema_wanted
 from ..schemas import closed, object_schema
-from .blocks import ANSWER_TOOL, DIALECT, Written
+from .blocks import DIALECT, Written
 from .render_messages import MessagesWriter
 
 OUTPUT_TOKENS_DEFAULT = 4_096  # where nobody has said how much the model may put out
 BUDGET_TOKENS_MIN = 1_024
-# What each effort is as a budget of thinking (conformance 2.1), and the largest budget that each stands for.
-_BUDGETS = {"minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
-_EFFORTS = ((2_048, "low"), (16_384, "medium"))
 _HIDDEN = Reasoning(is_shown=False)
 _UNSAID = ("seed", "presence_penalty", "frequency_penalty", "logit_bias")
 _TIERS = frozenset({"auto", "standard_only"})
-_JSON_WANTED = "Answer with nothing but one JSON object."
-_ANSWER_TOOL_IS = "Takes the answer."
-_SCHEMA_WANTED = "Answer with nothing but JSON that keeps to this JSON Schema:\n"
 
 
 def render_request(conversation: Conversation, addressee: Addressee) -> Rendered:
@@ -120,17 +116,17 @@ class _Writer:
         if wanted is None:
             return
         if wanted.schema is None:
-            system.append({"type": "text", "text": _JSON_WANTED})
+            system.append({"type": "text", "text": JSON_WANTED})
         elif self._capabilities.structured_outputs is not False:
             schema = closed(msgspec.json.decode(wanted.schema))
             self._config["format"] = {"type": "json_schema", "schema": schema}
         elif self._may_use_answer_tool():
             schema = object_schema(wanted.schema)
-            tool = {"name": ANSWER_TOOL, "description": _ANSWER_TOOL_IS, "input_schema": schema}
+            tool = {"name": ANSWER_TOOL, "description": ANSWER_TOOL_IS, "input_schema": schema}
             self._body["tools"] = [tool]
             self._body["tool_choice"] = {"type": "tool", "name": ANSWER_TOOL}
         else:
-            system.append({"type": "text", "text": _SCHEMA_WANTED + bytes(wanted.schema).decode()})
+            system.append({"type": "text", "text": schema_wanted(bytes(wanted.schema))})
 
     def _may_use_answer_tool(self) -> bool:
         """Whether the model can be made to answer by calling a tool: not where it may call others, is to think, or is
@@ -210,7 +206,7 @@ class _Writer:
         effort: str | None = "low" if reasoning.effort == "minimal" else reasoning.effort
         budget = reasoning.budget_tokens
         if budget is not None:
-            effort = effort or next((name for most, name in _EFFORTS if budget <= most), "high")
+            effort = effort or effort_of(budget)
             self._adjusted.append(f"reasoning={effort}")
         if effort is not None:
             self._config["effort"] = effort
@@ -218,7 +214,7 @@ class _Writer:
     def _write_budget(self, reasoning: Reasoning) -> None:
         most = self._body["max_tokens"]
         assert isinstance(most, int)
-        wanted = reasoning.budget_tokens or _BUDGETS.get(reasoning.effort or "medium", BUDGET_TOKENS_MIN)
+        wanted = reasoning.budget_tokens or BUDGETS.get(reasoning.effort or "medium", BUDGET_TOKENS_MIN)
         budget = min(max(wanted, BUDGET_TOKENS_MIN), most - 1)
         if budget < BUDGET_TOKENS_MIN or self._has_unproven_calls():
             self._dropped.append("reasoning")

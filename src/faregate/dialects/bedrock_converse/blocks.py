@@ -11,9 +11,6 @@ DIALECT = "bedrock_converse"
 SIGNED_BY = "anthropic_messages"
 Written = dict[str, object]
 
-# The tool that a model must call, where nothing else makes it keep to a schema: its call is the answer's words.
-ANSWER_TOOL = "faregate_answer"
-
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
 # API reference, ConverseResponse.stopReason.
 _REASONS: dict[str, FinishReason] = {

@@ -7,7 +7,8 @@ import msgspec
 from ...core.conversation import Choice, Citation, Foreign, Media, Part, Text, Thinking, ToolCall
 from ...core.events import Completion
 from ...wire.messages import BadMessage
-from .blocks import ANSWER_TOOL, DIALECT, SIGNED_BY, reason_of, went_wrong
+from ..formats import ANSWER_TOOL
+from .blocks import DIALECT, SIGNED_BY, reason_of, went_wrong
 from .usage import usage_of
 
 

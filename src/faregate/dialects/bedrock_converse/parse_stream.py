@@ -29,8 +29,9 @@ from ...core.events import (
 from ...wire.eventstream import Message, MessageParser
 from ...wire.messages import BadMessage
 from ..bodies import NULL
+from ..formats import ANSWER_TOOL
 from ..frames import PatientParser
-from .blocks import ANSWER_TOOL, DIALECT, SIGNED_BY, reason_of, went_wrong
+from .blocks import DIALECT, SIGNED_BY, reason_of, went_wrong
 from .errors import words_of
 from .parse_answer import ToolUse, citation_of, explanation_of, stop_sequence_of
 from .usage import usage_of

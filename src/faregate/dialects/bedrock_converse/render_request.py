@@ -8,8 +8,9 @@ from ...core.conversation import Conversation, Foreign, Function, Thinking, Tool
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
 from ..bodies import NULL, members_decoder
+from ..formats import ANSWER_TOOL, ANSWER_TOOL_IS, JSON_WANTED, schema_wanted
 from ..schemas import check_references, closed, object_schema
-from .blocks import ANSWER_TOOL, SIGNED_BY, Written
+from .blocks import SIGNED_BY, Written
 from .families import family_of
 from .render_messages import MessagesWriter
 from .thinking import Thought
@@ -20,9 +21,6 @@ _TIERS = {"default": "default", "standard_only": "default", "flex": "flex", "pri
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 # Converse's own members that a client of any dialect may set as it knows them.
 _OWN = frozenset({"guardrailConfig", "performanceConfig", "requestMetadata"})
-_JSON_WANTED = "Answer with nothing but one JSON object."
-_ANSWER_TOOL_IS = "Takes the answer."
-_SCHEMA_WANTED = "Answer with nothing but JSON that keeps to this JSON Schema:\n"
 _GONE_TOOL: Written = {"inputSchema": {"json": {"type": "object"}}, "description": "No longer available."}
 
 
@@ -126,7 +124,7 @@ class _Writer:
         if wanted is None:
             return
         if wanted.schema is None:
-            system.append({"text": _JSON_WANTED})
+            system.append({"text": JSON_WANTED})
         elif self._keeps_schemas():
             check_references(wanted.schema, "output_format")
             schema = msgspec.json.encode(closed(msgspec.json.decode(wanted.schema))).decode()
@@ -135,11 +133,11 @@ class _Writer:
             structure = {"jsonSchema": {"schema": schema, **named, **described}}
             self._output["textFormat"] = {"type": "json_schema", "structure": structure}
         elif self._may_use_answer_tool():
-            spec = {"name": ANSWER_TOOL, "description": _ANSWER_TOOL_IS}
+            spec = {"name": ANSWER_TOOL, "description": ANSWER_TOOL_IS}
             tool = {"toolSpec": {**spec, "inputSchema": {"json": object_schema(wanted.schema)}}}
             self._body["toolConfig"] = {"tools": [tool], "toolChoice": {"tool": {"name": ANSWER_TOOL}}}
         else:
-            system.append({"text": _SCHEMA_WANTED + bytes(wanted.schema).decode()})
+            system.append({"text": schema_wanted(bytes(wanted.schema))})
 
     def _keeps_schemas(self) -> bool:
         said = self._capabilities.structured_outputs

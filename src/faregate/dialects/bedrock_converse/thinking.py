@@ -6,13 +6,12 @@ import msgspec
 
 from ...core.conversation import Reasoning
 from .. import Addressee
+from ..efforts import BUDGETS, effort_of
 from .blocks import Written
 from .families import Family
 
 BUDGET_TOKENS_MIN = 1_024
 _ROOM_TOKENS = 4_096  # for words after a thought, where nobody has said how long the answer may be
-_BUDGETS = {"minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
-_EFFORTS = ((2_048, "low"), (16_384, "medium"))
 _HIDDEN = Reasoning(is_shown=False)
 _THREE = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 
@@ -68,14 +67,14 @@ class Thought:
         effort: str | None = "low" if wanted.effort == "minimal" else wanted.effort
         adjusted = []
         if wanted.budget_tokens is not None:
-            effort = effort or _effort_of(wanted.budget_tokens)
+            effort = effort or effort_of(wanted.budget_tokens)
             adjusted.append(f"reasoning={effort}")
         output: Written = {} if effort is None else {"effort": effort}
         return Told(fields={"thinking": thinking}, output=output, adjusted=adjusted, thinks=True)
 
     def _budget(self) -> Told:
         wanted, most = self._wanted, self._addressee.output_tokens_max
-        asked = max(wanted.budget_tokens or _BUDGETS.get(wanted.effort or "medium", 0), BUDGET_TOKENS_MIN)
+        asked = max(wanted.budget_tokens or BUDGETS.get(wanted.effort or "medium", 0), BUDGET_TOKENS_MIN)
         tokens = self._tokens
         if tokens is None:
             tokens = asked + _ROOM_TOKENS if most is None else most
@@ -93,7 +92,10 @@ class Thought:
 
     def _effort(self) -> Told:
         wanted = self._wanted
-        effort = _THREE[wanted.effort] if wanted.effort is not None else _effort_of(wanted.budget_tokens)
+        meant = wanted.effort
+        if meant is None:
+            meant = "medium" if wanted.budget_tokens is None else effort_of(wanted.budget_tokens)
+        effort = _THREE[meant]
         is_other = wanted.effort != effort or wanted.budget_tokens is not None
         # gpt-oss always shows what it thinks, Nova never does
         shows = self._family.thinks == "effort"
@@ -109,9 +111,3 @@ class Thought:
             adjusted=[f"reasoning={effort}"] if is_other else [],
             thinks=effort == "high",  # then it takes no sampling either
         )
-
-
-def _effort_of(budget_tokens: int | None) -> str:
-    if budget_tokens is None:
-        return "medium"
-    return next((name for most, name in _EFFORTS if budget_tokens <= most), "high")

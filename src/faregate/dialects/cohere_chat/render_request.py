@@ -5,6 +5,8 @@ import msgspec
 from ...core.conversation import Conversation, Foreign, Function, Reasoning, Text
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
+from ..efforts import BUDGETS
+from ..formats import JSON_WANTED, schema_wanted
 from .render_messages import MessagesWriter
 from .schemas import narrowed
 from .vocabulary import Written
@@ -14,16 +16,13 @@ _TEMPERATURE_MAX = 1.0  # "temperature must be between 0 and 1.0 inclusive": Err
 _P_MIN, _P_MAX = 0.01, 0.99
 _K_MAX = 500
 _PENALTY_MAX = 1.0
-# What an effort is as a budget of thinking (conformance 2.1); more than these is as much as the model likes, which is
-# what Cohere recommends (docs, Reasoning).
 _HIDDEN = Reasoning(is_shown=False)
-_BUDGETS = {"minimal": 1_024, "low": 1_024, "medium": 8_192}
+# More than these is as much as the model likes, which is what Cohere recommends (docs, Reasoning).
+_BOUNDED = frozenset({"minimal", "low", "medium"})
 _CHOICES = {"required": "REQUIRED", "none": "NONE"}
 # What only this dialect's own providers know, as they know it.
 _OWN = frozenset({"citation_options", "documents", "priority", "safety_mode"})
 _NOTHING = (b"null", b"{}")
-_JSON_WANTED = "Answer with nothing but one JSON object."
-_SCHEMA_WANTED = "Answer with nothing but JSON that keeps to this JSON Schema:\n"
 
 
 def render_request(conversation: Conversation, addressee: Addressee) -> Rendered:
@@ -121,9 +120,9 @@ class _Writer:
         if wanted is None:
             return []
         schema = None if wanted.schema is None else narrowed(wanted.schema)
-        words = [] if wanted.schema is None else [_SCHEMA_WANTED + bytes(wanted.schema).decode()]
+        words = [] if wanted.schema is None else [schema_wanted(bytes(wanted.schema))]
         if has_tools:
-            return words or [_JSON_WANTED]
+            return words or [JSON_WANTED]
         format_: Written = {"type": "json_object"}
         if schema is not None:
             format_["json_schema"] = schema.schema
@@ -132,7 +131,7 @@ class _Writer:
         elif words and not _is_of_object(wanted.schema):
             return words  # an object is all that the form allows
         self._body["response_format"] = format_
-        return words or ([] if self._mentions_json() else [_JSON_WANTED])
+        return words or ([] if self._mentions_json() else [JSON_WANTED])
 
     def _mentions_json(self) -> bool:
         texts = (part.text for message in self._said.messages for part in message.parts if isinstance(part, Text))
@@ -204,7 +203,7 @@ class _Writer:
         if reasoning == _HIDDEN:
             return
         thinking: Written = {"type": "enabled"}
-        budget = reasoning.budget_tokens or _BUDGETS.get(reasoning.effort or "")
+        budget = reasoning.budget_tokens or (BUDGETS[reasoning.effort] if reasoning.effort in _BOUNDED else None)
         if budget is not None and budget > 0:
             thinking["token_budget"] = budget
         if reasoning.budget_tokens is not None and reasoning.effort is not None:

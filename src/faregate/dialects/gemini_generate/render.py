@@ -8,6 +8,7 @@ import msgspec
 from ...core.conversation import Conversation, Effort, Foreign, Function, OutputFormat, Reasoning, ToolChoice
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
+from ..efforts import BUDGETS, effort_of
 from ..schemas import check_references, simplified
 from .body import CHOICES_MAX
 from .proofs import NAME
@@ -17,9 +18,7 @@ STOPS_MAX = 5
 TOP_LOGPROBS_MAX = 20
 _SEED_MAX = 2**31 - 1  # an int32
 _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
-_BUDGETS: dict[Effort, int] = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 _LEVELS: dict[Effort, str] = {"minimal": "minimal", "low": "low", "medium": "medium", "high": "high"}
-_LOW_BUDGET_MAX, _MEDIUM_BUDGET_MAX = 2048, 16384
 # What the API leaves out of a JSON Schema, and what can be said in the Schema message in another way (API reference,
 # GenerationConfig.responseJsonSchema and FunctionDeclaration.parametersJsonSchema).
 _UNREAD = re.compile(rb'"(?:allOf|const|not|if|patternProperties|propertyNames|dependentSchemas|\$dynamicRef)"\s*:')
@@ -192,13 +191,11 @@ class _Writer:
 
     def _budget(self, wanted: Reasoning) -> dict[str, Any]:
         if wanted.effort is not None:
-            budget = _BUDGETS.get(wanted.effort)
-            if budget is None:
-                budget = _BUDGETS["high"]
+            if wanted.effort not in _LEVELS and wanted.effort != "none":
                 self.adjusted["reasoning=high"] = None
             elif wanted.budget_tokens is not None:
                 self.adjusted[f"reasoning={wanted.effort}"] = None
-            return {"thinkingBudget": budget}
+            return {"thinkingBudget": BUDGETS.get(wanted.effort, 0)}
         if wanted.budget_tokens is not None:
             return {"thinkingBudget": wanted.budget_tokens}
         return {"thinkingBudget": -1} if wanted.is_adaptive else {}
@@ -206,7 +203,7 @@ class _Writer:
     def _level(self, wanted: Reasoning) -> dict[str, Any]:
         effort, budget = wanted.effort, wanted.budget_tokens
         if effort is None and budget is not None:
-            effort = "low" if budget <= _LOW_BUDGET_MAX else "medium" if budget <= _MEDIUM_BUDGET_MAX else "high"
+            effort = effort_of(budget)
         if effort is None:
             return {}
         if budget is not None:

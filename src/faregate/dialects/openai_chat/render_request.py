@@ -2,9 +2,10 @@
 
 import msgspec
 
-from ...core.conversation import Conversation, Effort, Foreign, Function, OutputFormat, ToolChoice
+from ...core.conversation import Conversation, Foreign, Function, OutputFormat, ToolChoice
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
+from ..efforts import effort_of
 from .render_messages import MessagesWriter, Written
 from .understand_parts import DIALECT
 
@@ -23,8 +24,6 @@ _SHARED = frozenset(
     }
 )
 _RENAMED = {"text.verbosity": "verbosity"}  # by the Responses API
-# The largest budget of thinking that each effort stands for (conformance 2.1).
-_EFFORTS: tuple[tuple[int, Effort], ...] = ((2_048, "low"), (16_384, "medium"))
 
 
 def render_request(conversation: Conversation, addressee: Addressee) -> Rendered:
@@ -134,7 +133,7 @@ class _Writer:
             return
         effort, budget = reasoning.effort, reasoning.budget_tokens
         if budget is not None:
-            effort = effort or next((name for most, name in _EFFORTS if budget <= most), "high")
+            effort = effort or effort_of(budget)
             self._adjusted.append(f"reasoning={effort}")
         if reasoning.is_shown is self._addressee.is_official:  # OpenAI never shows it, others show what there is
             self._dropped.append("reasoning_shown")

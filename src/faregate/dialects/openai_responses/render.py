@@ -21,6 +21,7 @@ from ...core.conversation import (
 )
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
+from ..efforts import effort_of
 from .parts import write_part
 from .proofs import NAME, named
 from .request import ENCRYPTED
@@ -34,7 +35,6 @@ _SAME = {
     "safety_identifier": "safety_identifier",
 }
 _UNSAYABLE = ("top_k", "seed", "presence_penalty", "frequency_penalty", "logit_bias")
-_BUDGETS = ((2048, "low"), (16384, "medium"))
 
 
 def render_request(conversation: Conversation, addressee: Addressee) -> Rendered:
@@ -121,7 +121,7 @@ def _reasoning(
     effort: str | None = reasoning.effort
     budget = reasoning.budget_tokens
     if effort is None and budget is not None:
-        effort = next((name for most, name in _BUDGETS if budget <= most), "high")
+        effort = effort_of(budget)
     if effort is None and reasoning.is_adaptive:
         dropped.append("reasoning")
     _say(said, "effort", effort)
