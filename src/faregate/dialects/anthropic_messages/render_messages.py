@@ -9,12 +9,11 @@ import msgspec
 from ...core.conversation import Foreign, Media, Message, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from ...core.errors import Inexpressible
 from .. import Addressee, media
+from ..turns import Turn, alternating, instructions_of, results_of, said_of, turns_of, unsayable
 from .blocks import DIALECT, Written, call_id_shown
 
 CACHE_MARKS_MAX = 4
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-_NO_RESULT = "There is no result of this call."
-Turn = tuple[str, list[Part]]
 
 
 class MessagesWriter:
@@ -27,23 +26,10 @@ class MessagesWriter:
 
     def write(self, messages: Sequence[Message]) -> tuple[list[Written], list[Written]]:
         """The blocks of `system`, and the messages. Inexpressible for what they cannot say and must not leave out."""
-        system: list[Written] = []
-        turns: list[Turn] = []
-        for message in messages:
-            if message.name:
-                self.dropped.append("name")
-            if message.role in ("system", "developer"):
-                system += [self._text(part) for part in message.parts if isinstance(part, Text) and part.text]
-            elif turns and turns[-1][0] == message.role:
-                turns[-1][1].extend(message.parts)
-            else:
-                turns.append((message.role, list(message.parts)))
-        written = self._turns(turns)
-        if not written or written[0]["role"] != "user":
-            raise Inexpressible(
-                "The first message for the provider of this model must be the user's.", param="messages"
-            )
-        return system, written
+        self.dropped += ["name" for message in messages if message.name]
+        instructions = instructions_of(messages)
+        system = [self._text(part) for part in instructions if isinstance(part, Text) and part.text]
+        return system, alternating(turns_of(messages), self._blocks_of)
 
     def mark(self, block: Written, cache: str) -> Written:
         """A block, kept in the provider's cache up to here, where it is to be; four times at most."""
@@ -54,49 +40,22 @@ class MessagesWriter:
             self.dropped.append("cache_control")
         return block
 
-    def _turns(self, turns: list[Turn]) -> list[Written]:
-        written: list[Written] = []
-        calls: list[str] = []
-        for place, (role, parts) in enumerate(turns):
-            is_last = place == len(turns) - 1
-            if role == "assistant":
-                blocks = self._assistant(parts, is_last=is_last)
-                calls = [part.id for part in parts if isinstance(part, ToolCall)]
-            else:
-                blocks = self._user(parts, calls)
-                calls = []
-            if blocks and written and written[-1]["role"] == role:
-                content = written[-1]["content"]
-                assert isinstance(content, list)
-                content += blocks  # of the turn between them nothing was left
-            elif blocks:
-                written.append({"role": role, "content": blocks})
-        return written
+    def _blocks_of(self, turn: Turn) -> list[object]:
+        if turn.role == "assistant":
+            return self._assistant(turn)
+        others = [part for part in turn.parts if not isinstance(part, ToolResult)]
+        return [*map(self._result, results_of(turn)), *self._blocks(others)]
 
-    def _user(self, parts: list[Part], calls: list[str]) -> list[object]:
-        """The user's turn after an answer with those calls, each of which must have its result."""
-        results = {part.call_id: part for part in parts if isinstance(part, ToolResult)}
-        order = [*calls, *(call_id for call_id in results if call_id not in calls)]
-        given = [
-            results.get(call_id) or ToolResult(call_id=call_id, parts=(Text(_NO_RESULT),), is_error=True)
-            for call_id in order
-        ]
-        others = [part for part in parts if not isinstance(part, ToolResult)]
-        return [*map(self._result, given), *self._blocks(others)]
-
-    def _assistant(self, parts: list[Part], *, is_last: bool) -> list[object]:
-        if is_last and self._addressee.capabilities.prefill is False:
+    def _assistant(self, turn: Turn) -> list[object]:
+        if turn.is_last and self._addressee.capabilities.prefill is False:
             raise Inexpressible("This model cannot go on with an answer that was begun.", param="messages")
-        thoughts = [part for part in parts if isinstance(part, Thinking)]
+        thoughts = [part for part in turn.parts if isinstance(part, Thinking)]
         own = [part for part in thoughts if part.signed_by == DIALECT]
         if len(own) < len(thoughts):
             self.dropped.append("thinking")  # without this provider's proof it may not be shown
-        if any(isinstance(part, Media) for part in parts):
+        if any(isinstance(part, Media) for part in turn.parts):
             self.dropped.append("images")
-        said = [part for part in parts if not isinstance(part, Thinking | Media)]
-        if is_last and said and isinstance(said[-1], Text):
-            said[-1] = msgspec.structs.replace(said[-1], text=said[-1].text.rstrip())
-        return [*map(_thought, own), *self._blocks(said)]
+        return [*map(_thought, own), *self._blocks(said_of(turn))]
 
     def _blocks(self, parts: Iterable[Part]) -> list[object]:
         return [self._block(part) for part in parts if not _is_blank(part)]
@@ -116,11 +75,7 @@ class MessagesWriter:
             return self.mark(block, part.cache)
         if isinstance(part, Foreign) and part.dialect == DIALECT:
             return part.raw
-        if isinstance(part, Foreign):
-            message = f"The provider of this model cannot be told '{part.name}'."
-            raise Inexpressible(message, param=part.path or "messages")
-        kind = part.__struct_config__.tag
-        raise Inexpressible(f"A message of this role cannot hold a part of type '{kind}'.", param="messages")
+        raise unsayable(part)
 
     def _text(self, part: Text) -> Written:
         if part.signature:

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from ...core.conversation import Foreign, Media, Message, Part, Refusal, Text, Thinking, ToolCall, ToolResult
+from ...core.conversation import Media, Message, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from ...core.errors import Inexpressible
 from .. import Addressee, media
 from ..bodies import is_object
+from ..turns import Turn, instructions_of, results_of, turns_of, unsayable
 from .vocabulary import Written
 
-_NO_RESULT = "There is no result of this call."
 _DETAILS = frozenset({"auto", "low", "high"})
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})  # docs, Image Inputs
-Turn = tuple[str, list[Part]]
 
 
 class MessagesWriter:
@@ -28,18 +27,9 @@ class MessagesWriter:
     def write(self, messages: Sequence[Message], instructions: Iterable[str]) -> list[Written]:
         """The messages, after what the system says; `instructions` are ours. Inexpressible for what they cannot say
         and must not leave out."""
-        system: list[str] = []
-        turns: list[Turn] = []
-        for message in messages:
-            if message.name:
-                self.dropped.append("name")
-            if message.role in ("system", "developer"):
-                system += self._instructions(message.parts)
-            elif turns and turns[-1][0] == message.role:
-                turns[-1][1].extend(message.parts)
-            else:
-                turns.append((message.role, list(message.parts)))
-        written = list(self._turns(turns))
+        self.dropped += ["name" for message in messages if message.name]
+        system = list(self._instructions(instructions_of(messages)))
+        written = [each for turn in turns_of(messages) for each in self._turn(turn)]
         if not written:
             message = "There is nothing to answer: a message of the user is needed."
             raise Inexpressible(message, param="messages")
@@ -53,29 +43,21 @@ class MessagesWriter:
             if part.text:
                 yield self._text(part)
 
-    def _turns(self, turns: list[Turn]) -> Iterator[Written]:
-        calls: list[str] = []
-        for place, (role, parts) in enumerate(turns):
-            if role == "assistant":
-                if place == len(turns) - 1 and self._addressee.capabilities.prefill is False:
-                    raise Inexpressible("This model cannot go on with an answer that was begun.", param="messages")
-                yield from self._assistant(parts)
-                calls = [part.id for part in parts if isinstance(part, ToolCall)]
-            else:
-                yield from self._user(parts, calls)
-                calls = []
+    def _turn(self, turn: Turn) -> Iterator[Written]:
+        if turn.role != "assistant":
+            return self._user(turn)
+        if turn.is_last and self._addressee.capabilities.prefill is False:
+            raise Inexpressible("This model cannot go on with an answer that was begun.", param="messages")
+        return self._assistant(turn.parts)
 
     # What the user says, and what tools gave
 
-    def _user(self, parts: list[Part], calls: list[str]) -> Iterator[Written]:
-        """The user's turn after an answer with those calls, each of which must have its result. What is seen in results
-        can only be said in the user's own words that follow."""
-        results = {part.call_id: part for part in parts if isinstance(part, ToolResult)}
-        order = [*calls, *(call_id for call_id in results if call_id not in calls)]
-        given = [results.get(call_id) or ToolResult(call_id=call_id, parts=(Text(_NO_RESULT),)) for call_id in order]
+    def _user(self, turn: Turn) -> Iterator[Written]:
+        """What is seen in results can only be said in the user's own words that follow."""
+        given = results_of(turn, states_errors=False)
         yield from map(self._result, given)
         seen = [each for result in given for each in result.parts if isinstance(each, Media)]
-        said = [part for part in parts if not isinstance(part, ToolResult)]
+        said = [part for part in turn.parts if not isinstance(part, ToolResult)]
         content = [self._part(part) for part in (*seen, *said) if not _is_blank(part)]
         if content:
             yield {"role": "user", "content": _plain(content)}
@@ -97,11 +79,7 @@ class MessagesWriter:
             return {"type": "text", "text": self._text(part)}
         if isinstance(part, Media):
             return self._media(part)
-        if isinstance(part, Foreign):
-            message = f"The provider of this model cannot be told '{part.name}'."
-            raise Inexpressible(message, param=part.path or "messages")
-        kind = part.__struct_config__.tag
-        raise Inexpressible(f"A message of this role cannot hold a part of type '{kind}'.", param="messages")
+        raise unsayable(part)
 
     def _text(self, part: Text) -> str:
         if part.signature:
@@ -144,7 +122,9 @@ class MessagesWriter:
         if any(isinstance(part, Media) for part in parts):
             self.dropped.append("images")
         written: Written = {"role": "assistant"}
-        content = self._plan(parts, written) if calls else self._unthought(parts)
+        content = self._thoughts(parts, written) if calls else []
+        if not calls and any(isinstance(part, Thinking) for part in parts):
+            self.dropped.append("thinking")
         for part in parts:
             if isinstance(part, Refusal):
                 content.append({"type": "text", "text": part.text})
@@ -157,7 +137,7 @@ class MessagesWriter:
         if content or calls:
             yield written
 
-    def _plan(self, parts: list[Part], written: Written) -> list[object]:
+    def _thoughts(self, parts: list[Part], written: Written) -> list[object]:
         """The thoughts that led to calls: models that reason take them as content, others as their plan."""
         thoughts = [part.text for part in self._open_thoughts(parts)]
         if not thoughts:
@@ -165,11 +145,6 @@ class MessagesWriter:
         if self._addressee.capabilities.reasoning:
             return [{"type": "thinking", "thinking": text} for text in thoughts]
         written["tool_plan"] = "".join(thoughts)
-        return []
-
-    def _unthought(self, parts: list[Part]) -> list[object]:
-        if any(isinstance(part, Thinking) for part in parts):
-            self.dropped.append("thinking")
         return []
 
     def _open_thoughts(self, parts: list[Part]) -> Iterator[Thinking]:

@@ -9,6 +9,7 @@ import msgspec
 from ...core.conversation import Foreign, Media, Message, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from ...core.errors import Inexpressible
 from .. import Addressee, media
+from ..turns import unsayable
 from .understand_parts import AUDIO_FORMATS, DIALECT
 
 Written = dict[str, object]
@@ -142,12 +143,11 @@ class MessagesWriter:
             return self._media(part)
         if isinstance(part, Foreign):
             return self._foreign(part)
-        raise Inexpressible(f"A message of this role cannot hold a part of type '{_tag(part)}'.", param="messages")
+        raise unsayable(part)
 
     def _foreign(self, part: Foreign) -> msgspec.Raw:
         if part.dialect != DIALECT:
-            message = f"The provider of this model cannot be told '{part.name}'."
-            raise Inexpressible(message, param=part.path or "messages")
+            raise unsayable(part)
         return part.raw
 
     def _media(self, part: Media) -> Written:
@@ -205,7 +205,3 @@ def call_id_shown(call_id: str) -> str:
     if len(call_id) <= _CALL_ID_CHARACTERS_MAX:
         return call_id
     return "call_" + hashlib.sha256(call_id.encode()).hexdigest()[:32]
-
-
-def _tag(part: Part) -> object:
-    return part.__struct_config__.tag
