@@ -26,7 +26,6 @@ from ..core.errors import (
 )
 from ..core.identity import Caller
 from ..core.ids import RequestIds
-from ..core.plans import Terms
 from ..core.ports import Response
 from ..dialects import Dialect
 from ..flow import admission, exchange
@@ -85,10 +84,15 @@ class Door:
     _ids: RequestIds = field(default_factory=RequestIds)
     _fallback: Dialect = field(init=False)
     _may_run_on: bool = field(init=False)
+    _longest_s: dict[str, float] = field(init=False)  # how long a call may take, by house
 
     def __post_init__(self) -> None:
         self._fallback = self.gate.dialects["openai_chat"]
         self._may_run_on = any(each.on_disconnect != OnDisconnect.CANCEL for each in self.gate.providers.values())
+        longest_s = self.limits.longest_request_s
+        self._longest_s = {
+            house.name: min(longest_s, house.facts.longest_request_s or longest_s) for house in self.houses.houses
+        }
 
     async def answer(self, request: IncomingRequest, response: OutgoingResponse) -> None:
         """The handler of wire.server: never raises."""
@@ -230,11 +234,6 @@ class Door:
         if model_id is None or not admission.may_use(caller, model_id, snapshot):
             raise NotPermitted(f"This key may not use the model '{model}'.", param="model")
 
-    def _longest_request_s(self, facts: HeadFacts, terms: Terms) -> float:
-        """How long a call may take: what the operator, the house and the plan agree to."""
-        said = (self.limits.longest_request_s, facts.house.facts.longest_request_s, terms.longest_request_s)
-        return min(each for each in said if each is not None)
-
     async def _receive(self, request: IncomingRequest, reply: Reply) -> bytes:
         body = await request.body(self.limits.json_body_bytes_max)
         reply.restart_clock()  # latency counts from the request's last byte
@@ -312,6 +311,9 @@ class Door:
         record.bytes_in = len(body)
         request = reply.dialect.parse_request(body, facts.asked)
         terms = caller.terms_for(record.project_id)
+        longest_s = self._longest_s[facts.house.name]
+        if terms.longest_request_s is not None and terms.longest_request_s < longest_s:
+            longest_s = terms.longest_request_s
         request.splits_cache = facts.house.facts.usage.cache_split
         reply.expect(request)
         return Call(
@@ -320,7 +322,7 @@ class Door:
             operation=route.operation,
             dialect=route.dialect,
             request=request,
-            deadline_at=self.gate.deadlines.now + self._longest_request_s(facts, terms),
+            deadline_at=self.gate.deadlines.now + longest_s,
             record=record,
             snapshot=self.gate.snapshots[facts.house.name],
             terms=terms,

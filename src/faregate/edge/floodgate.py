@@ -39,9 +39,8 @@ class Floodgate:
         )
 
     def pass_any(self, address: str) -> None:
-        """A request has come. LimitExceeded where all are counted, and were too many."""
-        if self.counts_all:
-            _refuse(self.requests.take(address))
+        """A request has come where all are counted. LimitExceeded where that is one too many."""
+        _refuse(self.requests.take(address))
 
     def pass_unknown(self, address: str) -> None:
         """A key is to be looked up. LimitExceeded where too many from there were none."""

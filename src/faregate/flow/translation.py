@@ -133,7 +133,8 @@ class Forwarded:
         """See Speech. What an earlier target was not told, this one is."""
         call, dialect = self._call, self._dialect
         call.dropped = call.adjusted = ()
-        if call.operation == "chat":  # the legacy wire has the older name alone
+        is_capped = call.request.output_tokens_cap is not None
+        if is_capped and call.operation == "chat":  # the legacy wire has the older name alone
             call.request.output_member = addressee.output_member
         body = dialect.forward_request(call.request, addressee.model, stream_usage=addressee.stream_usage)
         return _corrected(body, dialect, call.correction) if call.correction else body
