@@ -23,9 +23,8 @@ _NAME = struct.Struct("=qq")
 class Unread(Exception):
     """The records of a day have to be read before anything can be said."""
 
-    def __init__(self, bound: Bound, day: int) -> None:
+    def __init__(self, bound: Bound) -> None:
         self.bound = bound
-        self.day = day
 
 
 class Full(Exception):
@@ -67,7 +66,7 @@ class BoundCells:
                 cell = self._claim(bound, day, partial(self._is_empty, kept, day, now))
             kept.add(cell)
             if bound.kind == "daily_tokens" and self._view[cell + READ] != self._file.deaths:
-                raise Unread(bound, day)
+                raise Unread(bound)
             self._add(places, bound, cell)
         places = places._replace(era=self._view[ERA])
         if len(self.remembered) >= _REMEMBERED_MAX:

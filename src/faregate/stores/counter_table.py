@@ -21,6 +21,7 @@ A process that is killed in the critical section leaves its writes half done; th
 missing was never used. One that is stopped there (SIGSTOP) stops the others with it.
 """
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -28,7 +29,7 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -115,6 +116,17 @@ class CounterFile:
             elif view[_ALONE] == self.column + 1:
                 view[_ALONE] = 0
         return self.shared
+
+    @contextlib.contextmanager
+    def section(self) -> Iterator[None]:
+        """The critical section, with its lock where it needs one; where it is entered often, that is written out."""
+        if shared := self.look_around():
+            self.enter()
+        try:
+            yield
+        finally:
+            if shared:
+                self.leave()
 
     @property
     def own_start(self) -> int:

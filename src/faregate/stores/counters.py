@@ -142,24 +142,20 @@ class MachineCounters:
 
     async def peek(self, demand: Demand, /) -> Refused | None:
         """What `take` would say, None where it would be taken. StoreError."""
-        file = self._file
         bounds, _, _, day = demand
         while True:
-            if shared := file.look_around():
-                file.enter()
             try:
-                now = self._now_ns()
-                refused = self._refused(self._cells.place(bounds, day, now), demand, now)
-                if refused is not None:
-                    return refused if refused.retry_after_s > 0 else None
-                continue
+                with self._file.section():
+                    now = self._now_ns()
+                    refused = self._refused(self._cells.place(bounds, day, now), demand, now)
             except Unread as unread:
                 missing = unread.bound
             except Full as full:
                 return self._refuse_for_space(full.bound)
-            finally:
-                if shared:
-                    file.leave()
+            else:
+                if refused is not None:
+                    return refused if refused.retry_after_s > 0 else None
+                continue
             await self._read(missing, day)
 
     def _check_and_take(self, places: Places, demand: Demand) -> MachineTaken | Refused | None:
@@ -323,30 +319,18 @@ class MachineCounters:
 
     def _learn(self, bound: Bound, day: int, tokens: int, deaths: int) -> None:
         """The records of a day said so, when so many had died or joined."""
-        file = self._file
         if self._closed:
             return
-        if shared := file.look_around():
-            file.enter()
-        try:
+        with self._file.section():
             self._cells.learn(bound, day, tokens, deaths)
-        finally:
-            if shared:
-                file.leave()
 
     # Looking
 
     def standing(self, bounds: Sequence[Bound], /) -> Standing | None:
         """Of the bounds on requests the one with the least left; None where there is none. Nothing is taken."""
-        file = self._file
-        if shared := file.look_around():
-            file.enter()
-        try:
+        with self._file.section():
             now = self._now_ns()
             standings = [self._standing(bound, now) for bound in bounds if bound.kind == "requests"]
-        finally:
-            if shared:
-                file.leave()
         return min(standings, key=lambda each: each.remaining, default=None)
 
     def _standing(self, bound: Bound, now: int) -> Standing:
