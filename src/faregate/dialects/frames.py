@@ -1,11 +1,13 @@
 """What all parsers of event streams have in common: frames, failures, and the end of the body."""
 
+from abc import ABC, abstractmethod
+
 from ..core.events import Event
 from ..wire.messages import BadMessage
 from ..wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
 
 
-class PatientParser:
+class PatientParser(ABC):
     """A StreamParser that says what is good before it says what is bad: where good events came before a bad one in the
     same bytes, theirs are returned first, and the next call raises. A subclass reads bytes in `_read`."""
 
@@ -28,9 +30,9 @@ class PatientParser:
                 raise
         return events
 
+    @abstractmethod
     def _read(self, data: bytes, events: list[Event]) -> None:
         """Add what the bytes say. BadMessage, after what was good before it was added."""
-        raise NotImplementedError
 
 
 class FramedParser(PatientParser):
@@ -61,13 +63,13 @@ class FramedParser(PatientParser):
             self._body_ended(events, is_cut=is_cut)
         return events
 
+    @abstractmethod
     def _take(self, kind: bytes, data: bytes, events: list[Event]) -> None:
         """Add what an event says; `kind` is its type in the stream. BadMessage."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _is_whole(self, data: bytes) -> bool:
         """Whether the last event, which no empty line ended, was not cut."""
-        raise NotImplementedError
 
     def _body_ended(self, events: list[Event], *, is_cut: bool) -> None:
         """Add what it means that the body has ended, and no event has said that the answer has: nothing, unless the

@@ -17,11 +17,10 @@ from . import (
     compatible,
     google,
     openai,
-    origin_of,
     provider_of,
     vertex,
 )
-from .kinds import Kind, Unusable
+from .kinds import Kind, Unusable, located
 
 ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, cohere.ROW, google.ROW, *compatible.ROWS)}
 _CREDENTIAL_FIELDS = {row.dialects[0]: row.credential_field for row in (anthropic.ROW, google.ROW)}
@@ -99,11 +98,7 @@ def _configured(name: str, given: ProviderSettings, environment: Mapping[str, st
     if base_url is None:
         raise ProviderError(f"providers.{name}: base_url is missing")
     found = provider_of(row, environment) if row is not None else None
-    origin, path = origin_of(
-        base_url,
-        None if given.unix_socket is None else str(given.unix_socket),
-        None if given.ca_file is None else str(given.ca_file),
-    )
+    origin, path = located(given, base_url)
     credential = given.key or (found.credential if found is not None else None)
     if credential is None and row is not None and row.key_variable is not None and given.base_url is None:
         raise ProviderError(f"providers.{name}: no key: set key, key_env or {row.key_variable}")

@@ -1,5 +1,7 @@
 """OpenAI's chat completions, what Mistral makes of them, and the completions before them."""
 
+from dataclasses import replace
+
 from .. import openai
 from ..answer import answer_chat, answer_completion
 from ..wires import Wire
@@ -18,27 +20,13 @@ WIRE = Wire(
     spoiler=shapes.spoiler,
     models=openai.models,
 )
-MISTRAL_WIRE = Wire(
-    name="mistral",
-    authorize=openai.authorize,
-    call=openai.call,
-    read=request.read_mistral,
-    answer=answer_chat,
-    whole=shapes.chat_completion,
-    frames=shapes.chat_frames,
-    error=openai.error,
-    fields=openai.fields,
-    spoiler=shapes.spoiler,
-)
-LEGACY_WIRE = Wire(
+MISTRAL_WIRE = replace(WIRE, name="mistral", read=request.read_mistral, models=None)
+LEGACY_WIRE = replace(
+    WIRE,
     name="openai_completions",
-    authorize=openai.authorize,
-    call=openai.call,
     read=request.read_completion,
     answer=answer_completion,
     whole=shapes.text_completion,
     frames=shapes.completion_frames,
-    error=openai.error,
-    fields=openai.fields,
-    spoiler=shapes.spoiler,
+    models=None,
 )
