@@ -19,7 +19,6 @@ DEFAULT: dict[str, tuple[int, str, str | None]] = {
     "not_found": (404, "not_found_error", "not_found"),
     "model_not_available": (403, FORBIDDEN, "model_not_available"),
     "context_over_plan": (413, INVALID, "context_length_exceeded"),
-    "context_over_window": (400, INVALID, "context_length_exceeded"),
     "body_too_large": (413, INVALID, "request_too_large"),
     "storage_limit_exceeded": (413, INVALID, "storage_limit_exceeded"),
     "limit_exceeded": (429, "rate_limit_error", "rate_limit_exceeded"),
