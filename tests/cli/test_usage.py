@@ -9,8 +9,9 @@ import pytest
 from faregate.core.usage import Usage
 from faregate.stores.journal import Journal
 from faregate.stores.sqlite import SqliteDatabase
+from faregate.stores.usage_days import DAY_S
 
-from ..stores.test_usage_days import DAY_S, NOON, at
+from ..stores.days import NOON, at
 from .test_cli import Shell
 
 
