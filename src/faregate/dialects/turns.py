@@ -65,6 +65,14 @@ def said_of(turn: Turn) -> list[Part]:
     return said
 
 
+def has_unproven_calls(messages: Sequence[Message], signed_by: str) -> bool:
+    """Whether the newest calls have lost the thoughts, `signed_by` a dialect, that led to them."""
+    for message in reversed(messages):
+        if message.role == "assistant" and any(isinstance(part, ToolCall) for part in message.parts):
+            return not any(isinstance(part, Thinking) and part.signed_by == signed_by for part in message.parts)
+    return False
+
+
 def alternating(turns: Iterable[Turn], blocks_of: Callable[[Turn], Sequence[object]]) -> list[dict[str, object]]:
     """The messages of turns, whose content are blocks: one of which nothing is left is left out, and its neighbours are
     one. Inexpressible where the user's is not the first."""

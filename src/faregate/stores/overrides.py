@@ -79,13 +79,13 @@ class OverridesOffice:
         return await self._database.run(work)
 
     async def standing_of_organisation(self, organisation: str) -> Standing:
-        """What holds for an organisation (id or name), each of its projects and each of their keys."""
+        """What holds for an organisation (id or name), each of its projects, and their keys. NoSuchRecord."""
         return await self._database.read(
             lambda reading: self._standing(reading, self._directory.organisation_in(reading, organisation), None, None)
         )
 
     async def standing_of_project(self, project: str) -> Standing:
-        """What holds for a project (id or name) and for each of its keys."""
+        """What holds for a project (id or name) and for each of its keys. NoSuchRecord."""
 
         def work(reading: Transaction) -> Standing:
             found = self._directory.project_in(reading, project)
@@ -95,7 +95,7 @@ class OverridesOffice:
         return await self._database.read(work)
 
     async def standing_of_key(self, key_id: str) -> Standing:
-        """What holds for a key."""
+        """What holds for a key. NoSuchRecord."""
 
         def work(reading: Transaction) -> Standing:
             key = self._directory.key_in(reading, key_id)

@@ -13,7 +13,7 @@ from .shares import KINDS, Reserve, reserves_of, write_reserves
 
 PER_MINUTE_MAX = 10**12
 
-Amounts = Mapping[str, int | None]  # of requests, of tokens; what is not in it stays as it is
+Amounts = Mapping[str, int | None]  # of requests, of tokens, a minute; what is not in it stays as it is
 
 
 class Throughput:
@@ -25,7 +25,7 @@ class Throughput:
         self._clock = clock
 
     async def reserves(self, organisation: str | None = None) -> list[Reserve]:
-        """What an organisation (id or name) and its parts have, or all."""
+        """What an organisation (id or name) and its parts have, or all. NoSuchRecord."""
 
         def work(reading: Transaction) -> list[Reserve]:
             owner = None if organisation is None else self._directory.organisation_in(reading, organisation).id

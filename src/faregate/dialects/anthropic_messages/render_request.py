@@ -2,13 +2,13 @@
 
 import msgspec
 
-from ...core.conversation import Conversation, Foreign, Function, Part, Reasoning, Thinking, ToolCall
+from ...core.conversation import Conversation, Foreign, Function, Reasoning
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
-from ..bodies import NULL, members_decoder
 from ..efforts import BUDGETS, effort_of
-from ..formats import ANSWER_TOOL, ANSWER_TOOL_IS, JSON_WANTED, schema_wanted
+from ..formats import ANSWER_TOOL, ANSWER_TOOL_IS, JSON_WANTED, may_answer_by_tool, schema_wanted
 from ..schemas import closed, object_schema
+from ..turns import has_unproven_calls
 from .blocks import DIALECT, Written
 from .render_messages import MessagesWriter
 
@@ -120,21 +120,13 @@ class _Writer:
         elif self._capabilities.structured_outputs is not False:
             schema = closed(msgspec.json.decode(wanted.schema))
             self._config["format"] = {"type": "json_schema", "schema": schema}
-        elif self._may_use_answer_tool():
+        elif may_answer_by_tool(self._said):
             schema = object_schema(wanted.schema)
             tool = {"name": ANSWER_TOOL, "description": ANSWER_TOOL_IS, "input_schema": schema}
             self._body["tools"] = [tool]
             self._body["tool_choice"] = {"type": "tool", "name": ANSWER_TOOL}
         else:
             system.append({"type": "text", "text": schema_wanted(bytes(wanted.schema))})
-
-    def _may_use_answer_tool(self) -> bool:
-        """Whether the model can be made to answer by calling a tool: not where it may call others, is to think, or is
-        to give anything but an object."""
-        said, wanted = self._said, self._said.output_format
-        thinks = said.reasoning is not None and said.reasoning.effort != "none"
-        schema = None if wanted is None or wanted.schema is None else members_decoder.decode(wanted.schema)
-        return not said.tools and not thinks and schema is not None and bytes(schema.get("type", NULL)) == b'"object"'
 
     def _write_bounds(self) -> None:
         said, most = self._said, self._addressee.output_tokens_max
@@ -216,24 +208,13 @@ class _Writer:
         assert isinstance(most, int)
         wanted = reasoning.budget_tokens or BUDGETS.get(reasoning.effort or "medium", BUDGET_TOKENS_MIN)
         budget = min(max(wanted, BUDGET_TOKENS_MIN), most - 1)
-        if budget < BUDGET_TOKENS_MIN or self._has_unproven_calls():
-            self._dropped.append("reasoning")
+        if budget < BUDGET_TOKENS_MIN or has_unproven_calls(self._said.messages, DIALECT):
+            self._dropped.append("reasoning")  # without those thoughts the provider refuses to think
             return
         if reasoning.budget_tokens is not None and (budget != reasoning.budget_tokens or reasoning.effort is not None):
             self._adjusted.append(f"reasoning={budget}")
         hidden = {"display": "omitted"} if reasoning.is_shown is False else {}
         self._body["thinking"] = {"type": "enabled", "budget_tokens": budget, **hidden}
-
-    def _has_unproven_calls(self) -> bool:
-        """Whether the newest calls have lost the thoughts that led to them: the provider then refuses to think."""
-        for message in reversed(self._said.messages):
-            if message.role == "assistant" and any(isinstance(part, ToolCall) for part in message.parts):
-                return not any(_is_own_thought(part) for part in message.parts)
-        return False
-
-
-def _is_own_thought(part: Part) -> bool:
-    return isinstance(part, Thinking) and part.signed_by == DIALECT
 
 
 def _joined(system: list[Written]) -> object:

@@ -4,12 +4,12 @@ import re
 
 import msgspec
 
-from ...core.conversation import Conversation, Foreign, Function, Thinking, ToolCall
+from ...core.conversation import Conversation, Foreign, Function
 from ...core.errors import Inexpressible
 from .. import Addressee, Rendered
-from ..bodies import NULL, members_decoder
-from ..formats import ANSWER_TOOL, ANSWER_TOOL_IS, JSON_WANTED, schema_wanted
+from ..formats import ANSWER_TOOL, ANSWER_TOOL_IS, JSON_WANTED, may_answer_by_tool, schema_wanted
 from ..schemas import check_references, closed, object_schema
+from ..turns import has_unproven_calls
 from .blocks import SIGNED_BY, Written
 from .families import family_of
 from .render_messages import MessagesWriter
@@ -144,13 +144,8 @@ class _Writer:
         return self._family.keeps_schemas if said is None else said
 
     def _may_use_answer_tool(self) -> bool:
-        """Whether the model can be made to answer by calling a tool: not where it may call others, or has, is to
-        think, or is to give anything but an object; and not every family can be made to call one."""
-        said, wanted = self._said, self._said.output_format
-        thinks = said.reasoning is not None and said.reasoning.effort != "none"
-        schema = None if wanted is None or wanted.schema is None else members_decoder.decode(wanted.schema)
-        is_free = not said.tools and not self._messages.called and not thinks and self._family.states_errors
-        return is_free and schema is not None and bytes(schema.get("type", NULL)) == b'"object"'
+        """Not where it has called tools; and not every family can be made to call one."""
+        return self._family.states_errors and not self._messages.called and may_answer_by_tool(self._said)
 
     def _write_bounds(self) -> None:
         said, most = self._said, self._addressee.output_tokens_max
@@ -189,12 +184,8 @@ class _Writer:
     def _has_unproven_calls(self) -> bool:
         """Whether the newest calls have lost the thoughts that led to them: Claude then refuses to think by a
         budget."""
-        if self._capabilities.thinking == "adaptive" or not self._family.signs:
-            return False
-        for message in reversed(self._said.messages):
-            if message.role == "assistant" and any(isinstance(part, ToolCall) for part in message.parts):
-                return not any(isinstance(part, Thinking) and part.signed_by == SIGNED_BY for part in message.parts)
-        return False
+        thinks_by_budget = self._family.signs and self._capabilities.thinking != "adaptive"
+        return thinks_by_budget and has_unproven_calls(self._said.messages, SIGNED_BY)
 
     def _write_sampling(self, thinks: bool) -> None:
         sampling, inference = self._said.sampling, self._inference
