@@ -225,7 +225,7 @@ class Tariff:
     """What a price comes to for requests admitted at one time, ready to compute with: the same as `ceiling_nano` and
     `charge_nano`. It holds until `until` (unix seconds; None: for ever). LookupError where the price has no entry."""
 
-    __slots__ = ("_bands", "_rates", "until", "version")
+    __slots__ = ("_bands", "_rates", "has_bands", "until", "version")
 
     def __init__(self, price: Price, at: int, tier: str = "") -> None:
         self.version = price.version
@@ -235,6 +235,7 @@ class Tariff:
         self._rates = tuple((entry.prompt_tokens_over, _rate_text(entry.rates)) for entry in entries)
         if not self._bands:
             raise LookupError("no price")
+        self.has_bands = len(self._bands) > 1  # the price depends on how large the prompt is
 
     def ceiling_nano(self, input_tokens_max: int, output_tokens_max: int) -> int:
         """The most that a call of at most so many tokens can cost, nano-USD."""

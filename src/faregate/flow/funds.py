@@ -154,7 +154,8 @@ def settle(gate: Gate, call: Call, hold: Hold) -> None:
     cost_nano = 0
     if call.tariff is not None:
         cost_nano = call.tariff.charge_nano(record.usage)
-        record.token_rate = call.tariff.rate_of(record.usage.prompt)
+        if call.tariff.has_bands:  # only now it is known which one it was
+            record.token_rate = call.tariff.rate_of(record.usage.prompt)
     if call.earlier is not None and not (call.is_waived and record.usage is NO_USAGE):
         cost_nano += call.earlier_nano
         record.usage = call.earlier if record.usage is NO_USAGE else call.earlier.add(record.usage)
