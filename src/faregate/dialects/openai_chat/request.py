@@ -104,16 +104,15 @@ def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int,
     """What is decided on, of a body whose members have been checked."""
     options = common.stream_options
     text_bytes, images = weigh(body)
-    limits = (common.max_completion_tokens, common.max_tokens)
     return ChatRequest(
         model=common.model,
         members=members,
         stream=common.stream is True,
         include_usage=options is not None and options.include_usage is True,
         choices=max(common.n or 1, common.best_of or 1),
-        # Hosts differ in which of two they go by
-        output_tokens_max=max((each for each in limits if each is not None), default=None),
-        output_parameter=_OUTPUT_MEMBERS[0] if limits[0] is not None else "",
+        # Hosts differ in which of the two they go by; neither is ever 0
+        output_tokens_max=max(common.max_completion_tokens or 0, common.max_tokens or 0) or None,
+        output_parameter=_OUTPUT_MEMBERS[0] if common.max_completion_tokens is not None else "",
         has_tools=bool(common.tools),
         prompt_bytes=prompt_bytes,
         text_bytes=text_bytes,
