@@ -100,6 +100,11 @@ def test_ids_of_calls_stay_apart() -> None:
     assert len({call["id"] for call in body["messages"][0]["tool_calls"]}) == len(calls)
 
 
+@pytest.mark.parametrize("name", ["mistral", "deepseek"])
+def test_messages_may_be_none(name: str) -> None:
+    assert shaped(name, {"messages": []}) == ({"model": "m", "messages": []}, set())
+
+
 def test_no_shape_changes_nothing() -> None:
     body = {"model": "m", "messages": [{"role": "developer", "content": "x", "name": "y"}], "seed": 1}
     assert json.loads(Shape().shaped(json.dumps(body).encode()).body) == body

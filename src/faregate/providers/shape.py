@@ -60,7 +60,7 @@ class Shape:
         messages = _messages_decoder.decode(members["messages"])
         for message in messages:
             self._shape_message(message, dropped)
-        if self.marks_prefix and messages[-1].get("role") == "assistant":
+        if self.marks_prefix and messages and messages[-1].get("role") == "assistant":
             messages[-1]["prefix"] = True
         if self.switches_thinking and bytes(members.get("reasoning_effort", b"")) == b'"none"':
             del members["reasoning_effort"]
