@@ -80,7 +80,8 @@ def check_references(raw: msgspec.Raw, param: str) -> None:
         return
     for reference in _references(_decoded(raw, param), 0, param):
         if not reference.startswith("#"):
-            raise Inexpressible(f"The schema refers to '{reference}', which is not part of it.", param=param)
+            message = f"The schema in '{param}' refers to '{reference}', which is not part of it."
+            raise Inexpressible(message, param=param)
 
 
 def closed(schema: Any) -> Any:

@@ -7,7 +7,7 @@ import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from ..core.conversation import Conversation, Media, Message, Part, Text
+from ..core.conversation import Conversation, Foreign, Media, Message, Part, Text
 from ..core.errors import Inexpressible, MalformedRequest
 from ..core.events import (
     ArgumentsDelta,
@@ -252,9 +252,25 @@ def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -
         return
     if call.operation != "chat":
         raise MalformedRequest(f"The provider of this model has no {call.operation}.", param="model")
-    call.conversation = conversation = gate.dialects[call.dialect].understand(call.request)
+    client = gate.dialects[call.dialect]
+    call.conversation = conversation = client.understand(call.request)
+    _check(conversation, client)
     kinds = {part.kind for message in conversation.messages for part in message.parts if isinstance(part, Media)}
     takes(model, images="image" in kinds, audio="audio" in kinds)
+
+
+def _check(conversation: Conversation, client: Dialect) -> None:
+    """What no provider has an answer to is told by its path, instead of in the words of whichever it is."""
+    if not any(message.parts for message in conversation.messages):
+        param = client.parameters.get("messages", "messages")
+        raise MalformedRequest(f"There is nothing to answer: '{param}' says nothing.", param=param)
+    choice, tools = conversation.tool_choice, conversation.tools
+    if choice is None or not tools or any(isinstance(tool, Foreign) for tool in tools):
+        return
+    for name in choice.names:
+        if all(tool.name != name for tool in tools):
+            param = client.parameters.get("tool_choice", "tool_choice")
+            raise MalformedRequest(f"Invalid value for '{param}': there is no tool '{name}' in 'tools'.", param=param)
 
 
 def speech_of(gate: Gate, provider: Provider, call: Call) -> Forwarded | Translated:

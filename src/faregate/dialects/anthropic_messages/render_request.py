@@ -74,7 +74,9 @@ class _Writer:
     def _tool(self, tool: Function | Foreign) -> object:
         if isinstance(tool, Foreign):
             if tool.dialect != DIALECT:
-                raise Inexpressible(f"The provider of this model has no tool '{tool.name}'.", param="tools")
+                raise Inexpressible(
+                    f"The provider of this model has no tool '{tool.name}'.", param=tool.path or "tools"
+                )
             return tool.raw
         written: Written = {"name": tool.name}
         if tool.description:

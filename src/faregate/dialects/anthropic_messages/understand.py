@@ -120,7 +120,7 @@ def _tools(body: _Body, known: bodies.Members, extra: Extra) -> list[Function | 
     for index, (tool, raw) in enumerate(zip(body.tools, _raws_decoder.decode(known["tools"]), strict=True)):
         path = f"tools[{index}]"
         if tool.type not in (None, "custom"):
-            tools.append(Foreign(dialect=DIALECT, name=tool.type or "", raw=msgspec.Raw(bytes(raw))))
+            tools.append(Foreign(dialect=DIALECT, name=tool.type or "", raw=msgspec.Raw(bytes(raw)), path=path))
             continue
         if tool.name is None:
             raise missing(f"{path}.name")

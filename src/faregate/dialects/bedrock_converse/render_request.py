@@ -80,7 +80,7 @@ class _Writer:
 
     def _tool(self, tool: Function | Foreign) -> list[Written]:
         if isinstance(tool, Foreign):
-            raise Inexpressible(f"The provider of this model has no tool '{tool.name}'.", param="tools")
+            raise Inexpressible(f"The provider of this model has no tool '{tool.name}'.", param=tool.path or "tools")
         written: Written = {"name": tool.name}
         if tool.description:
             written["description"] = tool.description

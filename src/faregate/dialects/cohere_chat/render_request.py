@@ -67,7 +67,9 @@ class _Writer:
         found: list[Function] = []
         for tool in self._said.tools:
             if isinstance(tool, Foreign):
-                raise Inexpressible(f"The provider of this model has no tool '{tool.name}'.", param="tools")
+                raise Inexpressible(
+                    f"The provider of this model has no tool '{tool.name}'.", param=tool.path or "tools"
+                )
             if choice is None or choice.mode == "none" or not choice.names or tool.name in choice.names:
                 found.append(tool)
         return found

@@ -95,7 +95,7 @@ class _Writer:
                 own.append({tool.name: tool.raw})
             else:
                 message = f"The provider of this model has no tool '{tool.name}'."
-                raise Inexpressible(message, param=f"tools[{index}]")
+                raise Inexpressible(message, param=tool.path or "tools")
         return ([{"functionDeclarations": functions}] if functions else []) + own
 
     def _function(self, tool: Function, param: str) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def _tools(given: Any, extra: dict[str, msgspec.Raw]) -> Iterator[Function | For
     for index, tool in enumerate(given):
         for name, raw in tool.items():
             if name != "functionDeclarations":
-                yield Foreign(dialect=NAME, name=name, raw=raw)
+                yield Foreign(dialect=NAME, name=name, raw=raw, path=f"tools[{index}].{name}")
                 continue
             path = f"tools[{index}].functionDeclarations"
             placed = wire.names_of(wire.Declaration)

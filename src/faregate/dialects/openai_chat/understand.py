@@ -169,7 +169,7 @@ def _tools(body: _Body, known: bodies.Members, extra: Extra) -> list[Function | 
     for index, (tool, raw) in enumerate(zip(body.tools, raws, strict=True)):
         path = f"tools[{index}]"
         if tool.type != "function":
-            tools.append(Foreign(dialect=DIALECT, name=tool.type, raw=msgspec.Raw(bytes(raw))))
+            tools.append(Foreign(dialect=DIALECT, name=tool.type, raw=msgspec.Raw(bytes(raw)), path=path))
             continue
         members = keep_unknown(raw, _TOOL_KNOWN, path, extra)
         function = tool.function

@@ -134,7 +134,7 @@ def _reasoning(
 def _tools(body: dict[str, Any], conversation: Conversation) -> None:
     if not conversation.tools:
         return
-    body["tools"] = [_tool(tool, index) for index, tool in enumerate(conversation.tools)]
+    body["tools"] = [_tool(tool) for tool in conversation.tools]
     choice = conversation.tool_choice
     if choice is None:
         return
@@ -147,11 +147,11 @@ def _tools(body: dict[str, Any], conversation: Conversation) -> None:
         body["tool_choice"] = {"type": "allowed_tools", "mode": choice.mode, "tools": tools}
 
 
-def _tool(tool: Function | Foreign, index: int) -> object:
+def _tool(tool: Function | Foreign) -> object:
     if isinstance(tool, Foreign):
         if tool.dialect != NAME:
             message = f"The provider of this model has no tool of the type '{tool.name}'."
-            raise Inexpressible(message, param=f"tools[{index}]")
+            raise Inexpressible(message, param=tool.path or "tools")
         return tool.raw
     return {
         "type": "function",

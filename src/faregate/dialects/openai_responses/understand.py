@@ -221,7 +221,7 @@ def _tools(members: Members) -> Iterator[Function | Foreign]:
         within = f"tools[{index}]"
         tool: _Tool = decode(_tool_decoder, raw, within)
         if tool.type != "function":
-            yield Foreign(dialect=NAME, name=tool.type, raw=raw)
+            yield Foreign(dialect=NAME, name=tool.type, raw=raw, path=within)
             continue
         yield Function(
             name=_needed(tool.name, within, "name"),
