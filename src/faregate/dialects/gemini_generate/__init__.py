@@ -43,7 +43,7 @@ class GeminiGenerate:
     request_id_field = None
     keep_alive = b""  # its clients take every line for an event (conformance.md 1.11)
     parameters = PARAMETERS
-    indispensable = frozenset({"cachedContent"})
+    indispensable = frozenset({"cachedContent", "generationConfig.responseModalities"})
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
     shows = frozenset({f"{kind}{how}" for kind in get_args(MediaKind) for how in ("", "_url")})

@@ -25,14 +25,7 @@ _UNREAD = re.compile(rb'"(?:allOf|const|not|if|patternProperties|propertyNames|d
 # What only this dialect's own clients say, as they say it.
 _OWN = ("safetySettings", "cachedContent", "labels", "store", "serviceTier")
 _OWN_STARTS = ("generationConfig.", "toolConfig.")
-# What changes an answer's meaning where it is left out (conformance.md 2.7).
-_NEEDED = frozenset(
-    {
-        *("audio", "modalities", "web_search_options", "container", "mcp_servers", "background", "conversation"),
-        *("previous_response_id", "functions"),
-    }
-)
-_NOTHING = (b"null", b"false", b"[]", b"{}", b'["text"]')
+_NOTHING = (b"null", b"{}")
 
 
 def render_request(conversation: Conversation, addressee: Addressee) -> Rendered:
@@ -221,8 +214,6 @@ class _Writer:
             elif path.startswith(_OWN_STARTS):
                 name, _, member = path.partition(".")
                 body.setdefault(name, {})[member] = raw
-            elif path in _NEEDED and bytes(raw).replace(b" ", b"") not in _NOTHING:
-                raise Inexpressible(f"The provider of this model cannot be told '{path}'.", param=path)
             else:
                 self.dropped[path] = None
 

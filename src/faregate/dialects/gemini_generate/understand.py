@@ -26,7 +26,7 @@ from ...core.conversation import (
     ToolResult,
 )
 from ...core.errors import MalformedRequest
-from ..bodies import Members, decode, members_decoder, schema_object
+from ..bodies import Members, decode, members_decoder, missing, schema_object
 from ..media import fetched_from, kind_of, seen_in
 from . import body as wire
 from .pieces import joined
@@ -36,6 +36,7 @@ from .schemas import json_schema
 
 _PART_NAMES = wire.names_of(wire.Part)
 _PLACED = frozenset({*wire.names_of(wire.Body), "model"})
+_MODALITIES = "generationConfig.responseModalities"
 _CONFIG_PLACED = wire.names_of(wire.GenerationConfig)
 _CHOICES = {"AUTO": "auto", "ANY": "required", "NONE": "none", "VALIDATED": "auto", "MODE_UNSPECIFIED": "auto"}
 _EFFORTS: dict[str, Effort] = {"MINIMAL": "minimal", "LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
@@ -58,6 +59,8 @@ def understand(request: ChatRequest) -> Conversation:
     config = body.generation_config or wire.GenerationConfig()
     extra = reader.extra | {name: value for name, value in members.items() if name not in _PLACED}
     extra |= _unplaced(members, "generationConfig", _CONFIG_PLACED)
+    if bytes(extra.get(_MODALITIES, b"")).replace(b" ", b"").upper() == b'["TEXT"]':
+        del extra[_MODALITIES]  # what every model gives
     extra |= _unplaced(members, "toolConfig", wire.names_of(wire.ToolConfig))
     return Conversation(
         messages=tuple(messages),
@@ -168,10 +171,13 @@ def _words(response: Members) -> tuple[str, bool]:
 
 def _media(blob: wire.Blob | None, file: wire.File | None, path: str) -> Media | None:
     if blob is not None:
-        kind = kind_of(blob.mime_type)
+        media_type = blob.mime_type
         data = _standard(blob.data, f"{path}.inlineData.data")
-        seen_in(data, f"{path}.inlineData.data", blob.mime_type)
-        return Media(kind=kind, media_type=blob.mime_type, data=data, name=blob.display_name or "")
+        shown = seen_in(data, f"{path}.inlineData.data", media_type)
+        if not media_type and not shown:
+            raise missing(f"{path}.inlineData.mimeType")
+        media_type = media_type or shown
+        return Media(kind=kind_of(media_type), media_type=media_type, data=data, name=blob.display_name or "")
     if file is not None:
         kind = kind_of(file.mime_type)
         url = fetched_from(file.file_uri, f"{path}.fileData.fileUri")

@@ -30,7 +30,7 @@ class OpenAIChat:
     request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
-    indispensable: frozenset[str] = frozenset()
+    indispensable = frozenset({"audio", "modalities", "web_search_options"})
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
     shows = frozenset({"image", "image_url", "audio"})

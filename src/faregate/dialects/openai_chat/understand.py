@@ -151,7 +151,7 @@ def understand(request: ChatRequest) -> Conversation:
 
 def _keep_extra(members: bodies.Members, body: _Body, extra: Extra) -> None:
     for name, value in members.items():
-        if name not in _KNOWN and name not in _DECIDED and not _is_null(value):
+        if name not in _KNOWN and name not in _DECIDED and not _says_nothing(name, value):
             extra[name] = value
     if body.user and body.safety_identifier and body.user != body.safety_identifier:
         extra["safety_identifier"] = members["safety_identifier"]
@@ -276,6 +276,11 @@ def _reasoning(body: _Body) -> Reasoning | None:
         is_shown=is_shown,
     )
     return None if found == Reasoning() else found
+
+
+def _says_nothing(name: str, raw: msgspec.Raw) -> bool:
+    """Whether a member is what it is by default: words are what every model gives."""
+    return _is_null(raw) or (name == "modalities" and bytes(raw).replace(b" ", b"") == b'["text"]')
 
 
 def _is_null(raw: msgspec.Raw) -> bool:

@@ -33,7 +33,7 @@ class OpenAIResponses:
     request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
-    indispensable: frozenset[str] = frozenset()
+    indispensable = frozenset({"prompt"})
     stream_type = b"text/event-stream"
     own_statuses: frozenset[int] = frozenset()
     shows = frozenset({"image"})  # a message's parts are words
