@@ -13,6 +13,7 @@ from .render_stream import Renderer
 
 EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 PARAMETERS: Mapping[str, str] = {
+    "filename": "title",
     "output_format": "output_config.format",
     "output_tokens_max": "max_tokens",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",

@@ -132,6 +132,8 @@ class _Reader:
         keep_unknown(raw, _KNOWN[block.type], path, self._extra)
         cache = cache_of(block.cache_control)
         if block.type == "text":
+            if bytes(block.citations) not in (b"null", b"[]"):
+                self._extra[f"{path}.citations"] = block.citations
             return Text(_given(block.text, f"{path}.text"), cache=cache)
         if block.type in ("image", "document"):
             return self._media(block, path, cache)

@@ -95,7 +95,7 @@ class MessagesWriter:
             self.dropped.append("cache_control")
         if part.text:
             if part.name:
-                self.dropped.append("title")
+                self.dropped.append("filename")
             return {"type": "text", "text": part.text}
         if part.kind == "audio":
             raise Inexpressible(

@@ -15,6 +15,7 @@ EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control
 ARRAY = b"content-type: application/json; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 PARAMETERS: Mapping[str, str] = {
     "messages": "contents",
+    "filename": "displayName",
     "tool_choice": "toolConfig.functionCallingConfig",
     "output_format": "generationConfig.responseJsonSchema",
     "temperature": "generationConfig.temperature",

@@ -58,6 +58,8 @@ class _Writer:
             choice = _tool_config(asked.tool_choice)
             if choice is not None:
                 body["toolConfig"] = choice
+        elif asked.tool_choice is not None and asked.tool_choice.mode == "required":
+            self.dropped["tool_choice"] = None
         self._limits()
         self._sampling()
         if asked.output_format is not None:

@@ -109,7 +109,10 @@ class Turns:
         if result is None:
             return {"functionResponse": said}
         self._note(result)
-        words = "".join(part.text for part in result.parts if isinstance(part, Text))
+        texts = [part for part in result.parts if isinstance(part, Text)]
+        for text in texts:
+            self._note(text)
+        words = "".join(text.text for text in texts)
         members = object_of(words) if words.lstrip().startswith("{") else None
         if result.is_error:
             said["response"] = members if members is not None and list(members) == ["error"] else {"error": words}

@@ -72,17 +72,29 @@ def _unsayable(conversation: Conversation) -> Iterator[str]:
         if message.name:
             yield "name"
         for part in message.parts:
-            if isinstance(part, Thinking) and not _is_own(part):
-                yield "thinking"
-            elif isinstance(part, ToolResult) and part.is_error:
-                yield "is_error"
-            elif isinstance(part, Text) and part.citations:
-                yield "citations"
-            if isinstance(part, Text | ToolCall) and part.signature:
-                yield "signature"
-            if getattr(part, "cache", ""):
-                yield "cache_control"
+            yield from _unsayable_of(part)
     if any(isinstance(tool, Function) and tool.cache for tool in conversation.tools):
+        yield "cache_control"
+    choice = conversation.tool_choice
+    if choice is not None and choice.mode == "required" and not conversation.tools:
+        yield "tool_choice"
+
+
+def _unsayable_of(part: Part) -> Iterator[str]:
+    if isinstance(part, Thinking) and not _is_own(part):
+        yield "thinking"
+    elif isinstance(part, ToolResult):
+        if part.is_error:
+            yield "is_error"
+        for each in part.parts:
+            yield from _unsayable_of(each)
+    elif isinstance(part, Text) and part.citations:
+        yield "citations"
+    elif isinstance(part, Media) and part.name and not (part.kind == "document" and part.data):
+        yield "filename"
+    if isinstance(part, Text | ToolCall) and part.signature:
+        yield "signature"
+    if getattr(part, "cache", ""):
         yield "cache_control"
 
 
