@@ -16,6 +16,7 @@ AZURE = '[providers.a]\nkind = "azure"\n'
 AT = 'base_url = "https://r.openai.azure.com"\n'
 ENTRA = f'tenant = "t"\nclient_id = "c"\nclient_secret = "{CLIENT_SECRET}"\n'
 VERTEX = '[providers.v]\nkind = "vertex"\nproject = "p"\n'
+BEDROCK = '[providers.b]\nkind = "bedrock"\nregion = "eu-west-1"\n'
 TOKEN_URI = "https://oauth2.googleapis.com/token"
 
 
@@ -53,6 +54,9 @@ WRONG = [
     (VERTEX + 'client_secret = "s"\n', 4, "providers.v.client_secret", "is for kind = azure"),
     (VERTEX + 'credentials_file = "none.json"\n', 4, "providers.v.credentials_file", "No such file"),
     (VERTEX + 'token = "t"\ncredentials_file = "x"\n', 5, "providers.v.credentials_file", "exclude"),
+    (VERTEX + "stream_usage = false\n", 4, "providers.v.stream_usage", "decided by the kind"),
+    (BEDROCK + 'key = "k"\nstream_usage = false\n', 5, "providers.b.stream_usage", "decided by the kind"),
+    (BEDROCK + 'key = "k"\ncredentials_env = "TEAM"\n', 5, "providers.b.credentials_env", "exclude"),
 ]
 
 

@@ -26,7 +26,7 @@ ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, cohere.ROW, google.
 _CREDENTIAL_FIELDS = {row.dialects[0]: row.credential_field for row in (anthropic.ROW, google.ROW)}
 # Providers that are more than a row. A table of a kind's name is of that kind; the environment may switch one on.
 KINDS: Mapping[str, Kind] = {"azure": azure.KIND, "bedrock": bedrock.KIND, "vertex": vertex.KIND}
-_DECIDED_BY_KIND = ("dialect", "wire", "discover")
+_DECIDED_BY_KIND = ("dialect", "wire", "discover", "stream_usage")
 _NOTHING = ProviderSettings()
 
 
@@ -65,9 +65,11 @@ def _check_keys(settings: Settings, name: str, given: ProviderSettings, kind: st
         if value == getattr(_NOTHING, key) or getattr(given, f"{key}_env", None) is not None:
             continue
         at = ("providers", name, key)
+        if key in _DECIDED_BY_KIND:
+            if kind is not None and key not in KINDS[kind].keys:
+                raise settings.places.fail(at, f"is decided by the kind, {kind}")
+            continue
         owners = [owner for owner, its in KINDS.items() if key in its.keys]
-        if kind is not None and key in _DECIDED_BY_KIND:
-            raise settings.places.fail(at, f"is decided by the kind, {kind}")
         is_own = kind in owners or (kind is None and key in ("key", "key_env"))
         if owners and not is_own:
             raise settings.places.fail(at, f"is for kind = {' or '.join(owners)}")

@@ -30,7 +30,7 @@ _TOKEN = "AZURE_OPENAI_AD_TOKEN"
 _IDENTITY = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
 _KEYS = frozenset(
     {
-        *("key", "key_env", "api_version", "token", "token_env"),
+        *("key", "key_env", "api_version", "token", "token_env", "stream_usage"),
         *("tenant", "client_id", "client_secret", "client_secret_env", "token_url", "scope"),
     }
 )

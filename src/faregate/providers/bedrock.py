@@ -73,6 +73,8 @@ def _base_url(region: str) -> str:
 def _credentials(given: ProviderSettings, environment: Environment) -> tuple[Secret | None, Credentials | None]:
     """A bearer token, or what signs: what the table says before what the environment does."""
     if given.key is not None:
+        if given.credentials_env is not None:
+            raise Unusable("credentials_env", "key and credentials_env exclude each other")
         return given.key, None
     bearer = environment.get(_BEARER, "").strip()
     if bearer and given.credentials_env is None:
