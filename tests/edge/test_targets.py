@@ -111,6 +111,14 @@ def test_there_is_no_silent_downgrade(calls: Caller, value: str, model: str, cod
     assert (answer.status, answer.error["type"], answer.error["code"]) == (400, "invalid_request_error", code)
 
 
+@pytest.mark.contract("5.4", "5.7")
+@pytest.mark.parametrize("name", ["x-faregate-strict", "x-faregate-structured"])
+def test_a_misspelt_wish_is_not_passed_over(calls: Caller, name: str) -> None:
+    answer = calls.chat(headers={name: "perhaps"}, model="plain")
+    assert (answer.status, answer.error["param"]) == (400, name)
+    assert calls.chat(headers={"x-faregate-strict": "FALSE", "x-faregate-structured": "Strict"}).status == 200
+
+
 @pytest.mark.contract("3.4", "7.6")
 @pytest.mark.parametrize(("headers", "status"), [({}, 200), ({"x-faregate-no-retention": "true"}, 404)])
 def test_nothing_is_kept_of_it(calls: Caller, headers: dict[str, str], status: int) -> None:

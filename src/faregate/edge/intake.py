@@ -16,6 +16,11 @@ from .routes import PROBES, Route
 KEY_BYTES_MAX = 512
 _CLIENT_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _KEY_PARAMETERS = frozenset({"key", "api_key", "api-key", "apikey", "access_token"})
+# Fields that ask for something: what may stand in them.
+_SWITCHES = {
+    b"x-faregate-strict": ((b"", b"true", b"1", b"false", b"0"), "true or false"),
+    b"x-faregate-structured": ((b"", b"strict"), "strict, or not there"),
+}
 _IN_QUERY = "API keys are not accepted in the URL. Send yours in the Authorization header."
 
 
@@ -126,6 +131,10 @@ def _flaw(house: House, route: Route | None, method: bytes, headers: Mapping[byt
     if said is not None and said.lower() not in ("true", "false"):
         name = house.facts.request_headers.no_retention[0]
         return f"'{name}' is true or false.", name  # contract.md 3.4
+    for field, (values, words) in _SWITCHES.items():
+        if headers.get(field, b"").lower() not in values:
+            name = field.decode()
+            return f"'{name}' is {words}.", name  # a value that is misspelt would be without effect
     if house.facts.needs_json_type and route is not None and method == b"POST":
         media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if media_type != b"application/json":
