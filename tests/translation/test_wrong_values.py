@@ -14,12 +14,12 @@ import pytest
 from tests.running.processes import Gateway
 from tests.running.upstreams import Upstream
 
-from .cases import DIALECTS, Case
+from .cases import DIALECTS, UPSTREAMS, Case
 from .judging import put, standing_wrongs
 from .matrix import matrix_cases
 from .seeing import Seen
 
-PAIRS = [(client, upstream) for client in DIALECTS for upstream in DIALECTS]
+PAIRS = [(client, upstream) for client in DIALECTS for upstream in UPSTREAMS]
 TIMES = 60
 _VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 7, 1.5, 2**70, "", "x", "\u0000", "\ud83d", "data:image/png;base64,x"),
