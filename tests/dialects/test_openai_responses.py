@@ -9,10 +9,11 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from faregate.core.conversation import Choice, Text, Thinking, ToolCall
+from faregate.core.conversation import Choice, Citation, Text, Thinking, ToolCall
 from faregate.core.errors import MalformedRequest
 from faregate.core.events import (
     ArgumentsDelta,
+    Cited,
     Completion,
     Ended,
     Event,
@@ -180,3 +181,19 @@ def test_what_is_wrong_is_named(body: dict[str, Any], param: str) -> None:
     with pytest.raises(MalformedRequest) as refused:
         DIALECT.understand(asked(**body))
     assert refused.value.param == param
+
+
+def test_citations_say_of_which_words() -> None:
+    page = Citation(url="https://a.example", title="A")
+    exact = Citation(url="https://a.example", start=1, end=3)
+    texts = (Text("Sky "), Text("is blue", citations=(page, exact)))
+    completion = Completion(id="x", model="m", choices=[Choice(parts=texts)], usage=USAGE)
+    (item,) = json.loads(DIALECT.render_result(completion, asked()))["output"]
+    places = [(each["start_index"], each["end_index"]) for each in item["content"][0]["annotations"]]
+    assert places == [(4, 11), (5, 7)]
+    streamed = rendered(
+        [Started("x", "m"), TextDelta("Sky "), TextDelta("is blue"), Cited(page), Finished(reason="stop")]
+    )
+    (added,) = [line for line in streamed.splitlines() if line.startswith(b"data:") and b"annotation.added" in line]
+    annotation = json.loads(added.removeprefix(b"data:"))["annotation"]
+    assert (annotation["start_index"], annotation["end_index"]) == (0, 11)

@@ -116,15 +116,21 @@ def citation_of(each: Annotation) -> Citation:
     return Citation(url=each.url or "", title=each.title or "", start=start, end=end)
 
 
-def annotation_of(citation: Citation) -> dict[str, object]:
-    """A page that a text rests on, for a client."""
+def annotation_of(citation: Citation, length: int) -> dict[str, object]:
+    """A page that a text rests on, for a client: all of the text's `length`, where it does not say what of it."""
     return {
         "type": "url_citation",
         "url": citation.url,
         "title": citation.title,
         "start_index": max(0, citation.start),
-        "end_index": max(0, citation.end),
+        "end_index": length if citation.end < 0 else citation.end,
     }
+
+
+def placed(citation: Citation, offset: int, length: int) -> Citation:
+    """A citation of a text of that length, in what is said in one with the texts before it."""
+    start, end = (0, length) if citation.start < 0 else (citation.start, max(citation.end, citation.start))
+    return msgspec.structs.replace(citation, start=start + offset, end=end + offset)
 
 
 def write_part(part: Text | Media | Refusal, *, is_answer: bool) -> dict[str, Any] | None:

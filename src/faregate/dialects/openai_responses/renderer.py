@@ -261,7 +261,8 @@ class Renderer:
         item = self._open
         if item is None or item["type"] != "message" or item["content"][-1]["type"] != "output_text":
             return
-        annotation, part = annotation_of(event.citation), item["content"][-1]
+        part = item["content"][-1]
+        annotation = annotation_of(event.citation, len(part["text"]))
         part["annotations"].append(annotation)
         said = {"annotation_index": len(part["annotations"]) - 1, "annotation": annotation}
         self._say("response.output_text.annotation.added", {**self._in_part(item), **said})

@@ -36,7 +36,7 @@ from ...core.events import (
 )
 from ...wire.messages import BadMessage
 from .. import media
-from .parts import ContentPart, citations_of
+from .parts import ContentPart, citations_of, placed
 from .proofs import NAME, item_id_of, thinking_of
 from .renderer import Renderer
 from .usage import read_usage
@@ -186,8 +186,15 @@ def render_result(completion: Completion, request: ChatRequest) -> bytes:
 def _events(completion: Completion) -> Iterator[Event]:
     choice = completion.choices[0]
     yield Started(completion.id, completion.model)
-    calls = 0
+    calls = offset = 0
     for part in choice.parts:
+        if isinstance(part, Text):
+            yield TextDelta(part.text)
+            for citation in part.citations:
+                yield Cited(placed(citation, offset, len(part.text)))
+            offset += len(part.text)
+            continue
+        offset = 0  # what follows is a text of its own
         if isinstance(part, ToolCall):
             yield ToolCallStarted(call=calls, id=part.id, name=part.name)
             yield ArgumentsDelta(call=calls, text=part.arguments)
@@ -202,11 +209,7 @@ def _events(completion: Completion) -> Iterator[Event]:
 
 
 def _said(part: Part) -> Iterator[Event]:
-    if isinstance(part, Text):
-        yield TextDelta(part.text)
-        for citation in part.citations:
-            yield Cited(citation)
-    elif isinstance(part, Refusal):
+    if isinstance(part, Refusal):
         yield RefusalDelta(part.text)
     elif isinstance(part, Media):
         yield MediaGiven(part)
