@@ -228,7 +228,7 @@ class DataPlane:
             raise StartError(f"there is no plan {name}, which is to be a default one")
 
     def _made_callers(self) -> Callers:
-        written = {house.name: plans_of(house, self._settings) for house in self._houses.houses}
+        written = {house.name: plans_of(house, self._houses, self._settings) for house in self._houses.houses}
         self._plans = CurrentPlans(self._database, written, self._log.event)
         return Callers(self._pepper.value, self._directory.find_key, self._plans.agree)
 

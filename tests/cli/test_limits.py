@@ -87,6 +87,15 @@ def test_limits_of_a_key_from_create_to_none(shell: Desk) -> None:
     assert "requests a minute, chat" in table and f"key {made['id']}" in table
 
 
+def test_a_key_is_shown_under_the_default_plan_of_its_house(shell: Desk) -> None:
+    (shell.folder / "faregate.toml").write_text('[[houses]]\nhouse = "lincorelink"\nbase_path = "/links"\n')
+    plans = {}
+    for house in ("faregate", "lincorelink"):
+        made: Any = shell.json("keys", "create", house, "--project", "web", "--house", house)
+        plans[house] = limits(shell, "keys", "limits", made["id"])["plan"]
+    assert plans == {"faregate": None, "lincorelink": "basic"}
+
+
 def test_projects_and_organisations_have_limits_too(shell: Desk) -> None:
     shell.ok("projects", "set", "web", "--model", "a", "--model", "b", "--tokens-per-day", "1000")
     shell.ok("orgs", "set", "acme", "--tokens-per-minute", "70000", "--requests-per-minute", "900")

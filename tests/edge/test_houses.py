@@ -133,6 +133,20 @@ def test_another_project_pays(street: Gateway, keys: dict[str, str]) -> None:
         assert (answer.status, answer.error["code"]) == (403, "project_not_allowed")
 
 
+def test_a_plan_of_one_house_holds_for_keys_of_the_others_too(street: Gateway) -> None:
+    """An organisation has one plan, and perhaps keys of several houses."""
+    command_json(street, "orgs", "create", "both", "--metered")
+    [project] = command_json(street, "projects", "create", "both", "--org", "both")
+    command_json(street, "orgs", "plan", "both", "pro")  # which is lincorelink's
+    words = ["keys", "create", "k", "--project", project["id"], "--house"]
+    for house, path in (("faregate", CHAT), ("lincorelink", f"/links{CHAT}")):
+        made = command_json(street, *words, house)
+        assert command_json(street, "keys", "limits", made["id"])["plan"] == "pro"
+        body = json.dumps(Caller(street).body(model="deepseek-v4-flash", max_tokens=100_000)).encode()
+        answer = ask(street, path, made["key"], method="POST", body=body)
+        assert (answer.status, answer.header("x-faregate-adjusted")) == (200, "max_tokens=32768")
+
+
 @pytest.mark.contract("6.6", "4.4", "9")
 def test_what_is_reserved_is_what_there_is(street: Gateway) -> None:
     """Two projects share what their organisation has; who has used up his part is refused, the other is not."""

@@ -34,7 +34,7 @@ class Front:
         self.gateway = gateway
         self.model = model
         settings = load_settings(gateway.config)
-        self._plans = written_plans(settings)
+        self._plans = written_plans(settings)[""]
         self._prefix = load_houses(settings).main.key_prefix.decode()
         self._numbers = itertools.count()
 

@@ -26,7 +26,7 @@ class Offices(World):
     async def fill(self) -> "Offices":
         await super().fill()
         self.plans = PlanOffice(self.database, self.directory, WRITTEN, self.clock)
-        self.overrides = OverridesOffice(self.database, self.directory, WRITTEN)
+        self.overrides = OverridesOffice(self.database, self.directory, {"": WRITTEN})
         self.throughput = Throughput(self.database, self.directory, self.clock)
         self.other = await self.directory.create_project("acme", "app", actor=ACTOR)
         self.key = await self.directory.create_key("web", "k", actor=ACTOR, bills=("app",))

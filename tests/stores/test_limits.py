@@ -265,7 +265,7 @@ def test_a_plan_that_is_gone_disables_and_is_told(tmp_path: Path) -> None:
         assert caller is not None and not caller.disabled
         assert without.agree("h", caller).disabled
         assert told == [("error", "plan_unknown", {"plan": "paid", "organisation": world.organisation.id})]
-        elsewhere = OverridesOffice(world.database, world.directory, Plans())
+        elsewhere = OverridesOffice(world.database, world.directory, {"": Plans()})
         with pytest.raises(NoSuchRecord, match="no plan paid: calls of acme are refused"):
             await elsewhere.standing_of_organisation("acme")
         nothing = CurrentPlans(world.database, {"h": Plans()}, lambda *_, **__: None)

@@ -74,7 +74,8 @@ def _warnings(offer: Offer) -> list[str]:
     for name in offer.settings.models:
         if name not in offer.snapshot.models and not offer.asked_at_start:
             warnings.append(f"model {name} is served by nobody")
-    for name in written_plans(offer.settings).missing_defaults():
+    missing = [name for plans in written_plans(offer.settings).values() for name in plans.missing_defaults()]
+    for name in dict.fromkeys(missing):
         warnings.append(f"there is no plan {name} here, which is to be a default one: it must be made by command")
     return warnings
 

@@ -58,8 +58,8 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
 
 
 def known_plans(arguments: argparse.Namespace) -> Plans:
-    """The plans that stand in files. SettingsError."""
-    return written_plans(read_settings(arguments))
+    """The plans that stand in files, as they hold in the main house. SettingsError."""
+    return written_plans(read_settings(arguments))[""]
 
 
 def actor() -> Actor:

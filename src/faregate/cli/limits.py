@@ -9,11 +9,12 @@ import msgspec
 
 from ..core.plans import Bounds, Overrides, Plan
 from ..core.terms import beyond, counted_in
+from ..edge.neighbourhood import written_plans
 from ..stores.database import StoreError
 from ..stores.directory import Directory
 from ..stores.overrides import EACH, OverridesOffice, Standing
 from ..stores.sqlite import SqliteDatabase
-from .context import known_plans, show_json, show_table
+from .context import read_settings, show_json, show_table
 from .limit_arguments import LEVELS, NO_LIMIT
 
 _BOUNDS = {
@@ -37,7 +38,7 @@ _WORDS = {
 
 def office(arguments: argparse.Namespace, directory: Directory, database: SqliteDatabase) -> OverridesOffice:
     """What changes and shows the limits of single organisations, projects and keys. SettingsError."""
-    return OverridesOffice(database, directory, known_plans(arguments))
+    return OverridesOffice(database, directory, written_plans(read_settings(arguments)))
 
 
 def edited_bounds(bounds: Bounds, arguments: argparse.Namespace, level: str = "") -> Bounds:

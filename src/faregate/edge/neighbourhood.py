@@ -1,6 +1,6 @@
 """Which house a request comes to, where a deployment has several: by the host it asks for, else by its path."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..core.terms import Plans
 from ..settings import Settings
@@ -84,20 +84,21 @@ def load_houses(settings: Settings) -> Neighbourhood:
     return Neighbourhood(main, further, by_host, by_path.items())
 
 
-def plans_of(house: House, settings: Settings) -> Plans:
-    """The plans of a house as files have them, the settings' above its own, and which are the default ones."""
+def plans_of(house: House, houses: Neighbourhood, settings: Settings) -> Plans:
+    """The plans that stand in files, as they hold in a house: the settings' above its own, and these above those of the
+    other houses, which an organisation with keys of several may have too. The default ones are its own."""
     facts = house.facts
+    found = {name: plan for other in reversed(houses.houses) for name, plan in other.facts.plans.items()}
     return Plans(
-        house=facts.plans,
+        house={**found, **facts.plans},
         settings=settings.plans,
         default_plan=settings.default_plan or facts.default_plan or None,
         paid_plan=settings.paid_plan or facts.paid_plan or None,
     )
 
 
-def written_plans(settings: Settings) -> Plans:
-    """The plans that stand in files, of all houses; of two with one name the main house's. SettingsError."""
+def written_plans(settings: Settings) -> Mapping[str, Plans]:
+    """The plans that stand in files, by what keys of a house begin with; '' are the main house's. SettingsError."""
     houses = load_houses(settings)
-    plans = {name: plan for house in reversed(houses.houses) for name, plan in house.facts.plans.items()}
-    main = plans_of(houses.main, settings)
-    return Plans(house=plans, settings=settings.plans, default_plan=main.default_plan, paid_plan=main.paid_plan)
+    others = {house.key_prefix.decode(): plans_of(house, houses, settings) for house in houses.houses[1:]}
+    return {"": plans_of(houses.main, houses, settings), **others}

@@ -1,6 +1,6 @@
 """What is said of one organisation, project or key beside its plan, and what holds for it in the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -26,10 +26,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OverridesOffice:
-    """What an operator says of single organisations, projects and keys. `plans` are those of the settings and of the
-    house."""
+    """What an operator says of single organisations, projects and keys. `plans` are those of the files, by what
+    keys of a house begin with; '' are the main house's, in which all is seen but keys of another."""
 
-    def __init__(self, database: Database, directory: Directory, plans: Plans) -> None:
+    def __init__(self, database: Database, directory: Directory, plans: Mapping[str, Plans]) -> None:
         self._database = database
         self._directory = directory
         self._plans = plans
@@ -112,6 +112,7 @@ class OverridesOffice:
             project=EACH if project is None else project.id,
             organisation=organisation.id,
         )
+        plans = self._plans.get("" if key is None else key.prefix) or self._plans[""]
         paid = reading.one(self._queries["has_paid"], (organisation.id,))
         agreed = Agreed(
             plan=organisation.plan,
@@ -122,7 +123,7 @@ class OverridesOffice:
             shares=shares_of(reading, ids),
         )
         try:
-            name, plan = self._plans.with_stored(stored_plans(reading)).plan_for(agreed)
+            name, plan = plans.with_stored(stored_plans(reading)).plan_for(agreed)
         except UnknownPlan as unknown:
             raise NoSuchRecord(f"there is no plan {unknown}: calls of {organisation.name} are refused") from None
         return Standing(name=name, plan=plan, terms=terms_of(name, plan, agreed, ids))
