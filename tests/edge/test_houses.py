@@ -78,7 +78,7 @@ def test_a_key_opens_only_its_house(street: Gateway, keys: dict[str, str]) -> No
         for door, path, host in (
             ("faregate", "/v1/models", "gateway"),
             ("lincorelink", "/links/v1/models", "gateway"),
-            ("own", "/llm/v1/models", "OWN.example.com:8080"),
+            ("own", "/llm/v1/models", "OWN.example.com.:8080"),
         )
     }
     assert statuses == {pair: 200 if pair[0] == pair[1] else 401 for pair in statuses}

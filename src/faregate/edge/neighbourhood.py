@@ -38,10 +38,10 @@ class Neighbourhood:
 
 
 def _host_name(host: bytes) -> bytes:
-    """A host without its port, in lower case."""
+    """A host without its port and the dot that a whole domain name may end with (RFC 3986, 3.2.2), in lower case."""
     name = host.lower()
     colon = name.rfind(b":")
-    return name[:colon] if colon > name.rfind(b"]") and colon > 0 else name
+    return (name[:colon] if colon > name.rfind(b"]") and colon > 0 else name).removesuffix(b".")
 
 
 def load_houses(settings: Settings) -> Neighbourhood:
@@ -75,7 +75,7 @@ def load_houses(settings: Settings) -> Neighbourhood:
             raise fail((*at, "key_prefix" if given.key_prefix is not None else "house"), words)
         prefixes.add(house.key_prefix)
         for each, host in enumerate(given.hosts):
-            if by_host.setdefault(host.lower().encode(), house) is not house:
+            if by_host.setdefault(_host_name(host.encode()), house) is not house:
                 raise fail((*at, "hosts", each), "another house has this host")
         if given.base_path and any(f"{prefix}/".startswith(f"{given.base_path}/") for prefix in main.prefixes):
             raise fail((*at, "base_path"), "the main house is there")
