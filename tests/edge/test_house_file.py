@@ -119,6 +119,25 @@ def test_its_prices(tmp_path: Path) -> None:
         ("[rate_headers]\nlimit = 'x-request-id'\n", 2, "rate_headers.limit", "is what headers.request_id has"),
         ("[rate_headers]\nlimit = 'trailer'\n", 2, "rate_headers.limit", "not for a house to say"),
         ("[request_headers]\nproject_id = ['a b']\n", 2, "request_headers.project_id[0]", "regex"),
+        (
+            "[request_headers]\nproject_id = ['Authorization']\n",
+            2,
+            "request_headers.project_id",
+            "not for a house to say",
+        ),
+        (
+            "[request_headers]\nproject_id = ['x-a']\nregion_hint = ['X-A']\n",
+            3,
+            "request_headers.region_hint",
+            "is what request_headers.project_id has",
+        ),
+        (
+            "[request_headers]\nproject_id = ['IDC-Region-Hint']\n",
+            2,
+            "request_headers.project_id",
+            "is what request_headers.region_hint has",
+        ),
+        ("members = ['type', 'code']\n", 1, "members", "has a message"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, line: int, key: str, words: str) -> None:

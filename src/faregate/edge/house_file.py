@@ -23,6 +23,14 @@ _TAKEN = frozenset(
         *("upgrade", "vary", "x-accel-buffering", "x-should-retry"),
     }
 )
+# Fields of requests that say something already: of the message, the connection, the key, or the dialect.
+_SPOKEN_FOR = frozenset(
+    {
+        *("accept", "authorization", "connection", "content-encoding", "content-length", "content-type", "cookie"),
+        *("anthropic-version", "expect", "host", "idempotency-key", "te", "transfer-encoding", "upgrade", "user-agent"),
+        *("x-api-key", "x-forwarded-for", "x-goog-api-key"),
+    }
+)
 _MERGED = ("headers", "request_headers", "rate_headers", "words", "urls", "models", "images", "recharge", "usage")
 
 HeaderName = Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}\Z")]
@@ -221,7 +229,10 @@ def _check(reader: Reader, facts: HouseFile, kinds: Iterable[str]) -> None:
     for name in facts.plans:
         if not PLAN_NAME.fullmatch(name):
             raise fail(("plans", name), "a plan's name is letters, digits, dots, - and _")
+    if "message" not in facts.members:
+        raise fail(("members",), "an error has a message")
     _check_names(reader, facts)
+    _check_request_names(reader, facts)
     rates = facts.rate_headers
     if len({bool(rates.limit), bool(rates.remaining), bool(rates.reset)}) > 1:
         raise fail(("rate_headers",), "all three headers have a name, or none has")
@@ -243,6 +254,21 @@ def _check_names(reader: Reader, facts: HouseFile) -> None:
             is_own = at[1] in reader.table(at[0])
             mine, others = (at, other) if is_own else (other, at)
             raise reader.source.fail(mine, f"'{name}' is what {'.'.join(others)} has")
+
+
+def _check_request_names(reader: Reader, facts: HouseFile) -> None:
+    """A field of a request says one thing."""
+    found: dict[str, str] = {}
+    for field in facts.request_headers.__struct_fields__:
+        at = ("request_headers", field)
+        for name in getattr(facts.request_headers, field):
+            if name.lower() in _SPOKEN_FOR:
+                raise reader.source.fail(at, f"'{name}' is not for a house to say")
+            other = found.setdefault(name.lower(), field)
+            if other != field:
+                is_own = field in reader.table("request_headers")
+                mine, others = (at, other) if is_own else (("request_headers", other), field)
+                raise reader.source.fail(mine, f"'{name}' is what request_headers.{others} has")
 
 
 def _header_names(facts: HouseFile) -> Iterator[tuple[tuple[str, str], str]]:
