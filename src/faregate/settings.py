@@ -200,6 +200,7 @@ class ModelSettings(_Table, frozen=True):
     kind: Label | None = None
     tags: tuple[Label, ...] | None = None
     successor: Name | None = None
+    longest_request_s: Seconds | None = None
     price: RatesSettings | None = None
     prices: tuple[PriceEntrySettings, ...] = ()
     capabilities: Capabilities | None = None

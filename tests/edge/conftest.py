@@ -108,6 +108,14 @@ base_url = "http://127.0.0.1:{refused_port()}/v1"
 key = "down-secret-key"
 models = ["down-model"]
 
+[models.hasty]
+longest_request_s = 0.5
+
+[[routes]]
+model = "hasty"
+provider = "sim"
+upstream_model = "test-model"
+
 [[routes]]
 model = "second-try"
 provider = "down"

@@ -70,6 +70,14 @@ def test_the_answer_is_no_longer_than_that(capped: Caller) -> None:
     assert answer.json()["choices"][0]["finish_reason"] == "length"
 
 
+@pytest.mark.contract("3.7")
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_has_a_longest_request_of_its_own(stream: bool, capped: Caller) -> None:
+    answer = capped.chat({"stall_before_head_ms": 25_000}, model="hasty", stream=stream)
+    assert (answer.status, answer.error["code"]) == (504, "request_timeout")
+    assert answer.header("retry-after") == "1"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_too_much_input_is_refused_before_anybody_is_asked(

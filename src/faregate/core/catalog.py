@@ -49,7 +49,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
     `price` is the operator's, or the list price of the vendor's own host, or of the first that has one, with the
     operator's margin, or that of the providers that serve it. None: nobody has said it, and what needs a price takes
-    the operator's default (`Settings.prices.default_price`) or refuses the model.
+    the operator's default (`Settings.prices.default_price`) or refuses the model. A request for it may take
+    `longest_request_s`, if nothing else says less.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     shutdown_date: str | None = None
     successor: str | None = None
+    longest_request_s: float | None = None
     price: Price | None = None
     capabilities: Capabilities = Capabilities()
 

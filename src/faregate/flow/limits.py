@@ -23,8 +23,11 @@ _TOLD: Mapping[BoundKind, str] = {
 
 
 def fit(gate: Gate, call: Call, model: Model) -> None:
-    """Cut a call to what its plan allows one: TooLarge where its input is more, less output where that is."""
+    """Cut a call to what its plan allows one: TooLarge where its input is more, less output where that is; and to the
+    time that its model has."""
     terms, request = call.terms, call.request
+    if model.longest_request_s is not None:
+        call.deadline_at = min(call.deadline_at, gate.deadlines.now + model.longest_request_s)
     most = terms.context_tokens_max
     if most is not None:
         tokens = gate.expectations.input_tokens(model.id, request)
