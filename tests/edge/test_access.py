@@ -119,6 +119,7 @@ def test_disabled_accounts(noun: str, gateway: Gateway, tenant: Callable[..., Ca
     assert caller.ask("POST", CHAT, b"{").status == 403
     gateway.command(noun, "enable", newest)
     eventually(lambda: caller.get("/v1/models").status == 200, NOTICED_WITHIN_S)
+    assert caller.record(answer.header("x-request-id"))["status"] == 403  # whose call it was is known
 
 
 def test_new_key_opens_at_once(tenant: Callable[..., Caller]) -> None:

@@ -271,12 +271,12 @@ class Door:
     def _admit(self, facts: HeadFacts, caller: Caller, request: IncomingRequest, reply: Reply) -> Route:
         """The route that the caller asks for, where it may call and the route is one. CallError."""
         record = reply.record
-        admission.check(caller, request.client_address)
-        request.authenticated()
-        record.key_id = caller.key_id
+        record.key_id = caller.key_id  # of whom it was is told of what is refused, too
         record.project_id = caller.project_id
         record.organisation_id = caller.organisation_id
         record.client_request_id = facts.client_request_id
+        admission.check(caller, request.client_address)
+        request.authenticated()
         route = route_of(facts)
         record.operation, record.dialect = route.operation, route.dialect
         if facts.method not in route.methods:
