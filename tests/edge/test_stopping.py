@@ -91,7 +91,7 @@ def test_what_is_asked_while_it_stops(start: Start) -> None:
         assert connection.rest().events[-1] == "[DONE]"
         ready = connection.answer()
         assert (ready.status, ready.json()["problems"]) == (503, ["the gateway is stopping"])
-        assert ready.header("connection") == "close"
+        assert (ready.header("connection"), ready.header("retry-after")) == ("close", "1")
         assert connection.ended() == b""
     assert ended(gateway) == 0
 

@@ -8,6 +8,7 @@ import msgspec
 from ..telemetry.metrics import Metrics
 
 _JSON = b"content-type: application/json\r\ncache-control: no-store\r\n"
+_AGAIN = b"retry-after: 1\r\nretry-after-ms: 1000\r\n"  # as on every 5xx (contract.md 4.5)
 _TEXT = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
 
 
@@ -37,7 +38,7 @@ class Probes:
             return (
                 (503 if problems else 200),
                 msgspec.json.encode({"status": status, "problems": problems}),
-                _JSON,
+                _JSON + _AGAIN if problems else _JSON,
             )
         if not self._metrics_public and not _is_local(client_address):
             return 403, b'{"status":"metrics are for this machine only"}', _JSON
