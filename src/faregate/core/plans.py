@@ -43,7 +43,7 @@ class Allowances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 class Plan(Allowances, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A plan: what each request may be, and what is counted of each key, of each project, and of the organisation as a
-    whole. `storage_bytes_max` bounds its files; records are kept for `retention_days`."""
+    whole. `storage_bytes_max` is for files, which are not served yet; records are kept for `retention_days`."""
 
     key: Bounds = NO_BOUNDS
     project: Bounds = NO_BOUNDS
