@@ -16,6 +16,8 @@ from .listing import Listing, record_body
 from .reply import Reply
 from .routes import Route
 
+_PATH_SHOWN_BYTES = 200  # of one that leads nowhere
+
 
 @dataclass(slots=True, kw_only=True)
 class Desk:
@@ -59,7 +61,8 @@ class Desk:
 def route_of(facts: HeadFacts) -> Route:
     """What a path leads to. NotFound where that is nothing here."""
     if facts.route is None:
-        raise NotFound("There is no such path. The API is under " + " and ".join(facts.house.prefixes) + ".")
+        path = facts.path[:_PATH_SHOWN_BYTES].decode("ascii", "replace")
+        raise NotFound(f"There is no '{path}' here. The API is under {' and '.join(facts.house.prefixes)}.")
     if facts.route.is_off:
         raise NotFound(f"'{facts.route.name}' is not served here.")
     return facts.route

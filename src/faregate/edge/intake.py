@@ -36,6 +36,7 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     method: str
+    path: bytes
     probe: Route | None
     house: House
     route: Route | None
@@ -70,6 +71,7 @@ def read_head(head: RequestHead, houses: Neighbourhood, digest: Callable[[bytes]
     is_call = route is not None and route.is_call and head.method == b"POST" and is_plain
     return HeadFacts(
         method=head.method.decode("ascii"),
+        path=head.path,
         probe=PROBES.get(head.path),
         house=house,
         route=route,
