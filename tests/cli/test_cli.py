@@ -200,6 +200,12 @@ def test_what_would_be_served(shell: Shell) -> None:
     report = json.loads(shell.ok("config", "check", "--json"))
     assert report["models"] == 1 and report["warnings"] == [] and not report["simulated"]
     assert [provider["name"] for provider in report["providers"]] == ["local"]
+    plans = "[plans.p]\nmodels = ['tiny', 't', 'tinny']\nregions = ['default', 'mars']\n"
+    (shell.folder / "faregate.toml").write_text(settings + plans)
+    assert json.loads(shell.ok("config", "check", "--json"))["warnings"] == [
+        "plan p allows tinny, which nobody serves",
+        "plan p allows region mars, where nobody serves anything",
+    ]
     (model,) = shell.json("models")
     assert model["id"] == "tiny"
     assert "local:tiny" in shell.ok("models")

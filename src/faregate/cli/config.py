@@ -74,9 +74,23 @@ def _warnings(offer: Offer) -> list[str]:
     for name in offer.settings.models:
         if name not in offer.snapshot.models and not offer.asked_at_start:
             warnings.append(f"model {name} is served by nobody")
+    warnings += _warnings_of_plans(offer)
     missing = [name for plans in written_plans(offer.settings).values() for name in plans.missing_defaults()]
     for name in dict.fromkeys(missing):
         warnings.append(f"there is no plan {name} here, which is to be a default one: it must be made by command")
+    return warnings
+
+
+def _warnings_of_plans(offer: Offer) -> list[str]:
+    """What plans of the settings allow that there is not: most often a name that was misspelt."""
+    regions = {target.region for targets in offer.snapshot.targets.values() for target in targets}
+    warnings = []
+    for name, plan in offer.settings.plans.items():
+        if not offer.asked_at_start:
+            unserved = [model for model in plan.models if offer.snapshot.resolve(model) is None]
+            warnings += [f"plan {name} allows {model}, which nobody serves" for model in unserved]
+        unknown = [region for region in plan.regions if region not in regions]
+        warnings += [f"plan {name} allows region {region}, where nobody serves anything" for region in unknown]
     return warnings
 
 

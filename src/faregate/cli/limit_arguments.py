@@ -41,7 +41,7 @@ def add_plan(command: argparse.ArgumentParser) -> None:
     """The options for all that a plan says."""
     command.add_argument("name", help="up to 64 letters, digits, dots, - and _")
     add_allowances(command, "model", "region")
-    command.add_argument("--storage-bytes", type=_limit, metavar="N", help="bytes of files at most (no files are served yet)")
+    command.add_argument("--storage-bytes", type=_limit, metavar="N", help="bytes of files, which are not served yet")
     command.add_argument("--retention-days", type=_days, metavar="N", help="days for which records are kept")
     for level in LEVELS:
         add_bounds(command, level)
