@@ -147,6 +147,19 @@ def test_resource_unknown(path: str, caller: Caller) -> None:
     assert_error(caller.get(path), 404, "not_found_error", "not_found")
 
 
+@pytest.mark.contract("9")
+@pytest.mark.parametrize(
+    ("path", "name"), [("/v1/messages/batches", "anthropic-version"), ("/v1beta/files", "x-goog-api-key")]
+)
+def test_what_is_not_there_is_told_in_the_clients_dialect(path: str, name: str, caller: Caller) -> None:
+    """Where the path says nothing, its fields do: Anthropic's and Google's SDKs send these with every request."""
+    body = caller.ask("GET", path, None, {name: caller.key if "key" in name else "2023-06-01"}).json()
+    if name == "anthropic-version":
+        assert (body["type"], body["error"]["type"]) == ("error", "not_found_error")
+    else:
+        assert (body["error"]["code"], body["error"]["status"]) == (404, "NOT_FOUND")
+
+
 def test_request_unknown(caller: Caller) -> None:
     for name in (str(uuid.uuid4()), "nonsense", "%00", "x" * 1000, "'; --"):
         assert_error(caller.get(f"/v1/requests/{name.replace(' ', '%20')}"), 404, "not_found_error", "not_found", "id")

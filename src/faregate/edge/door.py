@@ -112,7 +112,7 @@ class Door:
             facts.house,
             response,
             record,
-            self._fallback if facts.route is None else self.gate.dialects[facts.route.dialect],
+            self.gate.dialects[facts.dialect],
             self.gate.deadlines,
             self.gate.counters,
             self.limits.keep_alive_comment_s,

@@ -40,6 +40,7 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     probe: Route | None
     house: House
     route: Route | None
+    dialect: str
     credential: bytes
     digest: bytes
     problem: tuple[type[CallerError], str] | None
@@ -75,6 +76,7 @@ def read_head(head: RequestHead, houses: Neighbourhood, digest: Callable[[bytes]
         probe=PROBES.get(head.path),
         house=house,
         route=route,
+        dialect=dialect_of(headers) if route is None else route.dialect,
         credential=credential,
         digest=digest(credential) if problem is None else b"",
         problem=problem,
@@ -98,11 +100,14 @@ def in_dialect_of(route: Route | None, headers: Mapping[bytes, bytes]) -> Route 
     """The route, in the dialect of whoever asks where its path is the same in several (contract.md 1.10)."""
     if route is None or not route.is_shared:
         return route
+    return route._replace(dialect=dialect_of(headers))
+
+
+def dialect_of(headers: Mapping[bytes, bytes]) -> str:
+    """The dialect of a client whose path does not tell it."""
     if b"x-goog-api-key" in headers:
-        return route._replace(dialect="gemini_generate")
-    if b"anthropic-version" in headers:
-        return route._replace(dialect="anthropic_messages")
-    return route
+        return "gemini_generate"
+    return "anthropic_messages" if b"anthropic-version" in headers else "openai_chat"
 
 
 def _asked(route: Route | None, head: RequestHead) -> Asked:
