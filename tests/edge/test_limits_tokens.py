@@ -211,7 +211,16 @@ def test_tokens_of_which_nothing_is_left_over_are_refused(tenants: Tenants) -> N
     assert tenants.key(one).chat().status == 200
     refused = tenants.key(two).chat()
     assert (refused.status, refused.header("retry-after")) == (429, "60")
-    assert "0 tokens a minute" in refused.error["message"]
+    assert refused.error["message"].endswith("0 tokens a minute for this organisation.")
+    assert refused.header("x-should-retry") == "false"  # no waiting helps
+
+
+def test_a_request_that_no_day_has_room_for_is_told_so(tenants: Tenants) -> None:
+    caller = tenants.key("demo", "--tokens-per-day", "300")
+    refused = caller.chat(max_tokens=400)
+    assert (refused.status, refused.header("x-should-retry")) == (429, "false")
+    assert "ask for less output" in refused.error["message"] and "Try again" not in refused.error["message"]
+    assert caller.chat(max_tokens=10).status == 200
 
 
 def test_a_limit_that_is_changed_holds_within_a_second(tenants: Tenants) -> None:

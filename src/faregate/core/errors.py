@@ -95,13 +95,15 @@ class NoFunds(CallerError):
 
 
 class LimitExceeded(CallerError):
-    """A limit of ours is reached: of requests, tokens, calls at the same time, or of an address. Nothing was taken."""
+    """A limit of ours is reached: of requests, tokens, calls at the same time, or of an address. Nothing was taken.
+    `is_final`: waiting alone does not help."""
 
     kind = "limit_exceeded"
     retryable = True
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
+    def __init__(self, message: str, *, retry_after_s: float, is_final: bool = False) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
+        self.is_final = is_final
 
 
 class NotFound(CallerError):

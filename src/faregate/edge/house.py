@@ -128,7 +128,7 @@ def _retry_lines(error: CallError, status: int) -> bytes:
         return b""
     after_s = max(error.retry_after_s or 1.0, 0.001)
     lines = b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (max(1, math.ceil(after_s)), math.ceil(after_s * 1000))
-    if isinstance(error, LimitExceeded) and after_s > _PATIENCE_S:
+    if isinstance(error, LimitExceeded) and (error.is_final or after_s > _PATIENCE_S):
         lines += b"x-should-retry: false\r\n"
     return lines
 

@@ -45,23 +45,25 @@ def fit(gate: Gate, call: Call, model: Model) -> None:
 async def take(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...]) -> Taken:
     """Count a call against all its bounds. LimitExceeded where one is reached: then none has counted it. Overloaded."""
     day = int(call.record.received_at) // DAY_S
+    demand = _demand(gate, call, model, bounds, day)
     try:
-        taken = await gate.counters.take(_demand(gate, call, model, bounds, day))
+        taken = await gate.counters.take(demand)
     except StoreError:
         raise _unreadable() from None
     if isinstance(taken, Refused):
-        raise exceeded(taken)
+        raise exceeded(taken, demand)
     return taken
 
 
 async def would_refuse(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...], now: float) -> None:
     """As `take`, for a call that is made now, but nothing is counted."""
+    demand = _demand(gate, call, model, bounds, int(now) // DAY_S)
     try:
-        refused = await gate.counters.peek(_demand(gate, call, model, bounds, int(now) // DAY_S))
+        refused = await gate.counters.peek(demand)
     except StoreError:
         raise _unreadable() from None
     if refused is not None:
-        raise exceeded(refused)
+        raise exceeded(refused, demand)
 
 
 def _demand(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...], day: int) -> Demand:
@@ -90,11 +92,16 @@ def most_tokens(call: Call, model: Model) -> int:
     return tokens if call.schema is None else 2 * tokens
 
 
-def exceeded(refused: Refused) -> LimitExceeded:
-    """What the client is told of a limit that is reached."""
+def exceeded(refused: Refused, demand: Demand) -> LimitExceeded:
+    """What the client is told of a limit that is reached: when to try again, or that no waiting helps."""
     bound = refused.bound
-    told = _TOLD[bound.kind].format(limit=bound.limit)
-    message = f"Rate limit reached: {told} for this {bound.subject}. Try again in {_wait(refused.retry_after_s)}."
+    told = f"Rate limit reached: {_TOLD[bound.kind].format(limit=bound.limit)} for this {bound.subject}."
+    if bound.limit == 0:
+        return LimitExceeded(told, retry_after_s=refused.retry_after_s, is_final=True)
+    if bound.kind == "daily_tokens" and demand.tokens_max > bound.limit:
+        message = f"{told} This request alone can take {demand.tokens_max}; ask for less output."
+        return LimitExceeded(message, retry_after_s=refused.retry_after_s, is_final=True)
+    message = f"{told} Try again in {_wait(refused.retry_after_s)}."
     return LimitExceeded(message, retry_after_s=refused.retry_after_s)
 
 
