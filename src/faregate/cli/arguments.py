@@ -73,7 +73,7 @@ def _organisations(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     which = plan.add_mutually_exclusive_group(required=True)
     which.add_argument("plan", nargs="?", help="its name, as `plans list` has it")
     which.add_argument("--default", action="store_true", help="the default plan of those that paid, or never did")
-    setting = _verb(verbs, "set", "limit an organisation beyond its plan; `none` ends a limit")
+    setting = _verb(verbs, "set", "limit an organisation more closely than its plan does; `none` ends a limit")
     setting.add_argument("organisation", help="id or name")
     add_bounds(setting)
     _verb(verbs, "limits", "the limits that hold in the end").add_argument("organisation", help="id or name")
@@ -88,7 +88,7 @@ def _projects(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     create.add_argument("--org", required=True, metavar="ORG", help="the organisation's id or name")
     listing = _verb(verbs, "list", "list the projects")
     listing.add_argument("--org", metavar="ORG", help="of this organisation only")
-    setting = _verb(verbs, "set", "limit a project beyond its plan; `none` ends a limit")
+    setting = _verb(verbs, "set", "limit a project more closely than its plan does; `none` ends a limit")
     setting.add_argument("project", help="id or name")
     add_bounds(setting)
     add_allowances(setting, "model", "region")
@@ -113,7 +113,7 @@ def _keys(nouns: "argparse._SubParsersAction[_Parser]") -> None:
         "--bill", action="append", default=[], metavar="PROJECT", help="a further project that it may bill (repeatable)"
     )
     create.add_argument("--house", metavar="NAME", help="the house whose door it opens (default: the main one)")
-    setting = _verb(verbs, "set", "limit a key beyond its plan; `none` ends a limit")
+    setting = _verb(verbs, "set", "limit a key more closely than its plan does; `none` ends a limit")
     setting.add_argument("id")
     for verb in (create, setting):
         add_bounds(verb)
