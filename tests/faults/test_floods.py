@@ -1,5 +1,6 @@
 """F74, F98, F99, and more calls than a gateway takes: floods are refused early, and their time tells nothing."""
 
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from faregate.core.identity import make_id, make_key
-from tests.running.client import Caller, eventually, request_bytes
+from tests.running.client import Answer, Caller, eventually, request_bytes
 from tests.running.processes import Gateway, Simulator, simulated
 
 from .conftest import rss_bytes
@@ -96,3 +97,24 @@ def test_more_calls_than_it_takes_are_shed_before_their_key_is_looked_at(small: 
         assert answer.events[-1] == "[DONE]"
         assert caller.record(answer.header("x-request-id"))["usage"]["output"] == 60
         assert caller.chat().status == 200  # there is room again
+
+
+def test_a_loop_that_is_late_sheds_load_and_answers_probes(session_folder: Path, simulator: Simulator) -> None:
+    """It knows for a tick, a tenth of a second, that it was late; who comes then is shed."""
+    gateway = Gateway(session_folder, simulated(simulator, more="[limits]\nlag_max_s = 0.2"))
+    caller = Caller(gateway)
+
+    def after_a_stop() -> Answer | None:
+        gateway.popen.send_signal(signal.SIGSTOP)
+        time.sleep(0.4)  # which is what makes it late
+        gateway.popen.send_signal(signal.SIGCONT)
+        answers = [caller.chat() for _ in range(3)]
+        assert caller.get("/healthz").status == 200
+        return next((answer for answer in answers if answer.status == 503), None)
+
+    try:
+        shed = eventually(after_a_stop)
+        assert shed and (shed.error["code"], shed.header("retry-after")) == ("overloaded", "1")
+        eventually(lambda: caller.chat().status == 200)
+    finally:
+        gateway.stop()
