@@ -48,8 +48,8 @@ run: $(VENV)/run.stamp  ## set up, start the gateway on 127.0.0.1:8080, print a 
 setup: $(VENV)/dev.stamp .venv-openai-previous/stamp .venv-litellm/stamp $(NODE_MODULES)/stamp  ## install what tests and checks need
 
 .PHONY: test
-test: setup  ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: setup  ## run all tests, some files at a time
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: soak
 soak: setup  ## run what takes minutes: faults at their full size, memory over time
