@@ -133,6 +133,35 @@ def test_another_project_pays(street: Gateway, keys: dict[str, str]) -> None:
         assert (answer.status, answer.error["code"]) == (403, "project_not_allowed")
 
 
+@pytest.mark.contract("1.9", "2.4", "6.5")
+def test_models_are_those_of_the_project_that_is_billed(street: Gateway) -> None:
+    """In the list, one by one, and where the answer to another key's call is asked for again."""
+    command_json(street, "orgs", "create", "halves", "--metered")
+    first, second = (
+        command_json(street, "projects", "create", name, "--org", "halves")[0]["id"] for name in ("half", "half-2")
+    )
+    command_json(street, "projects", "set", first, "--model", "test-model")
+    command_json(street, "projects", "set", second, "--model", "deepseek-v4-flash")
+    words = ["keys", "create", "k", "--project", first]
+    both = Caller(street, command_json(street, *words, "--bill", second)["key"])
+    elsewhere = {"idc-project-id": second}
+    for headers, served, other in (
+        ({}, "test-model", "deepseek-v4-flash"),
+        (elsewhere, "deepseek-v4-flash", "test-model"),
+    ):
+        for dialect in ({}, {"anthropic-version": "2023-06-01"}):
+            listed = both.get("/v1/models", headers | dialect).json()["data"]
+            assert [model["id"] for model in listed] == [served]
+        assert both.get(f"/v1/models/{served}", headers).status == 200
+        assert both.get(f"/v1/models/{other}", headers).error["code"] == "model_not_found"
+        assert both.chat(headers=headers, model=served).status == 200
+        assert both.chat(headers=headers, model=other).error["code"] == "model_not_available"
+    neighbour = Caller(street, command_json(street, *words)["key"])
+    repeated = {"idempotency-key": "of-both"}
+    assert both.chat(headers=elsewhere | repeated, model="deepseek-v4-flash").status == 200
+    assert neighbour.chat(headers=repeated, model="deepseek-v4-flash").error["code"] == "model_not_available"
+
+
 def test_a_plan_of_one_house_holds_for_keys_of_the_others_too(street: Gateway) -> None:
     """An organisation has one plan, and perhaps keys of several houses."""
     command_json(street, "orgs", "create", "both", "--metered")

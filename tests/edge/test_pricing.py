@@ -156,8 +156,8 @@ def test_it_is_made_once_for_as_long_as_it_holds() -> None:
     )
 
     def shown(of: Snapshot) -> str:
-        [entry] = msgspec.json.decode(listing.models(anybody, of))["data"]
-        assert msgspec.json.decode(listing.model("m", anybody, of)) == entry
+        [entry] = msgspec.json.decode(listing.models(anybody, "", of))["data"]
+        assert msgspec.json.decode(listing.model("m", anybody, "", of)) == entry
         return entry["pricing"]["input"]
 
     assert shown(snapshot) == shown(snapshot) == "0.000001"

@@ -45,9 +45,9 @@ class Desk:
         snapshot = self.gate.snapshots[facts.house.name]
         project_id = facts.project_id or caller.project_id
         if route.operation == "models":
-            return listing.models(caller, snapshot, route.dialect)
+            return listing.models(caller, project_id, snapshot, route.dialect)
         if route.operation == "model":
-            return listing.model(route.argument, caller, snapshot, route.dialect)
+            return listing.model(route.argument, caller, project_id, snapshot, route.dialect)
         if route.operation == "response":
             query = intake.query_of(head)
             return await kept_responses.answer(self.gate.responses, facts.method, route.argument, project_id, query)

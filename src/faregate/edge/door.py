@@ -186,7 +186,7 @@ class Door:
                 del body
                 await reply.follow(run)
             else:
-                if caller.allowed_models and caller.key_id != run.record.key_id:
+                if caller.key_id != run.record.key_id:
                     asked = self.gate.dialects[route.dialect].parse_request(body, facts.asked).model
                     self._may_use(caller, facts, asked)
                 del body
@@ -215,7 +215,7 @@ class Door:
             if kept is None:
                 await exchange.run(gate, call, reply)
             else:
-                if caller.allowed_models and caller.key_id != kept.key_id:
+                if caller.key_id != kept.key_id:
                     self._may_use(caller, facts, call.request.model)
                 run.restore(kept, facts.house.replayed_line)
                 run.describe(record)
@@ -229,9 +229,12 @@ class Door:
 
     def _may_use(self, caller: Caller, facts: HeadFacts, model: str) -> None:
         """Whether a caller may have the answer to another one's call: it must be able to call that model. CallError."""
+        project_id = facts.project_id or caller.project_id
+        if not caller.allowed_models and not caller.terms_for(project_id).models:
+            return
         snapshot = self.gate.snapshots[facts.house.name]
         model_id = snapshot.resolve(model)
-        if model_id is None or not admission.may_use(caller, model_id, snapshot):
+        if model_id is None or not admission.may_use(caller, project_id, model_id, snapshot):
             raise NotPermitted(f"This key may not use the model '{model}'.", param="model")
 
     async def _receive(self, request: IncomingRequest, reply: Reply) -> bytes:

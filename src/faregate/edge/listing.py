@@ -35,23 +35,27 @@ class Listing:
         self._until: float | None = None  # unix seconds; None: for ever
         self._entries: dict[str, msgspec.Raw] = {}
 
-    def models(self, caller: Caller, snapshot: Snapshot, dialect: str = "openai_chat") -> bytes:
-        """The list that this key may call, or all that the house has, by id, in the form of a dialect; all of it on one
-        page."""
+    def models(self, caller: Caller, project_id: str, snapshot: Snapshot, dialect: str = "openai_chat") -> bytes:
+        """The list that this key may call while it bills a project, or all that the house has, by id, in the form of a
+        dialect; all of it on one page."""
         if dialect in LISTINGS:
             models = [
                 msgspec.structs.replace(model, id=self._id(model))
                 for name, model in sorted(snapshot.models.items())
-                if self._lists(caller, name, snapshot)
+                if self._lists(caller, project_id, name, snapshot)
             ]
             return msgspec.json.encode(LISTINGS[dialect].all(models))
-        entries = [entry for name, entry in self._of(snapshot).items() if self._lists(caller, name, snapshot)]
+        entries = [
+            entry for name, entry in self._of(snapshot).items() if self._lists(caller, project_id, name, snapshot)
+        ]
         return msgspec.json.encode({"object": "list", "data": entries})
 
-    def model(self, name: str, caller: Caller, snapshot: Snapshot, dialect: str = "openai_chat") -> bytes:
+    def model(
+        self, name: str, caller: Caller, project_id: str, snapshot: Snapshot, dialect: str = "openai_chat"
+    ) -> bytes:
         """One model, by any of its names. NotFound where there is none that this key may call."""
         model_id = snapshot.resolve(name)
-        if model_id is None or not self._lists(caller, model_id, snapshot):
+        if model_id is None or not self._lists(caller, project_id, model_id, snapshot):
             raise NotFound(f"The model '{name}' does not exist.", kind="model_not_found", param="model")
         if dialect in LISTINGS:
             return msgspec.json.encode(LISTINGS[dialect].one(snapshot.models[model_id], name))
@@ -59,8 +63,8 @@ class Listing:
         entry["id"] = name
         return msgspec.json.encode(entry)
 
-    def _lists(self, caller: Caller, model_id: str, snapshot: Snapshot) -> bool:
-        return self._all or may_use(caller, model_id, snapshot)
+    def _lists(self, caller: Caller, project_id: str, model_id: str, snapshot: Snapshot) -> bool:
+        return self._all or may_use(caller, project_id, model_id, snapshot)
 
     def _id(self, model: Model) -> str:
         is_bare = not self._has_vendor or model.id.startswith(f"{model.vendor}/")

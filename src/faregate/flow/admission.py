@@ -134,11 +134,11 @@ def takes(model: Model, *, images: bool, audio: bool) -> None:
         raise MalformedRequest(f"The model '{model.id}' does not take audio.", kind="audio_not_supported_by_model")
 
 
-def may_use(caller: Caller, model_id: str, snapshot: Snapshot) -> bool:
-    """Whether the key's list of models, if it has one, and its plan's name this model."""
+def may_use(caller: Caller, project_id: str, model_id: str, snapshot: Snapshot) -> bool:
+    """Whether the key's list of models, if it has one, and those that hold while it bills a project name this model."""
     if caller.allowed_models and not _names(caller.allowed_models, model_id, snapshot):
         return False
-    return all(_names(names, model_id, snapshot) for names in caller.terms.models)
+    return all(_names(names, model_id, snapshot) for names in caller.terms_for(project_id).models)
 
 
 def _names(names: frozenset[str], model_id: str, snapshot: Snapshot) -> bool:
