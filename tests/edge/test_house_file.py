@@ -114,6 +114,8 @@ def test_its_prices(tmp_path: Path) -> None:
             "headers.request_id",
             "is what headers.credits_used has",
         ),
+        ("[headers]\nrequest_id = ['x-a', 'X-A']\n", 2, "headers.request_id[1]", "is there already"),
+        ("[headers]\nregion = 'Request-Id'\n", 2, "headers.region", "not for a house to say"),
         ("[rate_headers]\nlimit = 'x b'\n", 2, "rate_headers.limit", "regex"),
         ("[rate_headers]\nlimit = ''\n", 1, "rate_headers", "or none has"),
         ("[rate_headers]\nlimit = 'x-request-id'\n", 2, "rate_headers.limit", "is what headers.request_id has"),
@@ -124,6 +126,13 @@ def test_its_prices(tmp_path: Path) -> None:
             2,
             "request_headers.project_id",
             "not for a house to say",
+        ),
+        ("[request_headers]\nproject_id = ['X-Request-Id']\n", 2, "request_headers.project_id", "not for a house"),
+        (
+            "[request_headers]\nregion_hint = ['x-faregate-strict']\n",
+            2,
+            "request_headers.region_hint",
+            "not for a house",
         ),
         (
             "[request_headers]\nproject_id = ['x-a']\nregion_hint = ['X-A']\n",

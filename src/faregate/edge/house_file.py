@@ -15,20 +15,23 @@ from .routes import NAMES as ROUTE_NAMES
 
 FOLDER = Path(__file__).parent / "houses"
 DEFAULT = "faregate"
-# What the answer's framing and content say, and what is said of errors and of streams, whatever the house.
+# What the answer's framing and content say, and what is said of errors, of streams and in Anthropic's dialect, whatever
+# the house.
 _TAKEN = frozenset(
     {
         *("allow", "cache-control", "connection", "content-encoding", "content-length", "content-type", "date"),
-        *("keep-alive", "location", "retry-after", "retry-after-ms", "set-cookie", "trailer", "transfer-encoding"),
-        *("upgrade", "vary", "x-accel-buffering", "x-should-retry"),
+        *("keep-alive", "location", "request-id", "retry-after", "retry-after-ms", "set-cookie", "trailer"),
+        *("transfer-encoding", "upgrade", "vary", "x-accel-buffering", "x-should-retry"),
     }
 )
-# Fields of requests that say something already: of the message, the connection, the key, or the dialect.
+# Fields of requests that say something already: of the message, the connection, the key, the dialect, or to the gateway.
 _SPOKEN_FOR = frozenset(
     {
-        *("accept", "authorization", "connection", "content-encoding", "content-length", "content-type", "cookie"),
-        *("anthropic-version", "expect", "host", "idempotency-key", "te", "transfer-encoding", "upgrade", "user-agent"),
-        *("x-api-key", "x-forwarded-for", "x-goog-api-key"),
+        *("accept", "access-control-request-method", "anthropic-beta", "anthropic-version", "authorization"),
+        *("connection", "content-encoding", "content-length", "content-type", "cookie", "expect", "host"),
+        *("idempotency-key", "origin", "te", "transfer-encoding", "upgrade", "user-agent", "x-api-key"),
+        *("x-client-request-id", "x-faregate-strict", "x-faregate-structured", "x-forwarded-for", "x-goog-api-key"),
+        "x-request-id",
     }
 )
 _MERGED = ("headers", "request_headers", "rate_headers", "words", "urls", "models", "images", "recharge", "usage")
@@ -246,6 +249,10 @@ def _check(reader: Reader, facts: HouseFile, kinds: Iterable[str]) -> None:
 def _check_names(reader: Reader, facts: HouseFile) -> None:
     """Each fact of an answer has a header of its own, and none has one that is the wire's."""
     found: dict[str, tuple[str, str]] = {}
+    ids = [name.lower() for name in facts.headers.request_id]
+    for index, name in enumerate(ids):
+        if name in ids[:index]:
+            raise reader.source.fail(("headers", "request_id", index), f"'{name}' is there already")
     for at, name in _header_names(facts):
         if name.lower() in _TAKEN or name.lower().startswith("access-control-"):
             raise reader.source.fail(at, f"'{name}' is not for a house to say")
