@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections import deque
+from itertools import count
 from pathlib import Path
 
 from faregate.core.limits import Bound, BoundKind, Demand, Refused
@@ -66,15 +67,8 @@ async def run(counters: MachineCounters, demands: list[Demand], takes: int) -> i
 def main() -> None:
     """Measure, and print what was found."""
     takes, folder, shared = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] == ["shared"]
-    now_ns = time.monotonic_ns()
     step_ns = MINUTE_NS // (KEYS * 590) // 2  # a call looks twice
-
-    def later() -> int:
-        nonlocal now_ns
-        now_ns += step_ns
-        return now_ns
-
-    clock = time.monotonic_ns if shared else later
+    clock = time.monotonic_ns if shared else count(time.monotonic_ns(), step_ns).__next__
     counters = MachineCounters(folder, no_tokens, alone=not shared, monotonic_ns=clock)
     demands = [Demand(bounds_of(key, shared=shared), 250, 4000, 20_000) for key in range(KEYS)]
     asyncio.run(run(counters, demands, KEYS * 600))
