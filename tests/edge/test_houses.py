@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from faregate.edge.house_file import FOLDER
 from tests.running.client import CHAT, Answer, Caller, eventually, request_bytes
 from tests.running.processes import ENOUGH, Gateway, Simulator
 
@@ -107,6 +108,25 @@ def test_routes_that_are_off_and_the_net_of_all_requests(street: Gateway, keys: 
     # The net comes before the key, and is of that house alone
     assert ask(street, "/llm/v1/models", "own-nothing", host=host).status == 429
     assert ask(street, "/v1/models", keys["faregate"]).status == 200
+
+
+@pytest.mark.contract("9")
+def test_what_never_became_a_request_is_refused_as_the_house_says(session_folder: Path) -> None:
+    _, _, table = (FOLDER / "faregate.toml").read_text("utf-8").partition("[errors]")
+    kinds = table.replace("head_too_large = [431", "head_too_large = [400").replace(
+        "malformed_request = [400", "malformed_request = [422"
+    )
+    file = session_folder / "other-statuses.toml"
+    file.write_text(f"name = 'other'\n[errors]{kinds}", "utf-8")
+    gateway = Gateway(session_folder, f'house = "{file}"\n')
+    try:
+        for head, status in ((b"GET / HTTP/9\r\n\r\n", 422), (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 400)):
+            with Caller(gateway, "").open() as connection:
+                connection.send(head)
+                answer = connection.answer()
+            assert (answer.status, answer.error["type"]) == (status, "invalid_request_error")
+    finally:
+        gateway.stop()
 
 
 @pytest.mark.contract("6.2", "9")

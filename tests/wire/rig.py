@@ -206,7 +206,7 @@ class Rig:
         """A server that is not listening yet."""
         server = Server(
             self._noted(handler),
-            lambda status, message: (b"content-type: text/plain\r\n", message.encode()),
+            lambda status, message: (status, b"content-type: text/plain\r\n", message.encode()),
             self.deadlines,
             limits,
             trusted,

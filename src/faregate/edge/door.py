@@ -374,16 +374,16 @@ class Door:
             response.cancel(InvalidKey("The API key was revoked."))
         return len(cut)
 
-    def refusal(self, status: int, message: str) -> tuple[bytes, bytes]:
-        """Headers and body for what never became a request (wire.server)."""
+    def refusal(self, status: int, message: str) -> tuple[int, bytes, bytes]:
+        """Status, headers and body for what never became a request (wire.server)."""
         kind = {408: "read_timeout", 431: "head_too_large"}.get(status, "malformed_request")
         now = time.time()
-        record = UsageRecord(id=self._ids(now), received_at=now, status=status, error_kind=kind, region=self.region)
+        record = UsageRecord(id=self._ids(now), received_at=now, error_kind=kind, region=self.region)
         house = self.houses.main
-        _, members, lines = house.error(MalformedRequest(message, kind=kind), record.id)
+        record.status, members, lines = house.error(MalformedRequest(message, kind=kind), record.id)
         self.keep(record)
         head = b"content-type: application/json\r\n" + lines + house.head(record, 0)
-        return head, self._fallback.render_error(status, members)
+        return record.status, head, self._fallback.render_error(record.status, members)
 
     def _crashed(self, request_id: str, crash: BaseException) -> None:
         frames = traceback.extract_tb(crash.__traceback__)

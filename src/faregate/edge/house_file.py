@@ -24,7 +24,7 @@ _TAKEN = frozenset(
         *("transfer-encoding", "upgrade", "vary", "x-accel-buffering", "x-should-retry"),
     }
 )
-# Fields of requests that say something already: of the message, the connection, the key, the dialect, or to the gateway.
+# Fields of requests that say something already: of the message, the connection, the key, the dialect, to the gateway.
 _SPOKEN_FOR = frozenset(
     {
         *("accept", "access-control-request-method", "anthropic-beta", "anthropic-version", "authorization"),

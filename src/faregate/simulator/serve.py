@@ -174,6 +174,6 @@ def run(
         runner.run(main())
 
 
-def _refusal(_status: int, message: str) -> tuple[bytes, bytes]:
+def _refusal(status: int, message: str) -> tuple[int, bytes, bytes]:
     body = msgspec.json.encode(openai.error(Refused(message), ""))
-    return header_lines([("content-type", "application/json")]), body
+    return status, header_lines([("content-type", "application/json")]), body

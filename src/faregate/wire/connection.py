@@ -305,7 +305,7 @@ class ServerConnection(asyncio.Protocol):
             return
         if self._response is None or not self._response.status:
             self._refusal = None
-            headers, body = self.server.refusal(status, message)
+            status, headers, body = self.server.refusal(status, message)
             framing = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.write(status_line(status) + headers + framing + body)
         strand, self._strand = self._strand, None

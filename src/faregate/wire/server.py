@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .exchange import IncomingRequest, OutgoingResponse
 
 Handler = Callable[["IncomingRequest", "OutgoingResponse"], Coroutine[Any, Any, None]]
-Refusal = Callable[[int, str], tuple[bytes, bytes]]
+Refusal = Callable[[int, str], tuple[int, bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +57,8 @@ class ServerLimits:
 
 
 class Server:
-    """All connections of one process. `handler` answers requests; `refusal(status, message)` gives the headers and
-    body for what never becomes one (a broken head, a late one)."""
+    """All connections of one process. `handler` answers requests; `refusal(status, message)` gives the status,
+    headers and body for what never becomes one (a broken head, a late one), which HTTP has a status for."""
 
     def __init__(
         self,
