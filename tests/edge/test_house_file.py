@@ -220,6 +220,20 @@ base_path = ""
         ("house = 'apilink'\nbase_path = '/a/'", 8, "houses[1].base_path", "regex"),
         ("house = 'apilink'\nbase_path = '/api'", 8, "houses[1].base_path", "the main house is there"),
         ("house = 'apilink'\nbase_path = '/v1'", 8, "houses[1].base_path", "the main house is there"),
+        ("house = 'apilink'\nbase_path = '/v1/models'", 8, "houses[1].base_path", "the main house is there"),
+        ("house = 'apilink'\nbase_path = '/api/v1beta'", 8, "houses[1].base_path", "the main house is there"),
+        (
+            "house = 'apilink'\nbase_path = '/a'\n[[houses]]\nhouse = 'idclinks'\nbase_path = '/a/v1'",
+            11,
+            "houses[2].base_path",
+            "another house has this path",
+        ),
+        (
+            "house = 'apilink'\nbase_path = '/a/v1beta/x'\n[[houses]]\nhouse = 'idclinks'\nbase_path = '/a'",
+            11,
+            "houses[2].base_path",
+            "another house has this path",
+        ),
         (
             "house = 'apilink'\nbase_path = '/a'\n[[houses]]\nhouse = 'idclinks'\nbase_path = '/a'",
             11,
@@ -239,11 +253,14 @@ def test_houses_do_not_get_in_each_others_way(tmp_path: Path, second: str, line:
 
 def test_good_neighbours(tmp_path: Path) -> None:
     file = tmp_path / "faregate.toml"
-    file.write_text(FURTHER + "house = 'platform'\nkey_prefix = 'pf-'\nbase_path = '/apis'\n")
+    first = FURTHER + "house = 'platform'\nkey_prefix = 'pf-'\nbase_path = '/apis'\n"
+    more = "[[houses]]\nhouse = 'apilink'\nbase_path = '/apis/other'\n"
+    file.write_text(first + more)
     houses = load_houses(load_settings(file))
-    assert [house.name for house in houses.houses] == ["faregate", "lincorelink", "platform"]
+    assert [house.name for house in houses.houses] == ["faregate", "lincorelink", "platform", "apilink"]
     assert houses.of(b"LINKS.example.com:443", b"/v1/models").name == "lincorelink"
     assert houses.of(b"x", b"/apis/api/v1/models").name == "platform"
+    assert houses.of(b"x", b"/apis/other/v1/models").name == "apilink"
     assert houses.of(b"x", b"/apisx/v1/models").name == houses.of(None, b"/v1/models").name == "faregate"
 
 

@@ -46,7 +46,7 @@ def _host_name(host: bytes) -> bytes:
 
 def load_houses(settings: Settings) -> Neighbourhood:
     """The houses that the settings name. SettingsError for a file that is no house, two houses of one name or one key
-    prefix, and two with one host or path."""
+    prefix, two with one host or path, and one that is in another's way."""
     fail = settings.places.fail
     directory = settings.places.directory
     main = load_house(settings.house, directory)
@@ -77,11 +77,28 @@ def load_houses(settings: Settings) -> Neighbourhood:
         for each, host in enumerate(given.hosts):
             if by_host.setdefault(_host_name(host.encode()), house) is not house:
                 raise fail((*at, "hosts", each), "another house has this host")
-        if given.base_path and any(f"{prefix}/".startswith(f"{given.base_path}/") for prefix in main.prefixes):
+        if not given.base_path:
+            continue
+        if _takes_from(given.base_path, "", main):
             raise fail((*at, "base_path"), "the main house is there")
-        if given.base_path and by_path.setdefault(given.base_path, house) is not house:
-            raise fail((*at, "base_path"), "another house has this path")
+        for path, each in by_path.items():
+            if (
+                path == given.base_path
+                or _takes_from(given.base_path, path, each)
+                or _takes_from(path, given.base_path, house)
+            ):
+                raise fail((*at, "base_path"), "another house has this path")
+        by_path[given.base_path] = house
     return Neighbourhood(main, further, by_host, by_path.items())
+
+
+def _takes_from(base_path: str, other_path: str, other: House) -> bool:
+    """Whether requests for the API of a house under another path would come to the one under `base_path`: the longer
+    path is looked at first. Gemini's clients add "beta" to a prefix."""
+    if len(base_path) <= len(other_path):
+        return False
+    apis = (f"{prefix}{more}/" for prefix in other.prefixes for more in ("", "beta"))
+    return any(api.startswith(f"{base_path}/") or f"{base_path}/".startswith(api) for api in apis)
 
 
 def plans_of(house: House, houses: Neighbourhood, settings: Settings) -> Plans:
