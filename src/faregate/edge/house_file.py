@@ -110,7 +110,8 @@ class ModelsShown(_Table, frozen=True):
 
 
 class ImageLimits(_Table, frozen=True):
-    """What a request for images may ask, within what the model takes. Empty lists are no bound."""
+    """What a request for images may ask, within what the model takes; nobody asks it before there are
+    image routes. Empty lists are no bound."""
 
     prompt_characters_max: Count | None = None
     images_max: Count | None = None
@@ -119,7 +120,8 @@ class ImageLimits(_Table, frozen=True):
 
 
 class Recharge(_Table, frozen=True):
-    """What credit may be bought, dollars, and after how many days a promotion ends that says no date (0: never)."""
+    """What credit may be bought, dollars, and after how many days a promotion ends that says no date (0: never);
+    nobody asks it before there are payments."""
 
     minimum: Dollars
     promotion_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
