@@ -46,6 +46,7 @@ class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=False):
     region: str = ""
     replica: str = ""
     attempts: int = 0
+    has_failed_over: bool = False  # a target was asked because another had failed; for the answer's head, not kept
     stream: bool = False
     status: int = 0
     error_kind: str | None = None

@@ -43,22 +43,22 @@ class House:
         lines = "".join(f"{_literal(name)}: {place}\r\n" for name, place in said if name)
         self._rates = lines.encode("ascii")
         self._resets_at_epoch = rates.reset_form == "epoch"
-        self._formats: dict[tuple[str, str, str, str, int], str] = {}
+        self._formats: dict[tuple[str, str, str, str, bool], str] = {}
 
     def head(self, record: UsageRecord, latency_ms: float) -> bytes:
         """The header lines of every answer: id, latency, where it was made and at what rate."""
-        made = (record.region, record.replica, record.model, record.token_rate, record.attempts)
+        made = (record.region, record.replica, record.model, record.token_rate, record.has_failed_over)
         lines = self._formats.get(made) or self._format(made)
         return (lines % {"id": record.id, "latency": latency_ms}).encode("ascii")
 
-    def _format(self, made: tuple[str, str, str, str, int]) -> str:
+    def _format(self, made: tuple[str, str, str, str, bool]) -> str:
         """The lines of all answers that were made in the same way, with places for what differs."""
-        region, replica, model, token_rate, attempts = made
+        region, replica, model, token_rate, has_failed_over = made
         names = self.facts.headers
         pairs = [
             (names.region, region),
             (names.replica, replica or "none"),
-            (names.failover, "true" if attempts > 1 else "false"),
+            (names.failover, "true" if has_failed_over else "false"),
             (names.fallback_depth, "0"),
         ]
         if model:

@@ -253,6 +253,8 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
     for target in targets[: gate.limits.attempts_max]:
         if call.is_deserted:
             raise ClientGone  # what failed costs nothing, and nobody waits for more
+        if failures:
+            record.has_failed_over = True
         record.provider = target.provider
         record.upstream_model = target.upstream_model
         record.region = target.region
