@@ -204,15 +204,20 @@ def test_credits_used(caller: Caller) -> None:
     usage = answer.json()["usage"]
     cost = (usage["prompt_tokens"] * Decimal("2.5") + usage["completion_tokens"] * 10) / 1_000_000
     assert Decimal(answer.header("x-credits-used") or "") == cost > 0
-    with caller.open() as connection:
-        asked = {"te": "trailers", "connection": "close"}
-        body = caller.body({"output_tokens": 30}, stream=True)
-        connection.send(caller.bytes_of("POST", "/v1/chat/completions", body, asked))
-        head = connection.head()
-        assert head.header("x-credits-used") is None
-        assert f"x-credits-used: {answer.header('x-credits-used')}\r\n".encode() in connection.ended()
-    record = caller.record(head.header("x-request-id"))
-    assert record["cost"] == answer.header("x-credits-used")
+    asked = {"te": "trailers", "connection": "close"}
+    for plan in (
+        {"output_tokens": 30},
+        {"output_tokens": 30, "cut_after_bytes": 1500},
+    ):  # a stream that fails says it too
+        with caller.open() as connection:
+            body = caller.body(plan, stream=True)
+            connection.send(caller.bytes_of("POST", "/v1/chat/completions", body, asked))
+            head = connection.head()
+            assert head.header("x-credits-used") is None
+            end = connection.ended()
+        record = caller.record(head.header("x-request-id"))
+        assert Decimal(record["cost"]) > 0 and f"x-credits-used: {record['cost']}\r\n".encode() in end
+        assert (record["cost"] == answer.header("x-credits-used")) == (record["status"] == 200)
 
 
 @pytest.mark.contract("4.3")

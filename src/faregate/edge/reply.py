@@ -176,12 +176,15 @@ class Reply(msgspec.Struct, eq=False):
             self.counted(self._counters.standing(self.bounds))
         if isinstance(error, UpstreamError) and error.status in self.dialect.own_statuses:
             status = error.status
+        cost_line = self._house.credits_line(record.cost_nano)
         if not response.status:
-            self.send(status, self.dialect.render_error(status, members), _JSON + lines)
+            lines = _JSON + lines + (cost_line if record.cost_nano else b"")  # what nobody was given may be paid for
+            self.send(status, self.dialect.render_error(status, members), lines)
         elif not response.finished:
             record.status = status
             response.source = None
-            response.finish(self.dialect.render_stream_error(status, members, self.request))
+            end = self.dialect.render_stream_error(status, members, self.request)
+            response.finish(end, self._trailers + cost_line if self._wants_trailers else b"")
 
     def close(self) -> None:
         """The answer is over, however it ended."""

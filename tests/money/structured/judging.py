@@ -156,6 +156,9 @@ def paid(customer: Customer, answer: Answer, cost: int, attempts: int, status: i
     record = customer.record(answer.header("x-request-id"))
     assert (record["attempts"], record["status"]) == (attempts, status)
     assert float(record["cost"]) * 1e9 == pytest.approx(cost)
+    assert answer.header("x-faregate-failover") == "false"  # to be asked again is none
+    if answer.status != 200:
+        assert float(answer.header("x-credits-used") or 0) * 1e9 == pytest.approx(cost)
     answers = cost // ONCE
     assert record["usage"]["prompt_tokens"] == answers * PROMPT
     assert record["usage"]["completion_tokens"] == answers * COMPLETION
