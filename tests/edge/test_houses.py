@@ -182,6 +182,36 @@ def test_models_are_those_of_the_project_that_is_billed(street: Gateway) -> None
     assert neighbour.chat(headers=repeated, model="deepseek-v4-flash").error["code"] == "model_not_available"
 
 
+@pytest.mark.contract("2.1", "9")
+def test_an_answer_of_one_house_is_not_repeated_in_another(session_folder: Path, simulator: Simulator) -> None:
+    """By host the path is the same in both, and so may be the project and its idempotency key."""
+    config = f"""
+[[houses]]
+house = "lincorelink"
+hosts = ["links.example.com"]
+{ENOUGH}
+[providers.sim]
+base_url = "{simulator.base_url}"
+key = "simulator-secret-key"
+models = ["deepseek-v4-flash"]
+"""
+    gateway = Gateway(session_folder, config)
+    try:
+        made = command_json(gateway, "keys", "create", "k", "--project", "demo", "--house", "lincorelink")
+        body = json.dumps(Caller(gateway).body(model="deepseek-v4-flash")).encode()
+        answers = []
+        for key, host in ((gateway.key, "gateway"), (made["key"], "links.example.com")):
+            with Caller(gateway).open() as connection:
+                headers = {"host": host, "idempotency-key": "of-both"}
+                connection.send(request_bytes("POST", CHAT, body, headers, key))
+                answers.append(connection.answer())
+        assert [answer.status for answer in answers] == [200, 409]
+        assert list(answers[1].error) == ["message", "type", "param", "code"]
+        assert answers[1].error["code"] == "idempotency_conflict"
+    finally:
+        gateway.stop()
+
+
 def test_a_plan_of_one_house_holds_for_keys_of_the_others_too(street: Gateway) -> None:
     """An organisation has one plan, and perhaps keys of several houses."""
     command_json(street, "orgs", "create", "both", "--metered")

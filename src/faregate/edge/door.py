@@ -173,7 +173,7 @@ class Door:
             if body is None:
                 body = await self._receive(request, reply)
             record.bytes_in = len(body)
-            fingerprint = fingerprint_of(request.head, body)
+            fingerprint = fingerprint_of(facts.house.name, request.head, body)
             run = self.runs.find(caller.project_id, key, fingerprint)
             if run is None:
                 # Rates are taken by what is run: a replay takes none.
