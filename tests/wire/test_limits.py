@@ -154,6 +154,21 @@ async def test_too_many_unknown_from_one_address_get_a_moment() -> None:
 
 
 @on_loop
+async def test_addresses_of_one_ipv6_subscriber_count_together() -> None:
+    """Who has a /64 has more addresses than anybody can count."""
+    limits = ServerLimits(unauthenticated_per_address_max=5, unauthenticated_timeout_s=0.2)
+    async with Rig(knocking(b"/known"), limits) as rig:
+        theirs = [f"2001:db8:0:7::{number:x}" for number in range(1, 7)]
+        for address in theirs:
+            rig.server.arrived(address)
+        assert rig.server.patience_s("2001:db8:0:7:ffff::1%eth0", 9.0) == 0.2
+        assert rig.server.patience_s("2001:db8:0:8::1", 9.0) == 9.0
+        for address in theirs:
+            rig.server.known(address)
+        assert not rig.server.unauthenticated
+
+
+@on_loop
 async def test_f62_hundreds_of_slowloris_hurt_nobody() -> None:
     count = min(500, many_files(4096) // 4)
     limits = ServerLimits(head_timeout_s=1.5, unauthenticated_per_address_max=10_000)

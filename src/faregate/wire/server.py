@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .addresses import TrustedProxies
+from .addresses import TrustedProxies, subscriber_of
 from .deadlines import Deadlines
 from .heads import HeadBounds, Heads
 from .outbox import Outbox
@@ -139,18 +139,19 @@ class Server:
 
     def arrived(self, address: str) -> None:
         """A connection from `address` that has shown no key yet."""
-        self.unauthenticated[address] += 1
+        self.unauthenticated[subscriber_of(address)] += 1
 
     def known(self, address: str) -> None:
         """It has shown one, or has left."""
-        self.unauthenticated[address] -= 1
-        if self.unauthenticated[address] <= 0:
-            del self.unauthenticated[address]
+        subscriber = subscriber_of(address)
+        self.unauthenticated[subscriber] -= 1
+        if self.unauthenticated[subscriber] <= 0:
+            del self.unauthenticated[subscriber]
 
     def patience_s(self, address: str, timeout_s: float) -> float:
         """How long to wait for a request from a client that has shown no key. A burst of good clients looks like an
         attack until it has: what is over the cap gets a moment, not all of `timeout_s`."""
-        if self.unauthenticated[address] <= self.limits.unauthenticated_per_address_max:
+        if self.unauthenticated[subscriber_of(address)] <= self.limits.unauthenticated_per_address_max:
             return timeout_s
         return min(timeout_s, self.limits.unauthenticated_timeout_s)
 
