@@ -1,10 +1,15 @@
 """POST /v1/quote, and the project that a call is billed to."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from faregate.core.errors import NoFunds
+from faregate.edge.house import load_house
+from faregate.edge.quoting import members_of
+from faregate.flow.quote import Quote
 from tests.running.client import Caller
 from tests.running.processes import Gateway
 
@@ -76,3 +81,10 @@ def test_a_call_is_billed_to_the_project_that_its_head_names(special: Gateway) -
     for project in (third["id"], "nobody", "demo"):
         refused = billed(project)
         assert (refused.status, refused.error["code"]) == (403, "project_not_allowed")
+
+
+def test_a_refusal_is_told_in_the_houses_words(tmp_path: Path) -> None:
+    file = tmp_path / "house.toml"
+    file.write_text("[words]\ninsufficient_funds = 'Nothing left.'\n")
+    would_be = members_of(load_house(file), Quote(refusal=NoFunds()))["would_be"]
+    assert would_be == {"status": 402, "code": "insufficient_funds", "message": "Nothing left."}

@@ -47,14 +47,15 @@ async def answer(gate: Gate, house: House, caller: Caller, project_id: str, body
         snapshot=gate.snapshots[house.name],
         terms=caller.terms_for(project_id),
     )
-    return msgspec.json.encode(_members(house, await quote(gate, call)))
+    return msgspec.json.encode(members_of(house, await quote(gate, call)))
 
 
-def _members(house: House, found: Quote) -> dict[str, object]:
+def members_of(house: House, found: Quote) -> dict[str, object]:
+    """What the body of a quote has."""
     status, code, message = 200, None, None
     if found.refusal is not None:
         status, members, _ = house.error(found.refusal, "")
-        code, message = members.get("code"), found.refusal.message
+        code, message = members.get("code"), members["message"]  # in the house's words
     return {
         "object": "quote",
         "model": found.model,
