@@ -206,6 +206,13 @@ def test_what_would_be_served(shell: Shell) -> None:
         "plan p allows tinny, which nobody serves",
         "plan p allows region mars, where nobody serves anything",
     ]
+    (shell.folder / "small.toml").write_text("[models]\nonly = ['small', 'smal']\n")
+    small = settings.replace("['tiny']", "['tiny', 'small']") + "[plans.p]\nmodels = ['tiny']\n"
+    (shell.folder / "faregate.toml").write_text(f"house = 'small.toml'\n{small}")
+    report = json.loads(shell.ok("config", "check", "--json"))
+    assert (report["models"], report["providers"][0]["models"]) == (1, 2)
+    assert report["warnings"] == ["house small has the model smal, which nobody serves"]
+    (shell.folder / "faregate.toml").write_text(settings + plans)
     (model,) = shell.json("models")
     assert model["id"] == "tiny"
     assert "local:tiny" in shell.ok("models")

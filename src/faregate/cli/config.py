@@ -48,7 +48,7 @@ def _houses(offer: Offer) -> list[dict[str, object]]:
 
 
 def _providers(offer: Offer) -> list[dict[str, object]]:
-    serving = Counter(target.provider for targets in offer.snapshot.targets.values() for target in targets)
+    serving = Counter(target.provider for targets in offer.everything.targets.values() for target in targets)
     return [
         {
             "name": name,
@@ -69,11 +69,15 @@ def _warnings(offer: Offer) -> list[str]:
             name = provider["name"]
             warnings.append(f"provider {name} serves nothing: name its models, or set discover = true")
     for alias, target in offer.settings.aliases.items():
-        if offer.snapshot.resolve(alias) is None and not offer.asked_at_start:
+        if offer.everything.resolve(alias) is None and not offer.asked_at_start:
             warnings.append(f"alias {alias} leads to {target}, which nobody serves")
     for name in offer.settings.models:
-        if name not in offer.snapshot.models and not offer.asked_at_start:
+        if name not in offer.everything.models and not offer.asked_at_start:
             warnings.append(f"model {name} is served by nobody")
+    if not offer.asked_at_start:
+        for house in offer.houses.houses:
+            unserved = [name for name in house.facts.models.only if offer.everything.resolve(name) is None]
+            warnings += [f"house {house.name} has the model {name}, which nobody serves" for name in unserved]
     warnings += _warnings_of_plans(offer)
     missing = [name for plans in written_plans(offer.settings).values() for name in plans.missing_defaults()]
     for name in dict.fromkeys(missing):
@@ -83,11 +87,11 @@ def _warnings(offer: Offer) -> list[str]:
 
 def _warnings_of_plans(offer: Offer) -> list[str]:
     """What plans of the settings allow that there is not: most often a name that was misspelt."""
-    regions = {target.region for targets in offer.snapshot.targets.values() for target in targets}
+    regions = {target.region for targets in offer.everything.targets.values() for target in targets}
     warnings = []
     for name, plan in offer.settings.plans.items():
         if not offer.asked_at_start:
-            unserved = [model for model in plan.models if offer.snapshot.resolve(model) is None]
+            unserved = [model for model in plan.models if offer.everything.resolve(model) is None]
             warnings += [f"plan {name} allows {model}, which nobody serves" for model in unserved]
         unknown = [region for region in plan.regions if region not in regions]
         warnings += [f"plan {name} allows region {region}, where nobody serves anything" for region in unknown]

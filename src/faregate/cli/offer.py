@@ -22,11 +22,13 @@ _ANY_PORT = 1
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings, the houses they name, the providers they and the environment switch on, and what those serve."""
+    """The settings, the houses they name, the providers they and the environment switch on, and what those serve:
+    `everything`, and of it what the main house has, `snapshot`."""
 
     settings: Settings
     providers: Mapping[str, Provider]
     snapshot: Snapshot
+    everything: Snapshot
     houses: Neighbourhood
     is_simulated: bool
 
@@ -50,6 +52,7 @@ def make_offer(arguments: argparse.Namespace) -> Offer:
         settings=settings,
         providers=providers,
         snapshot=snapshot.only(only) if only else snapshot,
+        everything=snapshot,
         houses=houses,
         is_simulated=not active,
     )
