@@ -37,6 +37,7 @@ from .parse_answer import ToolUse, citation_of, explanation_of, stop_sequence_of
 from .usage import usage_of
 
 _CALLS_MAX = 10_000
+_KINDS_MAX = 100
 _WORDS = -1  # the number of a call that stands for the answer
 _UNREADABLE = UpstreamWords("The model's answer could not be read.")
 
@@ -81,19 +82,28 @@ class _Event(msgspec.Struct, rename="camel"):
     trace: Any = None
 
 
+class _Unread(msgspec.Struct):
+    """The beginning or a piece of a block, of whatever kind: each is a union, one member says what it is."""
+
+    start: dict[str, msgspec.Raw] | None = None
+    delta: dict[str, msgspec.Raw] | None = None
+
+
 _decoder = msgspec.json.Decoder(_Event)
+_unread_decoder = msgspec.json.Decoder(_Unread)
 
 
 class Parser(PatientParser):
     """See dialects.StreamParser."""
 
-    __slots__ = ("_calls", "_end", "_has_calls", "_has_content", "_is_started", "_messages", "_pictures")
+    __slots__ = ("_calls", "_end", "_foreign", "_has_calls", "_has_content", "_is_started", "_messages", "_pictures")
 
     def __init__(self) -> None:
         super().__init__()
         self._messages = MessageParser()
         self._calls: dict[int, int] = {}  # index of a block -> number of its call
         self._pictures: dict[int, str] = {}  # index of a block -> format of its picture
+        self._foreign: set[str] = set()  # kinds of blocks that nobody else has, of which was told
         self._has_calls = 0
         self._has_content = False
         self._end: _Event | None = None
@@ -130,9 +140,13 @@ class Parser(PatientParser):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise BadMessage("an event of the stream is not the JSON it should be") from None
         if name == "contentBlockDelta":
-            self._delta(event.content_block_index, event.delta or _Delta(), events)
+            self._begin(events)
+            if not self._delta(event.content_block_index, event.delta or _Delta(), events):
+                self._unread(payload, events)
         elif name == "contentBlockStart":
-            self._start(event.content_block_index, event.start or _Start(), events)
+            self._begin(events)
+            if not self._start(event.content_block_index, event.start or _Start(), events):
+                self._unread(payload, events)
         elif name == "messageStart":
             self._begin(events)
         elif name == "messageStop":
@@ -149,16 +163,33 @@ class Parser(PatientParser):
             self._is_started = True
             events.append(Started())
 
-    def _start(self, index: int, start: _Start, events: list[Event]) -> None:
-        self._begin(events)
+    def _unread(self, payload: bytes, events: list[Event]) -> None:
+        """Name what a block is that is not read, once: it comes in many pieces."""
+        block = _unread_decoder.decode(payload)
+        for name, raw in (block.start or block.delta or {}).items():
+            if bytes(raw) != b"null":
+                self._name(name, events)
+
+    def _name(self, kind: str, events: list[Event]) -> None:
+        if kind not in self._foreign and len(self._foreign) < _KINDS_MAX:
+            self._foreign.add(kind)
+            events.append(ForeignGiven(Foreign(dialect=DIALECT, name=kind, raw=NULL)))
+
+    def _start(self, index: int, start: _Start, events: list[Event]) -> bool:
+        """The beginning of a block; False for one that is not read."""
         if start.image is not None:
             self._pictures[index] = start.image.format
+            return True
         call = start.tool_use
         if call is None:
-            return
-        if call.type is not None:  # of a tool of the provider's own
-            events.append(ForeignGiven(Foreign(dialect=DIALECT, name="toolUse", raw=NULL)))
-            return
+            return False
+        if call.type is None:
+            self._call(index, call, events)
+        else:  # of a tool of the provider's own
+            self._name("toolUse", events)
+        return True
+
+    def _call(self, index: int, call: ToolUse, events: list[Event]) -> None:
         if self._has_calls >= _CALLS_MAX:
             raise BadMessage("the answer has too many calls")
         if call.name == ANSWER_TOOL:
@@ -168,10 +199,11 @@ class Parser(PatientParser):
         self._add(ToolCallStarted(call=self._has_calls, id=call.tool_use_id, name=call.name), events)
         self._has_calls += 1
 
-    def _delta(self, index: int, delta: _Delta, events: list[Event]) -> None:
-        self._begin(events)
-        if delta.text:
-            self._add(TextDelta(delta.text), events)
+    def _delta(self, index: int, delta: _Delta, events: list[Event]) -> bool:
+        """A piece of a block; False for one that is not read."""
+        if delta.text is not None:
+            if delta.text:
+                self._add(TextDelta(delta.text), events)
         elif delta.tool_use is not None:
             call = self._calls.get(index)  # else it is of a tool of the provider's own
             if call is not None and delta.tool_use.input:
@@ -188,6 +220,11 @@ class Parser(PatientParser):
             if isinstance(data, str) and data:
                 kind = f"image/{self._pictures.get(index) or 'png'}"
                 self._add(MediaGiven(Media(kind="image", media_type=kind, data=data)), events)
+            else:
+                return False
+        else:
+            return False
+        return True
 
     def _thought(self, delta: _Reasoning, events: list[Event]) -> None:
         if delta.text:
