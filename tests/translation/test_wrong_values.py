@@ -25,7 +25,7 @@ _VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 7, 1.5, 2**70, "", "x", "\u0000", "\ud83d", "data:image/png;base64,x"),
     *([], {}, [None], [[]], [{}], {"type": "x"}, [{"type": 7}], "a" * 300),
 )
-_ERRORS = {
+ERRORS = {
     "openai": lambda body: isinstance(body["error"]["message"], str) and "type" in body["error"],
     "openai-responses": lambda body: isinstance(body["error"]["message"], str) and "type" in body["error"],
     "anthropic": lambda body: body["type"] == "error" and isinstance(body["error"]["message"], str),
@@ -73,7 +73,7 @@ def wrongs_with(case: Case, seen: Seen) -> list[str]:
     """What is wrong with an answer that was made of something wrong."""
     if seen.answer.status == 200:
         return standing_wrongs(case, seen) if case.is_translated else []
-    return [] if _ERRORS[case.client](seen.answer.json()) else ["the error is none of the client's dialect"]
+    return [] if ERRORS[case.client](seen.answer.json()) else ["the error is none of the client's dialect"]
 
 
 @pytest.mark.parametrize(("client", "upstream"), PAIRS)

@@ -131,6 +131,8 @@ class StreamAnswer:
             self._break(
                 UpstreamUnavailable(f"The provider failed while it was answering: {self._said(observed.error)}")
             )
+        elif observed.done and not observed.finished:
+            self._break(UpstreamUnavailable("The provider ended its answer before it began."))
         elif observed.done:
             self._complete(out)
         elif self._write is not None:

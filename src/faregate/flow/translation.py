@@ -1,13 +1,14 @@
 """Between the client's dialect and the provider's: forwarded where they are the same, translated where they are not."""
 
+import secrets
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from ..core.conversation import Conversation, Foreign, Media, Message, Part, Text
+from ..core.conversation import Conversation, Foreign, Media, Message, Part, Text, ToolCall
 from ..core.errors import Inexpressible, MalformedRequest
 from ..core.events import (
     ArgumentsDelta,
@@ -23,6 +24,7 @@ from ..core.events import (
     Started,
     TextDelta,
     ToolCallStarted,
+    UpstreamWords,
     UsageReported,
 )
 from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform, Upstream
@@ -39,6 +41,8 @@ _COUNTED = frozenset({TextDelta, ReasoningDelta, RefusalDelta, ArgumentsDelta, M
 _UNCOUNTED = frozenset({ToolCallStarted, ForeignGiven, Finished})
 _FIRST = Message("user", (Text("-"),))
 _UNWATCHED = frozenset({TextDelta})
+_NAMELESS = UpstreamWords("a call does not name its tool")
+_Call = TypeVar("_Call", ToolCall, ToolCallStarted)
 
 
 class Translation:
@@ -71,8 +75,9 @@ class Translation:
     def _take(self, events: list[Event]) -> bytes:
         observed = self.observed
         out = []
-        for event in events:
-            kind = type(event)
+        for given in events:
+            kind = type(given)
+            event = _identified(given) if isinstance(given, ToolCallStarted) else given
             shown: Event | None = event
             if self._watch is not None and kind not in _UNWATCHED:
                 shown = self._watch(event)
@@ -80,6 +85,9 @@ class Translation:
                 observed.has_content = True
                 observed.deltas += 1
             elif kind in _UNCOUNTED:
+                if isinstance(event, ToolCallStarted) and not event.name:
+                    observed.error = _NAMELESS
+                    break
                 observed.has_content = True
             elif isinstance(event, Ended):
                 rest, observed.ending = self._renderer.finish()
@@ -188,6 +196,8 @@ class Translated:
         completion = self.upstream.parse_result(raw)
         if not completion.choices:
             raise BadMessage("the answer holds no choices")
+        for choice in completion.choices:
+            choice.parts = tuple(map(_called, choice.parts))
         self._keep(parts_of(completion))
         Unshown(self._call, self._client).whole(completion)
         body = self._client.render_result(completion, self._call.request)
@@ -238,6 +248,20 @@ def fitted(gate: Gate, call: Call, provider: Provider, head: bytes, body: bytes)
         raise untold(lost[0])
     call.dropped += tuple(dict.fromkeys(lost))
     return head + provider.authorization(path, body), body
+
+
+def _identified(call: _Call) -> _Call:
+    """A call with an id, though its provider gave none: its result must find it."""
+    return call if call.id else msgspec.structs.replace(call, id=f"call_{secrets.token_hex(12)}")
+
+
+def _called(part: Part) -> Part:
+    """A part of a whole answer; BadMessage for a call of nothing."""
+    if not isinstance(part, ToolCall):
+        return part
+    if not part.name:
+        raise BadMessage(_NAMELESS.message)
+    return _identified(part)
 
 
 def untold(name: str) -> Inexpressible:

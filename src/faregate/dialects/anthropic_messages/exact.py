@@ -35,7 +35,7 @@ _decoder = msgspec.json.Decoder(_Event)
 class Exact:
     """StreamTransform that relays bytes (dialects/__init__.py)."""
 
-    __slots__ = ("_frames", "_has_reason", "_is_flowing", "_model_asked", "_usage", "observed")
+    __slots__ = ("_frames", "_has_reason", "_is_flowing", "_is_started", "_model_asked", "_usage", "observed")
 
     def __init__(self, request: ChatRequest) -> None:
         self.observed = Observed()
@@ -43,6 +43,7 @@ class Exact:
         self._usage = UsageSoFar()
         self._is_flowing = False  # content has begun, and no event is half here
         self._has_reason = False
+        self._is_started = False
         self._model_asked = request.model
 
     def feed(self, data: bytes) -> bytes:
@@ -68,7 +69,7 @@ class Exact:
         observed = self.observed
         if observed.done:
             observed.ending = observed.ending.rstrip(b"\r\n") + b"\n\n"  # its last line may be what was missing
-        elif observed.error is None and self._has_reason:
+        elif observed.error is None and self._has_reason and self._is_started:
             observed.finished = True
             observed.ending = MESSAGE_STOP
         return rest
@@ -95,7 +96,8 @@ class Exact:
         elif event.type == "message_delta":
             self._delta(event)
         elif event.type == "message_stop":
-            observed.done = observed.finished = True
+            observed.done = True
+            observed.finished = self._is_started  # an end without a beginning is no answer
             observed.ending = raw if raw.endswith(FRAME_ENDS) else MESSAGE_STOP
             return b""
         elif event.type == "error":
@@ -105,6 +107,7 @@ class Exact:
 
     def _started(self, raw: bytes, data: bytes, event: _Event) -> bytes:
         message = event.message or {}
+        self._is_started = True
         self.observed.usage = self._usage.take(message.get("usage")) or self.observed.usage
         model = message.get("model")
         if not isinstance(model, str):

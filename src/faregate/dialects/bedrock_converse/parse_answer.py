@@ -77,6 +77,8 @@ def parse_result(body: bytes) -> Completion:
         raise BadMessage("the answer is not the JSON it should be") from None
     if went_wrong(answer.stop_reason) and not parts:
         raise BadMessage("the model's answer could not be read")
+    if not parts and answer.stop_reason is None:
+        raise BadMessage("the answer says nothing, and not why")
     has_calls = any(isinstance(part, ToolCall) for part in parts)
     reason, native = reason_of(answer.stop_reason, has_calls=has_calls)
     choice = Choice(

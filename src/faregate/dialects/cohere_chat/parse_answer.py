@@ -67,6 +67,8 @@ def parse_result(body: bytes) -> Completion:
     word = answer.finish_reason
     if went_wrong(word, has_content=bool(parts)):
         raise BadMessage("the answer went wrong")
+    if not parts and word is None:
+        raise BadMessage("the answer says nothing, and not why")
     reason, native = reason_of(word, has_calls=any(isinstance(part, ToolCall) for part in parts))
     choice = Choice(
         parts=tuple(parts), reason=reason, native_reason=native, logprobs=openai_logprobs(answer.logprobs or [])

@@ -105,6 +105,8 @@ def _choice(candidate: Candidate) -> Choice:
         word = "STOP"
     if not parts and went_wrong(word):
         raise BadMessage(f"the answer went wrong: {word[:64]}")
+    if not parts and candidate.finish_reason is None:
+        raise BadMessage("the answer says nothing, and not why")
     reason, native = reason_of(word, has_calls=any(isinstance(part, ToolCall) for part in parts))
     citations = tuple(citations_of(candidate))
     spoken = [index for index, part in enumerate(parts) if isinstance(part, Text)]

@@ -121,7 +121,8 @@ class Exact:
         if data is None:
             return frame.raw
         if data == b"[DONE]":
-            observed.done = observed.finished = True
+            observed.done = True
+            observed.finished = bool(self._last)  # an end without a beginning is no answer
             observed.ending = frame.raw if frame.raw.endswith(FRAME_ENDS) else DONE
             return b""
         try:

@@ -174,7 +174,8 @@ def _choice(given: AnswerChoice) -> Choice | None:
     if not isinstance(message, dict):
         message = {"content": given.text}
     native = given_reason(given.finish_reason)
-    if native is not None and (is_failure(native) or not is_known(native)) and not has_content(message):
+    is_explained = is_known(native) and not is_failure(native)
+    if not is_explained and not has_content(message):
         return None
     parts = _parts(message)
     has_calls = any(isinstance(part, ToolCall) for part in parts)

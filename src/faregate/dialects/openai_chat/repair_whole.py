@@ -87,8 +87,8 @@ def _repair_choice(choice: Members) -> bool:
         native = "function_call"
     choice.setdefault("logprobs", None)
     write_reason(choice, native, has_calls=bool(calls))
-    odd = native is not None and (is_failure(native) or not is_known(native))
-    return odd and not has_content(message)
+    is_explained = is_known(native) and not is_failure(native)
+    return not is_explained and not has_content(message)
 
 
 def _number(choices: list[Members]) -> None:

@@ -15,7 +15,7 @@ from .. import Observed, Result, UpstreamWords
 from ..bodies import Members, members_decoder
 from .parser import ENDS, Parser, event_decoder, failure_of
 from .renderer import Renderer
-from .result import decode_response, parse_result, render_result
+from .result import check_ended, decode_response, parse_result, render_result
 from .usage import read_usage
 
 _ABSENT = msgspec.Raw(b"null")
@@ -53,8 +53,7 @@ def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
         completion = parse_result(body)
         return Result(render_result(completion, request), completion.usage, completion.model or None, True)
     response = decode_response(body)
-    if response.status in ("failed", "cancelled"):
-        raise BadMessage("the answer failed")
+    check_ended(response)
     restored = _Asked(request).restored(msgspec.Raw(body))
     return Result(restored, read_usage(response.usage), response.model or None, True)
 

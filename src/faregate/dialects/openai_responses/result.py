@@ -42,6 +42,7 @@ from .renderer import Renderer
 from .usage import read_usage
 
 _NULL = msgspec.Raw(b"null")
+_ENDED = ("completed", "incomplete")
 
 
 class OutputItem(msgspec.Struct):
@@ -72,7 +73,7 @@ class ResponseObject(msgspec.Struct):
     output: list[OutputItem]
     id: str = ""
     model: str = ""
-    status: str = "completed"
+    status: str = ""
     incomplete_details: Cause | None = None
     error: Cause | None = None
     usage: msgspec.Raw = _NULL
@@ -97,14 +98,19 @@ def decode_response(raw: bytes | msgspec.Raw) -> ResponseObject:
 def parse_result(body: bytes) -> Completion:
     """See Dialect. BadMessage, for a failed one too."""
     response = decode_response(body)
-    if response.status in ("failed", "cancelled"):
-        raise BadMessage("the answer failed")
+    check_ended(response)
     raws = _raws_decoder.decode(body).output
     parts = tuple(part for item, raw in zip(response.output, raws, strict=True) for part in _parts(item, raw))
     reason, native = finish_of(response, has_calls=any(isinstance(part, ToolCall) for part in parts))
     logprobs = _logprobs(response)
     choice = Choice(parts=parts, reason=reason, native_reason=native, logprobs=logprobs)
     return Completion(id=response.id, model=response.model, choices=[choice], usage=read_usage(response.usage))
+
+
+def check_ended(response: ResponseObject) -> None:
+    """BadMessage for an answer that failed, or has not ended; where it does not say, it has if it holds anything."""
+    if response.status not in _ENDED and (response.status or not response.output):
+        raise BadMessage("the answer failed, or has not ended")
 
 
 def finish_of(response: ResponseObject, *, has_calls: bool) -> tuple[FinishReason, str]:
