@@ -80,6 +80,8 @@ class MessagesWriter:
     def _text(self, part: Text) -> Written:
         if part.signature:
             self.dropped.append("signature")
+        if part.citations:  # where they are of is said as no other tells it
+            self.dropped.append("citations")
         return self.mark({"type": "text", "text": part.text}, part.cache)
 
     def _result(self, result: ToolResult) -> Written:

@@ -117,6 +117,8 @@ class _Writer:
         wanted = self._said.output_format
         if wanted is None:
             return
+        if wanted.description:
+            self._dropped.append("output_description")
         if wanted.schema is None:
             system.append({"type": "text", "text": JSON_WANTED})
         elif self._capabilities.structured_outputs is not False:

@@ -68,6 +68,7 @@ _KNOWN = frozenset(_Body.__struct_fields__)
 _DECIDED = frozenset({"model", "messages", "system", "stream", "max_tokens"})
 _INSIDE = {
     "output_config": frozenset({"effort", "format"}),
+    "output_format": frozenset({"type", "schema"}),
     "metadata": frozenset({"user_id"}),
     "thinking": frozenset(_Thinking.__struct_fields__),
     "tool_choice": frozenset(_ToolChoice.__struct_fields__),
@@ -108,7 +109,9 @@ def _keep_extra(members: bodies.Members, extra: Extra) -> None:
         if bytes(value) in (b"null", b"[]"):
             continue
         if name in _INSIDE:
-            keep_unknown(value, _INSIDE[name], name, extra)
+            inside = keep_unknown(value, _INSIDE[name], name, extra)
+            if bytes(inside.get("format", NULL)) != b"null":
+                keep_unknown(inside["format"], _INSIDE["output_format"], f"{name}.format", extra)
         elif name not in _KNOWN and name not in _DECIDED:
             extra[name] = value
 

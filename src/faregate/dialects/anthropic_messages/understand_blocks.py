@@ -75,6 +75,7 @@ _KNOWN = {
     "tool_result": _MARKS | {"tool_use_id", "content", "is_error"},
 }
 _SOURCES = frozenset({"base64", "url", "file", "text"})
+_SOURCE_KNOWN = frozenset({"type", "media_type", "data", "url", "file_id"})
 _MESSAGE_KNOWN = frozenset({"role", "content"})
 
 _messages_decoder = msgspec.json.Decoder(list[_Message])
@@ -129,7 +130,9 @@ class _Reader:
         is_known = block.type in _KNOWN and (block.source is None or block.source.type in _SOURCES)
         if not is_known:
             return Foreign(dialect=DIALECT, name=block.type, raw=msgspec.Raw(bytes(raw)), path=path)
-        keep_unknown(raw, _KNOWN[block.type], path, self._extra)
+        members = keep_unknown(raw, _KNOWN[block.type], path, self._extra)
+        if block.source is not None and "source" in _KNOWN[block.type]:
+            keep_unknown(members["source"], _SOURCE_KNOWN, f"{path}.source", self._extra)
         cache = cache_of(block.cache_control)
         if block.type == "text":
             if bytes(block.citations) not in (b"null", b"[]"):

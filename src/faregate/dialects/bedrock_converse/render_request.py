@@ -123,6 +123,8 @@ class _Writer:
         wanted = self._said.output_format
         if wanted is None:
             return
+        if wanted.description and not self._keeps_schemas():
+            self._dropped.append("output_description")
         if wanted.schema is None:
             system.append({"text": JSON_WANTED})
         elif self._keeps_schemas():

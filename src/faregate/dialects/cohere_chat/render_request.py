@@ -121,6 +121,8 @@ class _Writer:
         wanted = self._said.output_format
         if wanted is None:
             return []
+        if wanted.description:
+            self._dropped.append("output_description")
         schema = None if wanted.schema is None else narrowed(wanted.schema)
         words = [] if wanted.schema is None else [schema_wanted(bytes(wanted.schema))]
         if has_tools:

@@ -159,6 +159,8 @@ class _Writer:
 
     def _output_format(self, wanted: OutputFormat) -> None:
         self._config["responseMimeType"] = "application/json"
+        if wanted.description:
+            self.dropped["output_description"] = None
         if wanted.schema is not None:
             name, schema = self._schema(wanted.schema, "output_format", ("responseJsonSchema", "responseSchema"))
             self._config[name] = schema

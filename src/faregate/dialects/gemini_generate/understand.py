@@ -26,7 +26,7 @@ from ...core.conversation import (
     ToolResult,
 )
 from ...core.errors import MalformedRequest
-from ..bodies import Members, decode, members_decoder, missing, schema_object
+from ..bodies import Members, decode, keep_unknown, members_decoder, missing, schema_object
 from ..media import fetched_from, kind_of, seen_in
 from . import body as wire
 from .pieces import joined
@@ -35,12 +35,27 @@ from .request import spelled
 from .schemas import json_schema
 
 _PART_NAMES = wire.names_of(wire.Part)
+_CONTENT_NAMES = wire.names_of(wire.Content)
+_PARTS_INSIDE = {
+    "inlineData": wire.names_of(wire.Blob),
+    "fileData": wire.names_of(wire.File),
+    "functionCall": wire.names_of(wire.FunctionCall),
+    "functionResponse": wire.names_of(wire.FunctionResponse),
+}
 _PLACED = frozenset({*wire.names_of(wire.Body), "model"})
 _MODALITIES = "generationConfig.responseModalities"
-_CONFIG_PLACED = wire.names_of(wire.GenerationConfig)
+# What is understood inside of members that are objects.
+_INSIDE = {
+    "generationConfig": wire.names_of(wire.GenerationConfig),
+    "generationConfig.thinkingConfig": wire.names_of(wire.ThinkingConfig),
+    "systemInstruction": _CONTENT_NAMES,
+    "toolConfig": wire.names_of(wire.ToolConfig),
+    "toolConfig.functionCallingConfig": wire.names_of(wire.CallingConfig),
+}
 _CHOICES = {"AUTO": "auto", "ANY": "required", "NONE": "none", "VALIDATED": "auto", "MODE_UNSPECIFIED": "auto"}
 _EFFORTS: dict[str, Effort] = {"MINIMAL": "minimal", "LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
 _NULL = b"null"
+_turns_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _URL_SAFE = str.maketrans("-_", "+/")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
@@ -53,19 +68,22 @@ def understand(request: ChatRequest) -> Conversation:
     reader = _Reader()
     system = body.system_instruction
     messages = list(reader.system(wire.Content(parts=[_quoted(system)]) if isinstance(system, str) else system))
-    for index, content in enumerate(body.contents):
+    for index, (content, given) in enumerate(
+        zip(body.contents, _turns_decoder.decode(members["contents"]), strict=True)
+    ):
+        keep_unknown(given, _CONTENT_NAMES, f"contents[{index}]", reader.extra)
         messages.append(reader.message(content, f"contents[{index}]"))
     messages = joined(messages)
     config = body.generation_config or wire.GenerationConfig()
     extra = reader.extra | {name: value for name, value in members.items() if name not in _PLACED}
-    extra |= _unplaced(members, "generationConfig", _CONFIG_PLACED)
+    for name, placed in _INSIDE.items():
+        extra |= _unplaced(members, name, placed)
     if bytes(extra.get(_MODALITIES, b"")).replace(b" ", b"").upper() == b'["TEXT"]':
         del extra[_MODALITIES]  # what every model gives
-    extra |= _unplaced(members, "toolConfig", wire.names_of(wire.ToolConfig))
     return Conversation(
         messages=tuple(messages),
         tools=tuple(_tools(body.tools or (), extra)),
-        tool_choice=_tool_choice(body.tool_config),
+        tool_choice=_tool_choice(body.tool_config, extra),
         output_format=_output_format(config, extra),
         sampling=_sampling(config),
         stop=tuple(config.stop_sequences or ()),
@@ -105,14 +123,17 @@ class _Reader:
             yield self._part(part, raw, within)
 
     def _part(self, part: wire.Part, raw: msgspec.Raw, path: str) -> Part:
-        unknown = {name: each for name, each in members_decoder.decode(raw).items() if name not in _PART_NAMES}
         found = self._known(part, path)
         if found is not None:
-            self.extra.update({f"{path}.{name}": each for name, each in unknown.items()})
+            members = keep_unknown(raw, _PART_NAMES, path, self.extra)
+            for name, inside in _PARTS_INSIDE.items():
+                if bytes(members.get(name, wire.ABSENT)) != _NULL:
+                    keep_unknown(members[name], inside, f"{path}.{name}", self.extra)
             return found
+        unknown = [name for name in members_decoder.decode(raw) if name not in _PART_NAMES]
         if not unknown:
             raise MalformedRequest(f"'{path}' says nothing.", param=path)
-        return Foreign(dialect=NAME, name=next(iter(unknown)), raw=raw, path=path)
+        return Foreign(dialect=NAME, name=unknown[0], raw=raw, path=path)
 
     def _known(self, part: wire.Part, path: str) -> Part | None:
         if part.function_call is not None:
@@ -153,9 +174,11 @@ class _Reader:
         words, is_error = _words(given.response or {})
         parts: list[Text | Media] = [Text(words)] if words else []
         for index, each in enumerate(given.parts or ()):
-            media = _media(each.inline_data, each.file_data, f"{path}.parts[{index}]")
-            if media is not None:
-                parts.append(media)
+            within = f"{path}.parts[{index}]"
+            media = _media(each.inline_data, each.file_data, within)
+            if media is None:
+                raise MalformedRequest(f"'{within}' has neither inlineData nor fileData.", param=within)
+            parts.append(media)
         return ToolResult(call_id=fitting[0].id, parts=tuple(parts), is_error=is_error)
 
 
@@ -220,7 +243,7 @@ def _function(given: wire.Declaration, path: str) -> Function:
     return Function(name=given.name, description=given.description or "", parameters=parameters)
 
 
-def _tool_choice(config: wire.ToolConfig | None) -> ToolChoice | None:
+def _tool_choice(config: wire.ToolConfig | None, extra: Members) -> ToolChoice | None:
     calling = config.function_calling_config if config is not None else None
     if calling is None:
         return None
@@ -228,6 +251,8 @@ def _tool_choice(config: wire.ToolConfig | None) -> ToolChoice | None:
     if mode is None:
         param = "toolConfig.functionCallingConfig.mode"
         raise MalformedRequest(f"Invalid value for '{param}'.", param=param)
+    if calling.mode and calling.mode.upper() == "VALIDATED":  # held to the schemas: no other's word is so of all tools
+        extra["toolConfig.functionCallingConfig.mode"] = msgspec.Raw(b'"VALIDATED"')
     return ToolChoice(mode, tuple(calling.allowed_function_names or ()))  # type: ignore[arg-type]
 
 
@@ -280,10 +305,12 @@ def _reasoning(config: wire.ThinkingConfig | None) -> Reasoning | None:
 
 
 def _unplaced(members: Members, name: str, placed: frozenset[str]) -> Members:
-    raw = members.get(name)
-    if raw is None or bytes(raw)[:1] != b"{":
-        return {}
-    inner = members_decoder.decode(raw)
+    inner = members
+    for step in name.split("."):
+        raw = inner.get(step, wire.ABSENT)
+        if bytes(raw)[:1] != b"{":
+            return {}
+        inner = members_decoder.decode(raw)
     return {f"{name}.{member}": value for member, value in inner.items() if member not in placed}
 
 

@@ -14,6 +14,7 @@ from .repair import Repair
 EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 PARAMETERS: Mapping[str, str] = {
     "output_format": "response_format",
+    "output_description": "response_format.json_schema.description",
     "choices": "n",
     "output_tokens_max": "max_tokens",
     "reasoning": "reasoning_effort",

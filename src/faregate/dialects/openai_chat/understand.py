@@ -118,6 +118,18 @@ _KNOWN = frozenset(_Body.__struct_fields__)
 _DECIDED = frozenset({"model", "messages", "stream", "max_tokens", "max_completion_tokens"})
 _FUNCTION_KNOWN = frozenset(_Function.__struct_fields__)
 _TOOL_KNOWN = frozenset(_Tool.__struct_fields__)
+# What is understood inside of members that are objects.
+_INSIDE = {
+    "reasoning": frozenset(_Reasoning.__struct_fields__),
+    "thinking": frozenset(_Thinking.__struct_fields__),
+    "response_format": frozenset(_Format.__struct_fields__),
+    "response_format.json_schema": frozenset(_Schema.__struct_fields__),
+    "tool_choice": frozenset(_Choice.__struct_fields__),
+    "tool_choice.function": frozenset(_Named.__struct_fields__),
+    "tool_choice.allowed_tools": frozenset(_Allowed.__struct_fields__),
+    "stream_options": frozenset({"include_usage"}),  # of the client's own stream
+}
+_OBJECT = b"{"[0]
 _body_decoder = msgspec.json.Decoder(_Body)
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -155,10 +167,14 @@ def _keep_extra(members: bodies.Members, body: _Body, extra: Extra) -> None:
             extra[name] = value
     if body.user and body.safety_identifier and body.user != body.safety_identifier:
         extra["safety_identifier"] = members["safety_identifier"]
-    options = members.get("stream_options")
-    if options is not None and not _is_null(options):
-        del extra["stream_options"]  # of the client's own stream, but for what the gateway does not know of it
-        keep_unknown(options, frozenset({"include_usage"}), "stream_options", extra)
+    for path, inside in _INSIDE.items():
+        name, _, member = path.partition(".")
+        value = members.get(name, NULL)
+        if member and memoryview(value)[0] == _OBJECT:
+            value = bodies.members_decoder.decode(value).get(member, NULL)
+        if memoryview(value)[0] == _OBJECT:
+            extra.pop(path, None)
+            keep_unknown(value, inside, path, extra)
 
 
 def _tools(body: _Body, known: bodies.Members, extra: Extra) -> list[Function | Foreign]:

@@ -18,6 +18,7 @@ EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control
 PARAMETERS: Mapping[str, str] = {
     "messages": "input",
     "output_format": "text.format",
+    "output_description": "text.format.description",
     "output_tokens_max": "max_output_tokens",
     "logprobs": "top_logprobs",
     "reasoning_shown": "reasoning.summary",

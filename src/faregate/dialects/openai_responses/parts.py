@@ -7,7 +7,7 @@ import msgspec
 from ...core.conversation import Citation, Foreign, Media, Part, Refusal, Text
 from ...core.errors import MalformedRequest
 from .. import media
-from ..bodies import decode
+from ..bodies import Extra, decode, keep_unknown
 from .proofs import NAME
 
 _STRING = b'"'[0]
@@ -52,20 +52,35 @@ _string_decoder = msgspec.json.Decoder(str)
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _part_decoder = msgspec.json.Decoder(ContentPart)
 _TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
+# The types of parts that are understood, and their members.
+_KNOWN = {
+    **{name: frozenset({"type", "text"}) for name in _TEXTS},
+    "output_text": frozenset({"type", "text", "annotations", "logprobs"}),
+    "refusal": frozenset({"type", "refusal"}),
+    "input_image": frozenset({"type", "image_url", "file_id", "detail"}),
+    "input_file": frozenset({"type", "file_id", "file_url", "file_data", "filename"}),
+    "input_audio": frozenset({"type", "input_audio"}),
+}
 
 
-def parts_of(raw: msgspec.Raw, within: str) -> tuple[Part, ...]:
-    """The parts of a `content` or `output`: a string, or a list. MalformedRequest names what does not fit."""
+def parts_of(raw: msgspec.Raw, within: str, extra: Extra) -> tuple[Part, ...]:
+    """The parts of a `content` or `output`: a string, or a list. What has no place goes to `extra`. MalformedRequest
+    names what does not fit."""
     if memoryview(raw)[0] == _STRING:
         return (Text(decode(_string_decoder, raw, within)),)
     raws = decode(_raws_decoder, raw, within)
-    return tuple(_part(each, f"{within}[{index}]") for index, each in enumerate(raws))
+    return tuple(_part(each, f"{within}[{index}]", extra) for index, each in enumerate(raws))
 
 
-def _part(raw: msgspec.Raw, within: str) -> Part:
+def _part(raw: msgspec.Raw, within: str, extra: Extra) -> Part:
     part: ContentPart = decode(_part_decoder, raw, within)
+    if part.type not in _KNOWN:
+        return Foreign(dialect=NAME, name=part.type, raw=raw, path=within)
+    members = keep_unknown(raw, _KNOWN[part.type], within, extra)
     if part.type in _TEXTS:
         citations = citations_of(part.annotations)
+        if len(citations) < len(part.annotations or ()):
+            extra[f"{within}.annotations"] = members["annotations"]
         return Text(_needed(part.text, within, "text"), citations=citations)
     if part.type == "refusal":
         return Refusal(_needed(part.refusal, within, "refusal"))
@@ -75,13 +90,12 @@ def _part(raw: msgspec.Raw, within: str) -> Part:
         return _picture(_needed(part.image_url, within, "image_url"), f"{within}.image_url", part.detail or "")
     if part.type == "input_file":
         return _file(part, within)
-    if part.type == "input_audio":
-        sound = part.input_audio
-        if sound is None:
-            raise _missing(f"{within}.input_audio")
-        media.seen_in(sound.data, f"{within}.input_audio.data")
-        return Media(kind="audio", media_type=f"audio/{sound.format}", data=sound.data)
-    return Foreign(dialect=NAME, name=part.type, raw=raw, path=within)
+    sound = part.input_audio
+    if sound is None:
+        raise _missing(f"{within}.input_audio")
+    keep_unknown(members["input_audio"], frozenset(_Sound.__struct_fields__), f"{within}.input_audio", extra)
+    media.seen_in(sound.data, f"{within}.input_audio.data")
+    return Media(kind="audio", media_type=f"audio/{sound.format}", data=sound.data)
 
 
 def _file(part: ContentPart, within: str) -> Media:

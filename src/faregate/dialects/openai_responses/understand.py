@@ -23,7 +23,7 @@ from ...core.conversation import (
     ToolResult,
 )
 from ...core.errors import MalformedRequest
-from ..bodies import Members, arguments_object, decode, members_decoder, schema_object, wrong
+from ..bodies import Extra, Members, arguments_object, decode, keep_unknown, members_decoder, schema_object, wrong
 from .parts import ContentPart, parts_of
 from .proofs import NAME, thinking_of
 from .request import ENCRYPTED, is_null
@@ -73,6 +73,15 @@ class _Item(msgspec.Struct):
     encrypted_content: str | None = None
 
 
+# The types of items that are understood, and their members: an item of an answer has an id and a status.
+_ITEMS = {
+    "message": frozenset({"type", "id", "status", "role", "content"}),
+    "function_call": frozenset({"type", "id", "status", "call_id", "name", "arguments"}),
+    "function_call_output": frozenset({"type", "id", "status", "call_id", "output"}),
+    "reasoning": frozenset({"type", "id", "status", "summary", "content", "encrypted_content"}),
+}
+
+
 class _Tool(msgspec.Struct):
     type: str
     name: str | None = None
@@ -109,6 +118,9 @@ class _Fields(msgspec.Struct):
     stream: bool | None = None
 
 
+_TOOL_KNOWN = frozenset(_Tool.__struct_fields__)
+_FORMAT_KNOWN = frozenset(_Format.__struct_fields__)
+_CHOICE_KNOWN = frozenset(_Choice.__struct_fields__)
 _item_decoder = msgspec.json.Decoder(_Item)
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _tool_decoder = msgspec.json.Decoder(_Tool)
@@ -132,8 +144,8 @@ def understand(request: ChatRequest) -> Conversation:
     if fields.safety_identifier and fields.user:
         extra["user"] = members["user"]
     return Conversation(
-        messages=(*_instructions(members), *_messages(members.get("input", _NULL))),
-        tools=tuple(_tools(members)),
+        messages=(*_instructions(members), *_messages(members.get("input", _NULL), extra)),
+        tools=tuple(_tools(members, extra)),
         tool_choice=_tool_choice(members.get("tool_choice", _NULL), extra),
         parallel_tool_calls=fields.parallel_tool_calls,
         output_format=_output_format(members.get("text", _NULL), extra),
@@ -163,7 +175,7 @@ def _instructions(members: Members) -> Iterator[Message]:
         yield Message("system", (Text(decode(_string_decoder, raw, "instructions")),))
 
 
-def _messages(raw: msgspec.Raw) -> tuple[Message, ...]:
+def _messages(raw: msgspec.Raw, extra: Extra) -> tuple[Message, ...]:
     """The input's turns: items of the assistant that follow each other are one turn, so are the results of tools."""
     if memoryview(raw)[0] == _STRING:
         return (Message("user", (Text(decode(_string_decoder, raw, "input")),)),)
@@ -171,7 +183,7 @@ def _messages(raw: msgspec.Raw) -> tuple[Message, ...]:
     calls: set[str] = set()
     was_result = False
     for index, item in enumerate(decode(_raws_decoder, raw, "input") or ()):
-        role, parts = _turn(item, f"input[{index}]")
+        role, parts = _turn(item, f"input[{index}]", extra)
         calls.update(part.id for part in parts if isinstance(part, ToolCall))
         for part in parts:
             if isinstance(part, ToolResult) and part.call_id not in calls:
@@ -185,15 +197,18 @@ def _messages(raw: msgspec.Raw) -> tuple[Message, ...]:
     return tuple(turns)
 
 
-def _turn(raw: msgspec.Raw, within: str) -> tuple[Role, tuple[Part, ...]]:
+def _turn(raw: msgspec.Raw, within: str, extra: Extra) -> tuple[Role, tuple[Part, ...]]:
     """Whose an item is, and its parts."""
     item: _Item = decode(_item_decoder, raw, within)
+    members: Members = {}
+    if item.type in _ITEMS:
+        members = keep_unknown(raw, _ITEMS[item.type], within, extra)
     if item.type == "message":
         if item.role is None:
             raise _missing(f"{within}.role")
         if is_null(item.content):
             raise _missing(f"{within}.content")
-        return item.role, parts_of(item.content, f"{within}.content")
+        return item.role, parts_of(item.content, f"{within}.content", extra)
     if item.type == "function_call":
         call_id, name = _needed(item.call_id, within, "call_id"), _needed(item.name, within, "name")
         arguments = arguments_object(item.arguments or "", f"{within}.arguments")
@@ -202,13 +217,13 @@ def _turn(raw: msgspec.Raw, within: str) -> tuple[Role, tuple[Part, ...]]:
         call_id = _needed(item.call_id, within, "call_id")
         if is_null(item.output):
             raise _missing(f"{within}.output")
-        parts = parts_of(item.output, f"{within}.output")
+        parts = parts_of(item.output, f"{within}.output", extra)
         return "user", (ToolResult(call_id=call_id, parts=parts),)  # type: ignore[arg-type]
     if item.type == "reasoning":
-        said = item.summary or ()
-        words = "\n\n".join(part.text or "" for part in said)
-        if not words and not is_null(item.content):
-            words = "\n\n".join(getattr(part, "text", "") for part in parts_of(item.content, f"{within}.content"))
+        member = "summary" if item.summary else "content"
+        said = members.get(member, _NULL)
+        thoughts = () if is_null(said) else parts_of(said, f"{within}.{member}", extra)
+        words = "\n\n".join(getattr(part, "text", "") for part in thoughts)
         return "assistant", (thinking_of(words, item.encrypted_content, item.id or ""),)
     if item.type == "item_reference":
         raise MalformedRequest("There is no such item: send the item itself.", param=f"{within}.id")
@@ -216,13 +231,14 @@ def _turn(raw: msgspec.Raw, within: str) -> tuple[Role, tuple[Part, ...]]:
     return role, (Foreign(dialect=NAME, name=item.type, raw=raw, path=within),)
 
 
-def _tools(members: Members) -> Iterator[Function | Foreign]:
+def _tools(members: Members, extra: Extra) -> Iterator[Function | Foreign]:
     for index, raw in enumerate(decode(_raws_decoder, members.get("tools", _NULL), "tools") or ()):
         within = f"tools[{index}]"
         tool: _Tool = decode(_tool_decoder, raw, within)
         if tool.type != "function":
             yield Foreign(dialect=NAME, name=tool.type, raw=raw, path=within)
             continue
+        keep_unknown(raw, _TOOL_KNOWN, within, extra)
         yield Function(
             name=_needed(tool.name, within, "name"),
             description=tool.description or "",
@@ -237,6 +253,7 @@ def _tool_choice(raw: msgspec.Raw, extra: Members) -> ToolChoice | None:
     if memoryview(raw)[0] == _STRING:
         return ToolChoice(decode(_mode_decoder, raw, "tool_choice"))
     choice: _Choice = decode(_choice_decoder, raw, "tool_choice")
+    keep_unknown(raw, _CHOICE_KNOWN, "tool_choice", extra)
     if choice.type == "function":
         return ToolChoice("required", (_needed(choice.name, "tool_choice", "name"),))
     if choice.type == "allowed_tools" and all(tool.type == "function" for tool in choice.tools):
@@ -253,6 +270,7 @@ def _output_format(raw: msgspec.Raw, extra: Members) -> OutputFormat | None:
     if is_null(given):
         return None
     format_: _Format = decode(_format_decoder, given, "text.format")
+    keep_unknown(given, _FORMAT_KNOWN, "text.format", extra)
     if format_.type == "text":
         return None
     if format_.type == "json_object":
