@@ -68,6 +68,15 @@ def test_what_proves_nothing_is_not_kept() -> None:
     assert kept.size_bytes == 0
 
 
+def test_words_are_kept_for_a_model_that_wants_them_back() -> None:
+    kept = KeptThoughts()
+    kept.keep("p", [Thinking(text="unsigned"), FIRST], unsigned=True)
+    assert recalled(kept, FIRST, reader="") == (Thinking(text="unsigned"), FIRST)
+    assert recalled(kept, FIRST) == (FIRST,)
+    own = Thinking(text="mine")
+    assert recalled(kept, own, FIRST, reader="") == (own, FIRST)
+
+
 def test_the_oldest_go_first() -> None:
     kept = KeptThoughts(bytes_max=2_000)
     for number in range(10):

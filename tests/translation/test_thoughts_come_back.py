@@ -2,8 +2,9 @@
 comes back to its provider, untouched, whether the client gave it back or has no place for it, and to no other."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from .judging import put
 from .matrix import matrix_cases
 from .playing import Asked
 from .seeing import Seen
+from .serving import settings_for
 
 WANTS = ("thinking_tool", "stream_thinking_tool")
 CASES = {case.name: case for case in matrix_cases() if case.name.startswith(WANTS) and case.wire == "compatible"}
@@ -38,6 +40,13 @@ SIGNED = {
         {"reasoningContent": {"reasoningText": {"text": "Hmm ok", "signature": SIGNATURE}}},
         {"toolUse": {"toolUseId": "toolu_1", "name": "get_weather", "input": {"city": "Oslo"}}},
     ],
+}
+# Models that sign nothing, and refuse a turn that called tools without the words before it: DeepSeek's, by both wires.
+WORDS = {"reasoning": True, "reasoning_replay": "reasoning_content"}
+REPLAYED = {
+    case.name: replace(case, said={**case.said, "name": f"words-{case.said['name']}", "model_caps": WORDS})
+    for case in matrix_cases()
+    if case.name.startswith(WANTS) and case.upstream == "openai"
 }
 # What Claude has signed it knows at either of them.
 OF_CLAUDE = {"anthropic", "bedrock"}
@@ -145,3 +154,33 @@ def test_no_other_provider_is_shown_it(name: str, crossing: Gateway, player: Ups
         seen, asked = put(followed_up(other, message, True), crossing, player)
         assert len(asked) == 1, seen.answer.body
         assert ANOTHER.encode() not in asked[0].body, (other.name, asked[0].body)
+
+
+@pytest.fixture(scope="module")
+def replaying(session_folder: Path, player: Upstream) -> Iterator[Gateway]:
+    """A gateway whose models want their words back."""
+    process = Gateway(session_folder, settings_for(REPLAYED.values(), player))
+    yield process
+    process.stop()
+
+
+@pytest.mark.parametrize("is_whole", [True, False], ids=["all-given-back", "call-alone"])
+@pytest.mark.parametrize("name", REPLAYED)
+def test_who_wants_its_words_has_them_back(name: str, is_whole: bool, replaying: Gateway, player: Upstream) -> None:
+    case = REPLAYED[name]
+    seen, _ = put(case, replaying, player)
+    follow_up = followed_up(case, message_of(case, seen), is_whole)
+    seen, asked = put(follow_up, replaying, player)
+    assert len(asked) == 1, seen.answer.body
+    (turn,) = [each for each in json.loads(asked[0].body)["messages"] if each["role"] == "assistant"]
+    assert (turn["reasoning_content"], turn["tool_calls"][0]["id"]) == ("Hmm ok", "call_1")
+
+
+@pytest.mark.parametrize("name", [name for name, case in REPLAYED.items() if not case.is_translated])
+def test_words_of_others_do_not_come_back(name: str, replaying: Gateway, player: Upstream) -> None:
+    case = REPLAYED[name]
+    seen, _ = put(case, replaying, player)
+    message = message_of(case, seen)
+    message["tool_calls"][0]["id"] = "call_2"
+    _, asked = put(followed_up(case, message, False), replaying, player)
+    assert b"Hmm ok" not in asked[0].body

@@ -6,14 +6,14 @@ dialect's `render_request` makes a body of it, `parse_result` or a StreamParser 
 a StreamRenderer writes it for the client. No pair of dialects has code of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from ..core.catalog import Capabilities
 from ..core.chat import ChatRequest
-from ..core.conversation import Conversation
+from ..core.conversation import Conversation, ToolCall
 from ..core.events import Completion, Event, UpstreamWords
 from ..core.usage import Usage
 
@@ -144,6 +144,10 @@ class StreamRenderer(Protocol):
         ...
 
 
+# A body, and what gives the words that led to some calls of one turn: the body with them.
+ThoughtsReplay = Callable[[bytes, Callable[[Sequence[ToolCall]], str]], bytes]
+
+
 class Counting(Protocol):
     """How a dialect asks for the tokens of a prompt."""
 
@@ -212,7 +216,8 @@ class Dialect(Upstream, Protocol):
     be wrong without, where the provider's dialect has none like them (conformance 2.7); `own_statuses` are those of a
     provider that its clients know beside the house's; `shows` the kinds of media that have a place in its answers,
     given by their bytes ("image") or by an address ("image_url"); `counting` how it asks for a prompt's tokens, where
-    it can.
+    it can; `with_thoughts` puts the words that led to calls back into a body for a provider that wants them, where
+    clients of the dialect are known to lose them.
     """
 
     @property
@@ -235,6 +240,9 @@ class Dialect(Upstream, Protocol):
 
     @property
     def counting(self) -> Counting | None: ...
+
+    @property
+    def with_thoughts(self) -> ThoughtsReplay | None: ...
 
     # The client's side.
 

@@ -45,6 +45,7 @@ class OpenAICompletions:
     own_statuses: frozenset[int] = frozenset()
     shows: frozenset[str] = frozenset()
     counting = None
+    with_thoughts = None
 
     parse_request = staticmethod(parse_request)
     forward_request = staticmethod(request.forward_request)

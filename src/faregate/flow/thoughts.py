@@ -1,8 +1,8 @@
 """What models thought before they called a tool, kept for a short time for clients that have no place for it.
 
-A provider that signs its model's thoughts wants them back with the call that they led to. Most clients of other
-dialects give back the call alone; then what was kept under the call's id is put where it stood. It is kept in memory,
-for a project's own calls, bounded in time and in size, the oldest first to go.
+A provider that signs its model's thoughts wants them back with the call that they led to, and some that sign nothing
+want the words. Most clients give back the call alone; then what was kept under the call's id is put where it stood. It
+is kept in memory, for a project's own calls, bounded in time and in size, the oldest first to go.
 """
 
 import time
@@ -12,6 +12,8 @@ import msgspec
 
 from ..core.conversation import Conversation, Message, Part, Thinking, ToolCall
 from ..core.events import ArgumentsDelta, Completion, Event, ReasoningDelta, Redacted, Signed, ToolCallStarted
+from ..dialects import Observed, StreamParser, StreamTransform
+from ..wire.messages import BadMessage
 
 KEPT_FOR_S = 3_600.0
 KEPT_BYTES_MAX = 64 * 1024 * 1024
@@ -48,9 +50,11 @@ class KeptThoughts:
         self._clock = clock
         self._kept: dict[_Key, _Kept] = {}
 
-    def keep(self, project_id: str, parts: Sequence[Part]) -> None:
-        """Keep what was thought before the calls among the parts of an answer."""
-        thinking = tuple(part for part in parts if isinstance(part, Thinking) and (part.signature or part.redacted))
+    def keep(self, project_id: str, parts: Sequence[Part], *, unsigned: bool = False) -> None:
+        """Keep what was thought before the calls among the parts of an answer: what is signed, and, for a model that
+        wants its words back, what is `unsigned`."""
+        thoughts = (part for part in parts if isinstance(part, Thinking))
+        thinking = tuple(part for part in thoughts if unsigned or part.signature or part.redacted)
         for part in parts:
             if isinstance(part, ToolCall) and (thinking or part.signature):
                 self._put(_key(project_id, part), thinking, part.signature, part.signed_by)
@@ -63,6 +67,11 @@ class KeptThoughts:
             return conversation
         messages = tuple(self._recalled(project_id, message, reader) for message in conversation.messages)
         return msgspec.structs.replace(conversation, messages=messages)
+
+    def words(self, project_id: str, calls: Sequence[ToolCall]) -> str:
+        """The words that were thought before some calls of one turn, whoever signed them."""
+        recalled = self._recalled(project_id, Message("assistant", tuple(calls)), "")
+        return "\n\n".join(part.text for part in recalled.parts if isinstance(part, Thinking))
 
     def _put(self, key: _Key, thinking: tuple[Thinking, ...], signature: str, signed_by: str) -> None:
         texts = sum(len(part.text) + len(part.signature) + len(part.redacted) for part in thinking)
@@ -87,7 +96,9 @@ class KeptThoughts:
     def _recalled(self, project_id: str, message: Message, reader: str) -> Message:
         if message.role != "assistant" or not any(isinstance(part, ToolCall) for part in message.parts):
             return message
-        has_own = any(isinstance(part, Thinking) and (part.signature or part.redacted) for part in message.parts)
+        has_own = any(
+            isinstance(part, Thinking) and (part.signature or part.redacted or not reader) for part in message.parts
+        )
         parts = tuple(self._with_thoughts(project_id, message.parts, reader, has_own=has_own))
         return message if parts == message.parts else Message(message.role, parts, message.name)
 
@@ -131,6 +142,7 @@ class Thoughts:
         elif isinstance(event, Redacted):
             self.parts.append(Thinking(redacted=event.data, signed_by=event.signed_by))
         elif isinstance(event, ToolCallStarted):
+            self._unsigned()
             self._calls[event.call] = len(self.parts)
             self.parts.append(ToolCall(id=event.id, name=event.name))
         elif isinstance(event, ArgumentsDelta):
@@ -145,6 +157,12 @@ class Thoughts:
             self.parts[place] = msgspec.structs.replace(self.parts[place], arguments=arguments)
         return self.parts
 
+    def _unsigned(self) -> None:
+        """What was thought before a call, where no proof of it came."""
+        if self._text:
+            self.parts.append(Thinking(text="".join(self._text)))
+            self._text.clear()
+
     def _signed(self, event: Signed) -> None:
         place = None if event.call is None else self._calls.get(event.call)
         if place is not None:
@@ -154,6 +172,42 @@ class Thoughts:
             text = "".join(self._text)
             self.parts.append(Thinking(text=text, signature=event.signature, signed_by=event.signed_by))
             self._text.clear()
+
+
+class Remembering:
+    """A stream's transform (dialects.StreamTransform) whose thoughts are kept, as its client sees its calls; `parser`
+    is of the client's dialect, `keep` takes the parts of an answer that is complete."""
+
+    __slots__ = ("_inner", "_keep", "_parser", "_thoughts", "observed")
+
+    def __init__(self, inner: StreamTransform, parser: StreamParser, keep: Callable[[Sequence[Part]], None]) -> None:
+        self.observed: Observed = inner.observed
+        self._inner = inner
+        self._parser: StreamParser | None = parser
+        self._thoughts = Thoughts()
+        self._keep = keep
+
+    def feed(self, data: bytes) -> bytes:
+        """See StreamTransform."""
+        return self._note(self._inner.feed(data))
+
+    def close(self) -> bytes:
+        """See StreamTransform."""
+        return self._note(self._inner.close())
+
+    def _note(self, data: bytes) -> bytes:
+        if self._parser is None:
+            return data
+        try:
+            for event in self._parser.feed(data):
+                self._thoughts.watch(event)
+        except BadMessage:  # for its client to make something of
+            self._parser = None
+            return data
+        if self.observed.done or self.observed.finished:
+            self._parser = None
+            self._keep(self._thoughts.complete())
+        return data
 
 
 def parts_of(completion: Completion) -> Sequence[Part]:

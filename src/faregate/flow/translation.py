@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -33,7 +34,7 @@ from ..providers import Provider
 from ..wire.messages import BadMessage
 from .admission import takes
 from .gate import Gate
-from .thoughts import Thoughts, parts_of
+from .thoughts import Remembering, Thoughts, parts_of
 from .unshown import Unshown
 
 # What makes content of an answer, and what of it counts as one more piece.
@@ -130,12 +131,14 @@ class Speech(Protocol):
 class Forwarded:
     """Client and provider speak the same dialect."""
 
-    __slots__ = ("_call", "_dialect", "_exact", "upstream")
+    __slots__ = ("_call", "_dialect", "_exact", "_gate", "_replays", "upstream")
 
-    def __init__(self, dialect: Dialect, call: Call, *, exact: bool) -> None:
+    def __init__(self, gate: Gate, dialect: Dialect, call: Call, *, exact: bool) -> None:
         self.upstream = self._dialect = dialect
+        self._gate = gate
         self._call = call
         self._exact = exact
+        self._replays = False
 
     def request(self, addressee: Addressee) -> bytes:
         """See Speech. What an earlier target was not told, this one is."""
@@ -145,27 +148,38 @@ class Forwarded:
         if is_capped and call.operation == "chat":  # the legacy wire has the older name alone
             call.request.output_member = addressee.output_member
         body = dialect.forward_request(call.request, addressee.model, stream_usage=addressee.stream_usage)
+        if call.operation == "chat" and addressee.capabilities.reasoning_replay and dialect.with_thoughts is not None:
+            self._replays = not call.no_retention
+            body = dialect.with_thoughts(body, partial(self._gate.thoughts.words, call.record.project_id))
         return _corrected(body, dialect, call.correction) if call.correction else body
 
     def whole(self, raw: bytes) -> Result:
         """See Speech."""
-        return self._dialect.forward_result(raw, self._call.request, exact=self._exact)
+        result = self._dialect.forward_result(raw, self._call.request, exact=self._exact)
+        if self._replays:
+            self._keep(parts_of(self._dialect.parse_result(result.body)))
+        return result
 
     def stream(self) -> StreamTransform:
         """See Speech."""
-        return self._dialect.forward_stream(self._call.request, exact=self._exact)
+        transform = self._dialect.forward_stream(self._call.request, exact=self._exact)
+        return Remembering(transform, self._dialect.parser(), self._keep) if self._replays else transform
+
+    def _keep(self, parts: Sequence[Part]) -> None:
+        self._gate.thoughts.keep(self._call.record.project_id, parts, unsigned=True)
 
 
 class Translated:
     """Client and provider speak different ones."""
 
-    __slots__ = ("_call", "_client", "_gate", "upstream")
+    __slots__ = ("_call", "_client", "_gate", "_replays", "upstream")
 
     def __init__(self, gate: Gate, client: Dialect, upstream: Upstream, call: Call) -> None:
         self._gate = gate
         self._client = client
         self.upstream = upstream
         self._call = call
+        self._replays = False
 
     def request(self, addressee: Addressee) -> bytes:
         """See Speech. Inexpressible where something may not be left out."""
@@ -175,7 +189,8 @@ class Translated:
         if call.request.output_tokens_cap is not None:
             conversation.output_tokens_max = call.request.output_tokens_cap
         # What a provider cannot read, and its client did not send, is not put back only to be named as left out.
-        reader = "" if addressee.capabilities.reasoning_replay else self.upstream.proofs
+        self._replays = addressee.capabilities.reasoning_replay is not None
+        reader = "" if self._replays else self.upstream.proofs
         whole = self._gate.thoughts.recall(call.record.project_id, conversation, reader)
         try:
             rendered = self.upstream.render_request(whole, addressee)
@@ -218,7 +233,7 @@ class Translated:
     def _keep(self, parts: Sequence[Part]) -> None:
         """What was thought before calls of tools, where anything of this one may be kept (contract.md 3.4)."""
         if not self._call.no_retention:
-            self._gate.thoughts.keep(self._call.record.project_id, parts)
+            self._gate.thoughts.keep(self._call.record.project_id, parts, unsigned=self._replays)
 
     def _renamed(self, error: Inexpressible) -> Inexpressible:
         """An error in the client's words; not every dialect has a member for the parameter."""
@@ -302,7 +317,7 @@ def speech_of(gate: Gate, provider: Provider, call: Call) -> Forwarded | Transla
     client = gate.dialects[call.dialect]
     if call.dialect not in provider.dialects:
         return Translated(gate, client, gate.upstreams[provider.dialects[0]], call)
-    return Forwarded(client, call, exact=provider.exact)
+    return Forwarded(gate, client, call, exact=provider.exact)
 
 
 def _corrected(body: bytes, dialect: Dialect, correction: tuple[Message, ...]) -> bytes:

@@ -37,6 +37,7 @@ class AnthropicMessages:
     own_statuses = frozenset({529})  # overloaded (conformance 2.6)
     shows: frozenset[str] = frozenset()
     counting = TokenCounting()
+    with_thoughts = None
 
     parse_request = staticmethod(request.parse_request)
     render_error = staticmethod(errors.render_error)

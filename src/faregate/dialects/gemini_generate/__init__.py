@@ -49,6 +49,7 @@ class GeminiGenerate:
     own_statuses: frozenset[int] = frozenset()
     shows = frozenset({f"{kind}{how}" for kind in get_args(MediaKind) for how in ("", "_url")})
     counting = request.Tokens()
+    with_thoughts = None
 
     parse_request = staticmethod(request.parse_request)
     understand = staticmethod(understand.understand)

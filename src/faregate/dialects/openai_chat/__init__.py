@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ...core.chat import ChatRequest
 from ...wire.sse import comment
 from .. import StreamParser, StreamRenderer, StreamTransform
-from . import errors, parse_answer, render_answer, render_request, request, result, understand
+from . import errors, parse_answer, render_answer, render_request, replay, request, result, understand
 from .exact import Exact
 from .parse_stream import Parser
 from .render_stream import Renderer
@@ -36,6 +36,7 @@ class OpenAIChat:
     own_statuses: frozenset[int] = frozenset()
     shows = frozenset({"image", "image_url", "audio"})
     counting = None
+    with_thoughts = staticmethod(replay.with_thoughts)
 
     parse_request = staticmethod(request.parse_request)
     render_error = staticmethod(errors.render_error)

@@ -39,6 +39,7 @@ class OpenAIResponses:
     own_statuses: frozenset[int] = frozenset()
     shows = frozenset({"image"})  # a message's parts are words
     counting = None
+    with_thoughts = None
 
     parse_request = staticmethod(request.parse_request)
     understand = staticmethod(understand.understand)
