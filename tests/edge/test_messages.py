@@ -138,6 +138,19 @@ def test_tokens_are_counted_by_the_provider(client: anthropic.Anthropic, native:
     assert visits[0].head.startswith(b"POST /v1/messages/count_tokens ")
 
 
+@pytest.mark.parametrize("counted", [b'{"input_tokens":-5}', b'{"input_tokens":"x"}', b"<html>"])
+def test_what_is_no_count_is_not_believed(client: anthropic.Anthropic, native: Upstream, counted: bytes) -> None:
+    native.play(lambda visit: visit.whole(200, counted))
+    asked: Any = [{"role": "user", "content": "a"}]
+    assert client.messages.count_tokens(model="claude-x", messages=asked).input_tokens > 0
+
+
+def test_what_nobody_can_read_is_not_counted(client: anthropic.Anthropic) -> None:
+    asked: Any = [{"role": "user", "content": [{"type": "text", "text": 5}]}]
+    with pytest.raises(anthropic.BadRequestError, match=r"messages\[0\].content\[0\].text"):
+        client.messages.count_tokens(model="gpt-x", messages=asked)
+
+
 def test_a_stream_of_another_dialect_is_translated(client: anthropic.Anthropic, foreign: Upstream) -> None:
     visits = foreign.play(call)
     asked: Any = {"model": "gpt-x", "max_tokens": 50, "messages": [{"role": "user", "content": "a"}]}

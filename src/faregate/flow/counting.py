@@ -25,6 +25,7 @@ async def count_tokens(gate: Gate, call: Call, counting: Counting) -> int:
             counted = await _asked(gate, provider, target, call, counting)
             if counted is not None:
                 return counted
+    gate.dialects[call.dialect].understand(call.request)  # what no provider can read is nothing to guess of
     return max(1, gate.expectations.tokens(model.id, call.request)[0])
 
 

@@ -1,5 +1,7 @@
 """POST /v1/messages/count_tokens (platform.claude.com, token counting)."""
 
+from typing import Annotated
+
 import msgspec
 
 from ...core.chat import ChatRequest
@@ -7,7 +9,7 @@ from .request import renamed
 
 
 class _Counted(msgspec.Struct):
-    input_tokens: int
+    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class TokenCounting:

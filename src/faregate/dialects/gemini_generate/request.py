@@ -6,7 +6,7 @@ one all the same (proto JSON has such a field) is not believed, and the name is 
 """
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -136,7 +136,7 @@ class Tokens:
 
 
 class _Counted(msgspec.Struct, rename="camel"):
-    total_tokens: int
+    total_tokens: Annotated[int, msgspec.Meta(ge=0)]
 
 
 _counted_decoder = msgspec.json.Decoder(_Counted)
