@@ -77,10 +77,10 @@ def sniffed(data: str) -> str:
     return next((media_type for mark, media_type in _MARKS if head.startswith(mark)), "")
 
 
-def seen_in(data: str, path: str, stated: str = "") -> str:
+def seen_in(data: str, path: str, stated: str = "", *, is_picture: bool = False) -> str:
     """The media type that some base64 of a client's shows, "" where it shows none. MalformedRequest where it is no
-    base64, and where it is stated to be a picture of a kind that shows, and shows no picture: all providers refuse it,
-    each in words of its own."""
+    base64, where it is stated to be a picture of a kind that shows, and shows no picture, and where it stands where a
+    picture stands (`is_picture`) and is neither: all providers refuse it, each in words of its own."""
     try:
         found = sniffed(data)
     except ValueError:
@@ -89,6 +89,8 @@ def seen_in(data: str, path: str, stated: str = "") -> str:
         raise wrong(path, "it is empty")
     if stated.lower() in _MARKED and not found.startswith("image/"):
         raise wrong(path, f"its bytes are not those of a picture, let alone '{stated}'", kind="unsupported_image_type")
+    if is_picture and not (found or stated).lower().startswith("image/"):
+        raise wrong(path, f"it is no picture, but '{found or stated}'", kind="unsupported_image_type")
     return found
 
 

@@ -185,7 +185,7 @@ class _Reader:
         if source.type == "text":
             return Media(text=data, media_type=source.media_type or "text/plain", **about)
         stated = source.media_type or ""
-        sniffed = media.seen_in(data, f"{path}.source.data", stated)
+        sniffed = media.seen_in(data, f"{path}.source.data", stated, is_picture=kind == "image")
         return Media(data=data, media_type=stated or sniffed, **about)
 
 

@@ -120,7 +120,7 @@ def _seen(type_: str, value: _Address | str, path: str, cache: CacheLifetime) ->
     found = media.read_data_uri(url)
     if found is None:
         return Media(kind=kind, url=media.fetched_from(url, at), detail=detail or "", cache=cache)
-    media.seen_in(found.data, at, found.media_type)
+    media.seen_in(found.data, at, found.media_type, is_picture=kind == "image")
     return Media(kind=kind, media_type=found.media_type, data=found.data, detail=detail or "", cache=cache)
 
 

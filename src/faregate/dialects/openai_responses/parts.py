@@ -114,7 +114,7 @@ def _picture(given: str, at: str, detail: str) -> Media:
     found = media.read_data_uri(given)
     if found is None:
         return Media(kind="image", url=media.fetched_from(given, at), detail=detail)
-    media.seen_in(found.data, at, found.media_type)
+    media.seen_in(found.data, at, found.media_type, is_picture=True)
     return Media(kind="image", media_type=found.media_type, data=found.data, detail=detail)
 
 
