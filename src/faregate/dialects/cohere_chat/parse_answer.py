@@ -6,14 +6,16 @@ from typing import Any
 
 import msgspec
 
-from ...core.conversation import Choice, Citation, Part, Text, Thinking, ToolCall
+from ...core.conversation import Choice, Citation, Foreign, Part, Text, Thinking, ToolCall
 from ...core.events import Completion
 from ...wire.messages import BadMessage
+from ..bodies import NULL
 from .usage import usage_of
-from .vocabulary import reason_of, went_wrong
+from .vocabulary import DIALECT, reason_of, went_wrong
 
 _QUOTED = ("snippet", "text", "content")  # members of a source that hold its words
 _CITATIONS_MAX = 1_000
+READ = ("text", "thinking")  # the types of content that are read
 
 
 class _Function(msgspec.Struct):
@@ -86,6 +88,8 @@ def _parts(message: _Message) -> list[Part]:
             cited = (raw for raw in message.citations or () if _is_of(raw, index))
             citations = tuple(citation for raw in cited for citation in citations_of(raw))
             parts.append(Text(content.text, citations=citations[:_CITATIONS_MAX]))
+        if content.type and content.type not in READ:
+            parts.append(Foreign(dialect=DIALECT, name=content.type, raw=NULL))
     if message.tool_plan:
         parts.append(Thinking(text=message.tool_plan))
     for call in message.tool_calls or ():

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...core.conversation import Foreign
 from ...core.events import (
     ArgumentsDelta,
     Cited,
@@ -14,6 +15,7 @@ from ...core.events import (
     Event,
     Failed,
     Finished,
+    ForeignGiven,
     LogprobsGiven,
     ReasoningDelta,
     Started,
@@ -23,11 +25,12 @@ from ...core.events import (
 )
 from ...wire.messages import BadMessage
 from .. import UpstreamWords
+from ..bodies import NULL
 from ..frames import FramedParser
 from .errors import words_of
-from .parse_answer import Tokens, citations_of, openai_logprobs
+from .parse_answer import READ, Tokens, citations_of, openai_logprobs
 from .usage import usage_of
-from .vocabulary import reason_of, went_wrong
+from .vocabulary import DIALECT, reason_of, went_wrong
 
 _UNSAID = UpstreamWords("The provider's stream failed.")
 _CALLS_MAX = 10_000
@@ -77,7 +80,11 @@ class Parser(FramedParser):
         delta = event.delta or _Delta()
         message = delta.message or {}
         if event.type in ("content-delta", "content-start"):
-            self._say(_entry(message.get("content")), events)
+            content = _entry(message.get("content"))
+            self._say(content, events)
+            said = content.get("type")
+            if isinstance(said, str) and said and said not in READ:
+                events.append(ForeignGiven(Foreign(dialect=DIALECT, name=said, raw=NULL)))
             if event.logprobs is not None:
                 events += map(LogprobsGiven, filter(None, [openai_logprobs([event.logprobs])]))
         elif event.type == "tool-plan-delta":
