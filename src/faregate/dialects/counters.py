@@ -1,6 +1,15 @@
 """Figures of a provider's usage, read without believing them."""
 
 TOKENS_MAX = 1_000_000_000
+PLAIN_EVENT_BYTES_MAX = 768  # of a stream's event that is a token or two; larger ones are looked into
+_CHARACTERS_PER_TOKEN_MAX = 8  # no script has more for long
+
+
+def tokens_of(*texts: object) -> int:
+    """How many tokens an event with these texts has at least, where nobody says so: one, as most do, or more where a
+    provider puts many into one event. What is no text counts for nothing."""
+    characters = sum(len(text) for text in texts if isinstance(text, str))
+    return max(1, characters // _CHARACTERS_PER_TOKEN_MAX)
 
 
 class Counters:

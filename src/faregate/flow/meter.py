@@ -9,24 +9,30 @@ from ..core.usage import NO_USAGE, Usage, UsageSource
 from ..dialects import Observed
 
 _BYTES_PER_TOKEN = 4
+_TOKENS_PER_IMAGE = 1_000
 
 
 def prompt_tokens(request: ChatRequest) -> int:
-    """What a prompt of this size is in tokens, roughly: a quarter of its bytes."""
-    return -(-request.prompt_bytes // _BYTES_PER_TOKEN)
+    """What a prompt of this size is in tokens, roughly: a quarter of its bytes, less those of pictures, of which each
+    is so many."""
+    text_bytes = min(request.prompt_bytes, request.text_bytes)
+    return -(-text_bytes // _BYTES_PER_TOKEN) + _TOKENS_PER_IMAGE * request.images
 
 
 def usage_of_stream(request: ChatRequest, observed: Observed) -> Usage:
     """The usage of a stream as far as it came.
 
-    The provider's own figures stand where it gave them, even before the end (`early`). Where content was delivered
-    without figures, or with figures that cannot be true, the events with content are counted, one token each.
+    The provider's own figures stand where it gave them, even before the end (`early`), when it may not have said yet
+    how much of the answer there is: what was delivered is counted then. Where content was delivered without figures, or
+    with figures that cannot be true, it is counted by its events.
     """
     usage = observed.usage
-    if usage is not None and not usage.suspect:
-        if observed.finished:
+    if usage is not None and _may_be_true(usage):
+        if not observed.finished:
+            unsaid = max(0, observed.deltas - request.choices - usage.completion)  # an end counts as an event
+            return msgspec.structs.replace(usage, output=usage.output + unsaid, source=UsageSource.EARLY)
+        if usage.completion or observed.deltas <= request.choices:
             return usage
-        return msgspec.structs.replace(usage, source=UsageSource.EARLY)
     if not observed.has_content:
         return NO_USAGE
     return Usage(
@@ -39,7 +45,7 @@ def usage_of_stream(request: ChatRequest, observed: Observed) -> Usage:
 
 def usage_of_result(request: ChatRequest, usage: Usage | None, answer_bytes: int) -> Usage:
     """The usage of a whole answer; counted from its size where the provider is silent or cannot be right."""
-    if usage is not None and not usage.suspect:
+    if usage is not None and _may_be_true(usage):
         return usage
     return Usage(
         input=prompt_tokens(request),
@@ -47,6 +53,11 @@ def usage_of_result(request: ChatRequest, usage: Usage | None, answer_bytes: int
         source=UsageSource.COUNTED,
         suspect=usage is not None,
     )
+
+
+def _may_be_true(usage: Usage) -> bool:
+    """Whether figures can be believed: there is no prompt of nothing, though hosts say so that count nothing."""
+    return not usage.suspect and usage.prompt > 0
 
 
 class Delivered:

@@ -30,6 +30,7 @@ from ..core.events import (
 )
 from ..dialects import Addressee, Dialect, Observed, Result, StreamParser, StreamRenderer, StreamTransform, Upstream
 from ..dialects.bodies import NULL, members_decoder
+from ..dialects.counters import tokens_of
 from ..providers import Provider
 from ..wire.messages import BadMessage
 from .admission import takes
@@ -44,6 +45,7 @@ _FIRST = Message("user", (Text("-"),))
 _UNWATCHED = frozenset({TextDelta})
 _NAMELESS = UpstreamWords("a call does not name its tool")
 _Call = TypeVar("_Call", ToolCall, ToolCallStarted)
+_WORDLESS = frozenset({MediaGiven, Redacted})
 
 
 class Translation:
@@ -84,7 +86,7 @@ class Translation:
                 shown = self._watch(event)
             if kind in _COUNTED:
                 observed.has_content = True
-                observed.deltas += 1
+                observed.deltas += 1 if kind in _WORDLESS else tokens_of(event.text)  # type: ignore[union-attr]
             elif kind in _UNCOUNTED:
                 if isinstance(event, ToolCallStarted) and not event.name:
                     observed.error = _NAMELESS

@@ -12,11 +12,13 @@ from ...core.catalog import is_form_of
 from ...core.chat import ChatRequest
 from ...wire.sse import FRAME_ENDS, Frame, FrameParser
 from .. import Observed, UpstreamWords
+from ..counters import PLAIN_EVENT_BYTES_MAX, tokens_of
 from ..splice import member_bytes, replace_member
 from .errors import words_of
 from .usage import UsageSoFar
 
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+_TEXTS = ("text", "thinking", "partial_json")
 _DELTA = b"event: content_block_delta\ndata: {"
 _NOT_JSON = UpstreamWords("An event is not the JSON it should be.")
 
@@ -52,7 +54,8 @@ class Exact:
         if self._is_flowing and data.startswith(_DELTA) and data.endswith(b"}\n\n") and b"\r" not in data:
             events = data.count(b"\n\n")
             # An event that is cut off in its midst ends in something else than a brace.
-            if events == data.count(_DELTA) == data.count(b"}\n\n"):
+            is_plain = len(data) <= events * PLAIN_EVENT_BYTES_MAX
+            if is_plain and events == data.count(_DELTA) == data.count(b"}\n\n"):
                 observed.deltas += events
                 return data
         out = b"".join([self._frame(frame) for frame in self._frames.feed(data)])
@@ -90,7 +93,9 @@ class Exact:
         raw = frame.raw if frame.event else b"event: %b\ndata: %b\n\n" % (event.type.encode(), data)
         if event.type in ("content_block_delta", "content_block_start"):
             observed.has_content = True
-            observed.deltas += event.type == "content_block_delta"
+            if event.type == "content_block_delta":
+                delta = event.delta or {}
+                observed.deltas += tokens_of(*(delta.get(name) for name in _TEXTS))
         elif event.type == "message_start":
             return self._started(raw, data, event)
         elif event.type == "message_delta":

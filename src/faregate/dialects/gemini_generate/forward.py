@@ -8,6 +8,7 @@ from ...core.chat import ChatRequest
 from ...wire.messages import BadMessage
 from ...wire.sse import MEDIA_LINE_BYTES_MAX, Frame, FrameParser
 from .. import Observed, Result, UpstreamWords
+from ..counters import tokens_of
 from ..splice import replace_member
 from .answer import Answer, blocked, decode_answer
 from .errors import words_of
@@ -15,6 +16,12 @@ from .reasons import is_reason
 from .renderer import Framing
 from .usage import read_usage
 
+
+class _Words(msgspec.Struct):
+    text: str | None = None
+
+
+_words_decoder = msgspec.json.Decoder(_Words)
 _NOT_JSON = UpstreamWords("An event is not the JSON it should be.")
 
 
@@ -91,13 +98,23 @@ class Exact:
         observed.model = observed.model or answer.model_version
         observed.usage = read_usage(answer.usage_metadata) or observed.usage
         has_content = False
+        said: list[msgspec.Raw] = []
         for candidate in answer.candidates or ():
             has_ended = is_reason(candidate.finish_reason)
             self._ended[candidate.index] = self._ended.get(candidate.index, False) or has_ended
-            has_parts = candidate.content is not None and bool(candidate.content.parts)
-            has_content = has_content or has_ended or has_parts
+            parts = (candidate.content.parts if candidate.content is not None else None) or []
+            said += parts
+            has_content = has_content or has_ended or bool(parts)
         if not answer.candidates and blocked(answer.prompt_feedback) is not None:
             self._ended[0] = has_content = True
         if has_content:
             observed.has_content = True
-            observed.deltas += 1
+            observed.deltas += tokens_of(*(_words_of(part) for part in said))
+
+
+def _words_of(part: msgspec.Raw) -> str | None:
+    """What a part says; whoever reads it says what is wrong with it."""
+    try:
+        return _words_decoder.decode(part).text
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -10,6 +10,7 @@ cut into frames and looked at one by one.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from ...core.catalog import is_form_of
 from ...core.chat import ChatRequest
 from ...wire.sse import DONE, FRAME_ENDS, Frame, FrameParser
 from .. import Observed, UpstreamWords
+from ..counters import PLAIN_EVENT_BYTES_MAX, tokens_of
 from ..splice import cut_member, member_bytes, replace_member
 from .errors import words_of
 from .halves import may_hold_halves, shelter_halves
@@ -85,6 +87,7 @@ class Exact:
             written = self._model_written
             if (
                 (events == 1 or events == data.count(_BETWEEN_EVENTS) + 1)
+                and len(data) <= events * PLAIN_EVENT_BYTES_MAX
                 and (not usages or usages == data.count(_USAGE_NULL))
                 and (not written or events == data.count(written) == data.count(b'"model"'))
             ):
@@ -158,7 +161,7 @@ class Exact:
             data = replace_member(data, b"usage", split_usage(chunk.usage))
         if has_content(choices):
             observed.has_content = True
-            observed.deltas += 1
+            observed.deltas += tokens_of(*said_in(choices))
         if self._model_written:
             data = replace_member(data, b"model", msgspec.json.encode(self._model_asked))
         if data is original:
@@ -179,6 +182,20 @@ def has_content(choices: list[Any]) -> bool:
         if isinstance(delta, dict) and any(value and name != "role" for name, value in delta.items()):
             return True
     return False
+
+
+def said_in(choices: list[Any]) -> Iterator[object]:
+    """What a chunk's choices say, as texts."""
+    for choice in choices:
+        if not isinstance(choice, dict):
+            continue
+        yield choice.get("text")
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            yield from delta.values()
+            for call in delta.get("tool_calls") or ():
+                function = call.get("function") if isinstance(call, dict) else None
+                yield function.get("arguments") if isinstance(function, dict) else None
 
 
 def split_usage(usage: msgspec.Raw) -> bytes:

@@ -13,7 +13,9 @@ from ...core.chat import ChatRequest
 from ...wire.messages import BadMessage
 from ...wire.sse import DONE, FrameParser, data_frame
 from .. import Observed, UpstreamWords
+from ..counters import tokens_of
 from .errors import words_of
+from .exact import said_in
 from .halves import may_hold_halves, restore_halves, shelter_halves
 from .repair_rules import (
     Members,
@@ -192,7 +194,7 @@ class Repair:
         says = has_content(delta) or bool(choice.get("text"))
         if says:
             self.observed.has_content = True
-            self.observed.deltas += 1
+            self.observed.deltas += tokens_of(*said_in([{**choice, "delta": delta}]))
         native = given_reason(choice.get("finish_reason"))
         choice["finish_reason"] = None
         if native is not None:

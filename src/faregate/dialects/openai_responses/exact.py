@@ -13,6 +13,7 @@ from ...wire.messages import BadMessage
 from ...wire.sse import MEDIA_LINE_BYTES_MAX, Frame, FrameParser
 from .. import Observed, Result, UpstreamWords
 from ..bodies import Members, members_decoder
+from ..counters import tokens_of
 from .parser import ENDS, Parser, event_decoder, failure_of
 from .renderer import Renderer
 from .result import check_ended, decode_response, parse_result, render_result
@@ -94,7 +95,9 @@ class Exact:
             self._request.events_sent = event.sequence_number + 1
         if event.type.endswith(_CONTENT):
             observed.has_content = True
-            observed.deltas += event.type.endswith(".delta")
+            if event.type.endswith(".delta"):
+                is_sound = event.type.endswith("audio.delta")
+                observed.deltas += 1 if is_sound else tokens_of(msgspec.json.decode(event.delta))
         if bytes(event.response) == b"null":
             return frame.raw
         raw = self._with_response(frame, event.response)
@@ -146,6 +149,6 @@ class Repair:
                     observed.model = event.model or None
                 else:
                     observed.has_content = True
-                    observed.deltas += not isinstance(event, Finished)
+                    observed.deltas += 0 if isinstance(event, Finished) else tokens_of(getattr(event, "text", None))
                 out.append(self._renderer.render(event))
         return b"".join(out)
