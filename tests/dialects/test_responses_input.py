@@ -19,6 +19,6 @@ def test_it_is_weighed_as_if_it_had_come_so() -> None:
     replace_input(request, items)
     whole = parse_request(b'{"model":"m","instructions":"i","input":[%b]}' % b",".join(items))
     assert request == whole
-    assert request.images == 2
+    assert (request.images, request.media_bytes) == (3, len('"AAAA"'))  # the sound by its bytes
     assert request.text_bytes < 1_000
     assert (request.has_images, request.has_audio, request.messages) == (True, True, 3)

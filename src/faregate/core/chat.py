@@ -9,7 +9,9 @@ OUTPUT_TOKENS_MAX = 16_384  # where nobody has said how much a model may put out
 class ChatRequest(msgspec.Struct, kw_only=True):
     """The routing fields of a request, and every member of its body as it came.
 
-    `text_bytes` are those of the body that are no image, in `messages` with `images`. `output_tokens_cap` is what the
+    `text_bytes` are those of the body that are no picture or file, in `messages` with `images` of those; `media_bytes`
+    are of the files that are no pictures. It `is_open` where it names what is not in it, a file or a cache, or has the
+    provider look for more. `output_tokens_cap` is what the
     gateway allows where that is less than the client asked for; `output_parameter` is the client's own name for that
     where its dialect has several, `output_member` the provider's where it is sent one that the client did not name.
 
@@ -32,6 +34,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     text_bytes: int = 0
     messages: int = 0
     images: int = 0
+    media_bytes: int = 0
+    is_open: bool = False
     output_tokens_cap: int | None = None
     output_parameter: str = ""
     output_member: str = "max_tokens"

@@ -19,7 +19,6 @@ _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2})"
 )
 _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
-_DATA_URI = re.compile(rb'"data:[^"]*+"')
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 
@@ -115,19 +114,6 @@ def is_object(text: str) -> bool:
     except (msgspec.MsgspecError, RecursionError):
         return False
     return True
-
-
-def weigh(body: bytes) -> tuple[int, int]:
-    """The bytes of a body that are no data URI, and how many images and files it has: what their bytes are is not
-    what they cost."""
-    text_bytes, images = len(body), 0
-    if b'"data:' in body:
-        for uri in _DATA_URI.finditer(body):
-            text_bytes -= len(uri[0])
-            images += 1
-    if b'"image_url"' in body:
-        images = max(images, body.count(b'"image_url"'))
-    return text_bytes, images
 
 
 def _has_lone_surrogate(body: bytes) -> bool:

@@ -2,7 +2,9 @@
 
 The estimate (money.md section 4) is an upper bound that needs no tokenizer: half a token for each byte of the body,
 which is twice what English takes and more than any script does, a few for each message, and a flat sum for each image,
-whose bytes are not text. What a call costs beyond its hold falls under the charge rule of the ledger.
+whose bytes are not text. A file counts by its bytes, up to all that the model reads, and as all of that where it is not
+in the body; so does what a provider's own tools may bring. What a call costs beyond its hold falls under the charge
+rule of the ledger.
 """
 
 import time
@@ -21,6 +23,7 @@ from .gate import Gate
 _BYTES_PER_TOKEN_MIN = 2
 _TOKENS_PER_MESSAGE = 16
 _TOKENS_PER_IMAGE = 5_000
+_WINDOW_TOKENS = 200_000  # of a model of which nobody has said it
 _TARIFFS_MAX = 10_000
 _TOKENS_MAX = 2**31
 _LOWERED_TOKENS_MIN = 4_096
@@ -79,7 +82,7 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
     if asked is not None and model.max_output_tokens and asked > cap:
         request.output_tokens_cap = cap
     output_tokens = request.choices * (cap if asked is None or asked > cap else asked)
-    amount = _most_nano(call, tariff, input_tokens_max(request), output_tokens)
+    amount = _most_nano(call, tariff, input_tokens_max(model, request), output_tokens)
     if not caller.payer and amount:
         raise NoFunds
     record.hold_nano = amount
@@ -94,13 +97,18 @@ def output_tokens_max(model: Model, request: ChatRequest) -> int:
     return model.max_output_tokens or max(OUTPUT_TOKENS_MAX, request.output_tokens_max or 0)
 
 
-def input_tokens_max(request: ChatRequest) -> int:
-    """More tokens than the prompt is, but for one that is no text."""
-    return (
+def input_tokens_max(model: Model, request: ChatRequest) -> int:
+    """More tokens than the prompt is. A file can have as many as bytes of text, what is not in the body as many as the
+    model reads."""
+    tokens = (
         -(-request.text_bytes // _BYTES_PER_TOKEN_MIN)
         + _TOKENS_PER_MESSAGE * request.messages
         + _TOKENS_PER_IMAGE * request.images
     )
+    if request.is_open or request.media_bytes:
+        window = model.context_window or _WINDOW_TOKENS
+        tokens += window if request.is_open else min(window, -(-request.media_bytes // _BYTES_PER_TOKEN_MIN))
+    return tokens
 
 
 def _most_nano(call: Call, tariff: Tariff, input_tokens: int, output_tokens: int) -> int:
@@ -133,7 +141,7 @@ def lowered(call: Call, model: Model, hold: Hold, free_nano: int) -> Hold | None
     request, tariff = call.request, call.tariff
     if request.output_tokens_max is not None or tariff is None:
         return None
-    input_tokens = input_tokens_max(request)
+    input_tokens = input_tokens_max(model, request)
     cap = min(output_tokens_max(model, request), request.output_tokens_cap or _TOKENS_MAX)
     share_nano = free_nano // 2 if call.schema is None else free_nano // 4
     tokens = min(cap, tariff.output_tokens_for(share_nano, input_tokens) // request.choices)

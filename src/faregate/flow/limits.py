@@ -88,7 +88,7 @@ def most_tokens(call: Call, model: Model) -> int:
     most = output_tokens_max(model, request)
     if output is None or output > most:
         output = most
-    tokens = input_tokens_max(request) + request.choices * output
+    tokens = input_tokens_max(model, request) + request.choices * output
     return tokens if call.schema is None else 2 * tokens
 
 

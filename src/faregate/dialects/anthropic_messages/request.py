@@ -11,15 +11,16 @@ from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import NULL, TOOLS_MAX, Members, decode, decode_members, missing, wrong
 from ..splice import replace_member
+from ..weights import DEPTH_MAX, Weight, elements_of
 
 MESSAGES_MAX = 10_000
 STRICT_SAMPLING_VERSION = b"2026-10-21"  # from then on the sampling members are refused (conformance 0)
 _FORWARDED = (b"anthropic-version", b"anthropic-beta")
 _FORWARDED_BYTES_MAX = 2_000
 _VERSION_LINE = b"anthropic-version: 2023-06-01\r\n"
-_SOURCE = re.compile(rb'"source"\s*:\s*\{[^{}]*+\}')
 _IMAGE_BLOCK = re.compile(rb'"type"\s*:\s*"image"').search
-_STRING, _LIST = b'"'[0], b"["[0]
+_STRING, _LIST, _OBJECT = b'"'[0], b"["[0], b"{"[0]
+_HOSTED = ("web_search", "web_fetch", "code_execution", "mcp_toolset")  # tools that the provider runs
 
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -31,6 +32,18 @@ class _Typed(msgspec.Struct):
 class _Message(msgspec.Struct):
     role: Literal["user", "assistant", "system"]
     content: msgspec.Raw
+
+
+class _Source(msgspec.Struct):
+    type: str | None = None
+    data: msgspec.Raw = NULL
+    content: msgspec.Raw = NULL
+
+
+class _Block(msgspec.Struct):
+    type: str
+    source: msgspec.Raw = NULL
+    content: msgspec.Raw = NULL
 
 
 class _Named(msgspec.Struct):
@@ -52,6 +65,8 @@ class _Body(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Body)
+_block_decoder = msgspec.json.Decoder(_Block)
+_source_decoder = msgspec.json.Decoder(_Source)
 _typed_decoder = msgspec.json.Decoder(list[_Typed])
 
 
@@ -67,7 +82,7 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
     if bytes(said.system) != b"null":
         _check_content(said.system, "system")
     _check_sampling(said, asked)
-    text_bytes, media = _weigh(body)
+    weight = _weigh(body, said)
     return ChatRequest(
         model=said.model,
         members=members,
@@ -76,9 +91,11 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
         output_tokens_max=said.max_tokens,
         has_tools=bool(said.tools),
         prompt_bytes=len(memoryview(members["messages"])) + len(memoryview(said.system)),
-        text_bytes=text_bytes,
+        text_bytes=weight.text_bytes,
         messages=len(said.messages),
-        images=media,
+        images=weight.images,
+        media_bytes=weight.media_bytes,
+        is_open=weight.is_open or _asks_elsewhere(said, members),
         has_images=b'"image"' in body and _IMAGE_BLOCK(body) is not None,
         forwarded=_forwarded(asked),
     )
@@ -143,12 +160,45 @@ def _forwarded(asked: Asked) -> bytes:
     return lines
 
 
-def _weigh(body: bytes) -> tuple[int, int]:
-    """The bytes of a body that are no picture or document, and how many of those it has."""
-    text_bytes, media = len(body), 0
-    if b'"source"' in body:
-        for source in _SOURCE.finditer(body):
-            if b'"text"' not in source[0]:
-                text_bytes -= len(source[0])
-                media += 1
-    return text_bytes, media
+def _asks_elsewhere(said: _Body, members: Members) -> bool:
+    """Whether the provider is to find more by itself: what its own tools bring becomes part of the prompt."""
+    is_hosted = any((tool.type or "").startswith(_HOSTED) for tool in said.tools or ())
+    return is_hosted or bytes(members.get("mcp_servers", NULL)) not in (b"null", b"[]")
+
+
+def _weigh(body: bytes, said: _Body) -> Weight:
+    weight = Weight(len(body))
+    if b'"source"' in body or b'"file_id"' in body:
+        for message in said.messages:
+            _walk(message.content, weight)
+    return weight
+
+
+def _walk(content: msgspec.Raw, weight: Weight, depth: int = 0) -> None:
+    for each in elements_of(content) if depth < DEPTH_MAX else ():
+        try:
+            block = _block_decoder.decode(each)
+        except msgspec.ValidationError:
+            continue  # whoever reads it says what is wrong with it
+        if block.type == "container_upload":
+            weight.refer()
+        elif block.type not in ("image", "document"):
+            _walk(block.content, weight, depth + 1)
+        elif memoryview(block.source)[0] == _OBJECT:
+            _weigh_source(block, weight, depth)
+
+
+def _weigh_source(block: _Block, weight: Weight, depth: int) -> None:
+    try:
+        source = _source_decoder.decode(block.source)
+    except msgspec.ValidationError:
+        return  # whoever reads it says what is wrong with it
+    is_picture = block.type == "image"
+    if source.type == "base64":
+        weight.take(len(memoryview(source.data)), is_picture=is_picture)
+    elif source.type in ("url", "file") and is_picture:
+        weight.images += 1
+    elif source.type in ("url", "file"):
+        weight.refer()
+    elif source.type == "content":
+        _walk(source.content, weight, depth + 1)

@@ -14,13 +14,13 @@ from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import Members, decode, decode_members, members_decoder
-from .body import Body, body_decoder, part_decoder
+from ..weights import Weight
+from .body import Body, Part, body_decoder, part_decoder
 from .spelling import REQUEST, camel, respelled
 
 COUNTED = "generateContentRequest"  # countTokens takes a whole request in it, instead of contents alone
 _STREAM = "streamGenerateContent"
-_DATA = re.compile(rb'"(?:inlineData|inline_data)"\s*:')
-_BASE64 = re.compile(rb'"data"\s*:\s*"([^"]*+)"')
+_CLIENTS_OWN = frozenset({"functionDeclarations", "function_declarations"})  # tools that the client runs
 _KINDS = re.compile(rb'"(?:mimeType|mime_type)"\s*:\s*"(image|audio)/')
 _CONFIG_NAME = "generationConfig"
 _OUTPUT_NAMES = ("maxOutputTokens", "max_output_tokens")
@@ -34,8 +34,8 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
     members = decode_members(body)
     read = decoded(members, body)
     config = read.generation_config
-    _check_parts(read)
-    text_bytes, pictures = _weigh(body)
+    weight = Weight(len(body))
+    _check_parts(read, weight)
     kinds = set(_KINDS.findall(body)) if b"/" in body else set()
     contents = members.get("contents", b"")
     return ChatRequest(
@@ -49,9 +49,11 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
         output_tokens_max=config.max_output_tokens if config else None,
         has_tools=bool(read.tools),
         prompt_bytes=len(memoryview(contents)) or len(body),
-        text_bytes=text_bytes,
+        text_bytes=weight.text_bytes,
         messages=len(read.contents),
-        images=pictures,
+        images=weight.images,
+        media_bytes=weight.media_bytes,
+        is_open=weight.is_open or _asks_elsewhere(read, members),
         has_images=b"image" in kinds,
         has_audio=b"audio" in kinds,
     )
@@ -76,18 +78,25 @@ def spelled(members: Members, body: bytes = b"") -> bytes:
     return respelt
 
 
-def _check_parts(read: Body) -> None:
+def _check_parts(read: Body, weight: Weight) -> None:
     for index, content in enumerate(read.contents):
-        for number, part in enumerate(content.parts or ()):
-            decode(part_decoder, part, f"contents[{index}].parts[{number}]")
+        for number, raw in enumerate(content.parts or ()):
+            part: Part = decode(part_decoder, raw, f"contents[{index}].parts[{number}]")
+            response = part.function_response
+            for each in (part, *((response.parts if response is not None else None) or ())):
+                if each.inline_data is not None:
+                    is_picture = each.inline_data.mime_type.startswith("image/")
+                    weight.take(len(each.inline_data.data), is_picture=is_picture)
+                elif each.file_data is not None:
+                    weight.refer()
 
 
-def _weigh(body: bytes) -> tuple[int, int]:
-    """As bodies.weigh: the bytes that are no base64, and how many pictures and files there are."""
-    pictures = len(_DATA.findall(body)) if b"nline" in body else 0
-    if not pictures:
-        return len(body), 0
-    return len(body) - sum(len(found[1]) for found in _BASE64.finditer(body)), pictures
+def _asks_elsewhere(read: Body, members: Members) -> bool:
+    """Whether the provider is to find more by itself, in its cache or with its own tools: that becomes part of the
+    prompt."""
+    if any(not tool.keys() <= _CLIENTS_OWN for tool in read.tools or ()):
+        return True
+    return any(name in members and bytes(members[name]) != b"null" for name in ("cachedContent", "cached_content"))
 
 
 def forward_request(request: ChatRequest, _: str, *, stream_usage: bool = True) -> bytes:

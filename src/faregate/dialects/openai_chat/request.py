@@ -12,7 +12,8 @@ import msgspec
 from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
-from ..bodies import NULL, TOOLS_MAX, Members, decode, decode_members, members_decoder, weigh
+from ..bodies import NULL, TOOLS_MAX, Members, decode, decode_members, members_decoder
+from ..weights import weigh
 from .odd import from_input, has_input, with_whole_tools
 
 MESSAGES_MAX = 10_000
@@ -21,6 +22,7 @@ CHOICES_MAX = 128
 _OUTPUT_MEMBERS = ("max_completion_tokens", "max_tokens")
 _IMAGE_PART = re.compile(rb'"type"\s*:\s*"image_url"').search
 _AUDIO_PART = re.compile(rb'"type"\s*:\s*"input_audio"').search
+_CLIENTS_OWN = ("function", "custom")  # tools that the client runs
 _STRING, _LIST, _NULL, _OBJECT = b'"'[0], b"["[0], b"n"[0], b"{"[0]
 
 _Number = Annotated[float, msgspec.Meta(ge=-2, le=2)]
@@ -103,7 +105,7 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
 def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int, messages: int) -> ChatRequest:
     """What is decided on, of a body whose members have been checked."""
     options = common.stream_options
-    text_bytes, images = weigh(body)
+    weight = weigh(body, members.get("messages", NULL))
     return ChatRequest(
         model=common.model,
         members=members,
@@ -115,12 +117,21 @@ def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int,
         output_parameter=_OUTPUT_MEMBERS[0] if common.max_completion_tokens is not None else "",
         has_tools=bool(common.tools),
         prompt_bytes=prompt_bytes,
-        text_bytes=text_bytes,
+        text_bytes=weight.text_bytes,
         messages=messages,
-        images=images,
+        images=weight.images,
+        media_bytes=weight.media_bytes,
+        is_open=weight.is_open or _asks_elsewhere(common, members),
         has_images=b'"image_url"' in body and _IMAGE_PART(body) is not None,
         has_audio=b'"input_audio"' in body and _AUDIO_PART(body) is not None,
     )
+
+
+def _asks_elsewhere(common: Common, members: Members) -> bool:
+    """Whether the provider is to look for more by itself: what it finds becomes part of the prompt."""
+    if not all(tool.type in _CLIENTS_OWN for tool in common.tools or ()):
+        return True
+    return "web_search_options" in members and bytes(members["web_search_options"]) != b"null"
 
 
 def _cap_output(members: Members, tokens: int, member: str) -> None:

@@ -13,7 +13,8 @@ import msgspec
 from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
-from ..bodies import TOOLS_MAX, Members, decode, decode_members, weigh
+from ..bodies import TOOLS_MAX, Members, decode, decode_members
+from ..weights import weigh
 
 ITEMS_MAX = 10_000
 ENCRYPTED = "reasoning.encrypted_content"
@@ -22,6 +23,10 @@ _LIST, _STRING = b"["[0], b'"'[0]
 _IMAGE_PART = re.compile(rb'"type"\s*:\s*"input_image"').search
 _AUDIO_PART = re.compile(rb'"type"\s*:\s*"input_audio"').search
 _NULL = msgspec.Raw(b"null")
+# Tools that the client runs
+_CLIENTS_OWN = frozenset(
+    {"function", "custom", "namespace", "local_shell", "apply_patch", "computer", "computer_use_preview"}
+)
 
 
 class _Typed(msgspec.Struct):
@@ -65,7 +70,7 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
             "There are no conversations here: use 'previous_response_id', or send the items.", param="conversation"
         )
     items = _items(given, members)
-    text_bytes, images, has_images, has_audio = _weighed(body)
+    weight = _weighed(body, given.input)
     prompt = sum(len(memoryview(members[name])) for name in ("input", "instructions") if name in members)
     return ChatRequest(
         model=given.model,
@@ -75,11 +80,13 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
         output_tokens_max=given.max_output_tokens,
         has_tools=bool(given.tools),
         prompt_bytes=prompt,
-        text_bytes=text_bytes,
+        text_bytes=weight.text_bytes,
         messages=items + (not is_null(given.instructions)),
-        images=images,
-        has_images=has_images,
-        has_audio=has_audio,
+        images=weight.images,
+        media_bytes=weight.media_bytes,
+        is_open=weight.is_open or _asks_elsewhere(given, members),
+        has_images=weight.has_images,
+        has_audio=weight.has_audio,
     )
 
 
@@ -87,10 +94,12 @@ def replace_input(request: ChatRequest, items: Sequence[bytes]) -> None:
     """Put these items in the place of a request's input; it is what they weigh, show and sound like from now on."""
     members = request.members
     given, written = bytes(members.get("input", _NULL)), b"[%b]" % b",".join(items)
-    before, after = _weighed(given), _weighed(written)
+    before, after = _weighed(given, given), _weighed(written, written)
     request.prompt_bytes += len(written) - len(given)
     request.text_bytes += after.text_bytes - before.text_bytes
     request.images += after.images - before.images
+    request.media_bytes += after.media_bytes - before.media_bytes
+    request.is_open = request.is_open or after.is_open
     request.has_images = request.has_images or after.has_images
     request.has_audio = request.has_audio or after.has_audio
     request.messages = len(items) + (not is_null(members.get("instructions", _NULL)))
@@ -100,16 +109,25 @@ def replace_input(request: ChatRequest, items: Sequence[bytes]) -> None:
 class _Weight(NamedTuple):
     text_bytes: int
     images: int
+    media_bytes: int
+    is_open: bool
     has_images: bool
     has_audio: bool
 
 
-def _weighed(body: bytes) -> _Weight:
+def _weighed(body: bytes, items: bytes | msgspec.Raw) -> _Weight:
     """How much of some JSON is text, and what is seen and heard in it."""
-    text_bytes, images = weigh(body)
+    weight = weigh(body, items)
     has_images = b'"input_image"' in body and _IMAGE_PART(body) is not None
     has_audio = b'"input_audio"' in body and _AUDIO_PART(body) is not None
-    return _Weight(text_bytes, max(images, body.count(b'"input_image"')), has_images, has_audio)
+    return _Weight(weight.text_bytes, weight.images, weight.media_bytes, weight.is_open, has_images, has_audio)
+
+
+def _asks_elsewhere(given: _Body, members: Members) -> bool:
+    """Whether the provider is to find more by itself, a prompt that it keeps or what its own tools bring: that becomes
+    part of the prompt."""
+    is_hosted = not all(tool.type in _CLIENTS_OWN for tool in given.tools or ())
+    return is_hosted or not is_null(members.get("prompt", _NULL))
 
 
 def _items(given: _Body, members: Members) -> int:
