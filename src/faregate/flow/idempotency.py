@@ -12,7 +12,8 @@ that are behind are cut. Where the operator wants it, what is remembered is stor
 row begins a run as ever, which is then given the stored answer instead of asking a provider.
 
 A key is charged at most once. Kept is therefore every answer that was charged, whole or broken off, and what a provider
-was asked and refused for good; an answer with 5xx or 429, and what was refused before any provider was asked, frees it.
+was asked and refused for good; a 5xx or 429 that cost nothing, and what was refused before any provider was asked,
+frees it.
 """
 
 import hashlib
@@ -176,7 +177,9 @@ class Runs:
 def _is_kept(run: Run) -> bool:
     """Whether the key of a run that is over stays used. A stream that broke in the middle still has status 200, but its
     record has the kind of the error."""
+    record = run.record
+    if record.cost_nano > 0:
+        return True
     if run.status == 429 or run.status >= 500:
         return False
-    record = run.record
-    return record.cost_nano > 0 or (run.finished and record.error_kind in (None, UpstreamRefused.kind))
+    return run.finished and record.error_kind in (None, UpstreamRefused.kind)

@@ -75,6 +75,7 @@ async def _judge(gate: Gate, call: Call, answer: WholeAnswer | StreamAnswer) -> 
         try:
             return fault_of(call.schema, texts_of(gate.dialects[call.dialect].parse_result(answer.body)))
         except BadMessage as error:
+            call.record.usage = NO_USAGE  # nobody is given it
             raise call_error(error) from None
     try:
         await answer.ended
