@@ -141,3 +141,26 @@ def test_a_picture_is_not_counted_by_its_bytes(buyer: Customer, upstream: Upstre
     with buyer.open() as connection:
         leave_after(connection, buyer, CHAT, body, 2)
     assert left(buyer)["prompt_tokens"] < 5_000
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("usage", [(500_000_000, 1), (9, 900_000_000)], ids=["prompt", "answer"])
+def test_more_tokens_than_there_can_be_empty_no_account(
+    buyer: Customer, upstream: Upstream, usage: tuple[int, int], stream: bool
+) -> None:
+    """A billion is not the only bound: what a prompt of a few bytes cannot be is counted instead."""
+    stated = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
+
+    def script(visit: Visit) -> None:
+        if stream:
+            visit.stream(ROLE, said("a"), FINISH, event_of(None, usage=stated), DONE)
+            visit.end()
+        else:
+            choice = {"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
+            visit.whole(200, json.dumps({"id": "x", "choices": [choice], "usage": stated}).encode())
+
+    upstream.play(script)
+    answer = buyer.ask("POST", CHAT, buyer.body(stream=stream, max_tokens=10))
+    found = buyer.record(answer.header("x-request-id"))["usage"]
+    assert (found["source"], found["suspect"]) == ("counted", True)
+    assert 0 < buyer.spent < cost_of(100, 100)

@@ -10,6 +10,8 @@ from ..dialects import Observed
 
 _BYTES_PER_TOKEN = 4
 _TOKENS_PER_IMAGE = 1_000
+_TOKENS_PER_IMAGE_MAX = 100_000
+_UNSEEN_TOKENS_MAX = 200_000  # of what a provider adds to a prompt, or to an answer beyond its bound
 
 
 def prompt_tokens(request: ChatRequest) -> int:
@@ -27,7 +29,7 @@ def usage_of_stream(request: ChatRequest, observed: Observed) -> Usage:
     with figures that cannot be true, it is counted by its events.
     """
     usage = observed.usage
-    if usage is not None and _may_be_true(usage):
+    if usage is not None and _may_be_true(request, usage):
         if not observed.finished:
             unsaid = max(0, observed.deltas - request.choices - usage.completion)  # an end counts as an event
             return msgspec.structs.replace(usage, output=usage.output + unsaid, source=UsageSource.EARLY)
@@ -45,7 +47,7 @@ def usage_of_stream(request: ChatRequest, observed: Observed) -> Usage:
 
 def usage_of_result(request: ChatRequest, usage: Usage | None, answer_bytes: int) -> Usage:
     """The usage of a whole answer; counted from its size where the provider is silent or cannot be right."""
-    if usage is not None and _may_be_true(usage):
+    if usage is not None and _may_be_true(request, usage):
         return usage
     return Usage(
         input=prompt_tokens(request),
@@ -55,9 +57,16 @@ def usage_of_result(request: ChatRequest, usage: Usage | None, answer_bytes: int
     )
 
 
-def _may_be_true(usage: Usage) -> bool:
-    """Whether figures can be believed: there is no prompt of nothing, though hosts say so that count nothing."""
-    return not usage.suspect and usage.prompt > 0
+def _may_be_true(request: ChatRequest, usage: Usage) -> bool:
+    """Whether figures can be believed: there is no prompt of nothing, though hosts say so that count nothing; nor one
+    with many more tokens than bytes, where all of it is known; nor an answer far beyond its bound."""
+    if usage.suspect or usage.prompt <= 0:
+        return False
+    asked = request.output_tokens_cap or request.output_tokens_max or 0
+    if usage.completion > request.choices * (asked + _UNSEEN_TOKENS_MAX):
+        return False
+    seen = request.text_bytes + request.media_bytes + _TOKENS_PER_IMAGE_MAX * request.images
+    return request.is_open or usage.prompt <= seen + _UNSEEN_TOKENS_MAX
 
 
 class Delivered:
