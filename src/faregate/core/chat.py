@@ -11,9 +11,9 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     `text_bytes` are those of the body that are no picture or file, in `messages` with `images` of those; `media_bytes`
     are of the files that are no pictures. It `is_open` where it names what is not in it, a file or a cache, or has the
-    provider look for more. `output_tokens_cap` is what the
-    gateway allows where that is less than the client asked for; `output_parameter` is the client's own name for that
-    where its dialect has several, `output_member` the provider's where it is sent one that the client did not name.
+    provider look for more. `output_tokens_cap` is what the gateway allows where that is less than the client asked for,
+    `output_tokens_bound` what is held for; `output_parameter` is the client's own name for that where its dialect has
+    several, `output_member` the provider's where it is sent one that the client did not name.
 
     `members` holds the body's top-level members verbatim, known and unknown, in the client's order: what is sent
     upstream is built from it, so that what was checked is what is sent. `is_array` asks for a stream as one JSON
@@ -37,6 +37,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     media_bytes: int = 0
     is_open: bool = False
     output_tokens_cap: int | None = None
+    output_tokens_bound: int = OUTPUT_TOKENS_MAX
     output_parameter: str = ""
     output_member: str = "max_tokens"
     has_images: bool = False

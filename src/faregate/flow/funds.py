@@ -81,7 +81,8 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
     cap = output_tokens_max(model, request)
     if asked is not None and model.max_output_tokens and asked > cap:
         request.output_tokens_cap = cap
-    output_tokens = request.choices * (cap if asked is None or asked > cap else asked)
+    request.output_tokens_bound = cap if asked is None or asked > cap else asked
+    output_tokens = request.choices * request.output_tokens_bound
     amount = _most_nano(call, tariff, input_tokens_max(model, request), output_tokens)
     if not caller.payer and amount:
         raise NoFunds

@@ -62,8 +62,7 @@ def _may_be_true(request: ChatRequest, usage: Usage) -> bool:
     with many more tokens than bytes, where all of it is known; nor an answer far beyond its bound."""
     if usage.suspect or usage.prompt <= 0:
         return False
-    asked = request.output_tokens_cap or request.output_tokens_max or 0
-    if usage.completion > request.choices * (asked + _UNSEEN_TOKENS_MAX):
+    if usage.completion > request.choices * (request.output_tokens_bound + _UNSEEN_TOKENS_MAX):
         return False
     seen = request.text_bytes + request.media_bytes + _TOKENS_PER_IMAGE_MAX * request.images
     return request.is_open or usage.prompt <= seen + _UNSEEN_TOKENS_MAX
