@@ -13,7 +13,7 @@ import pytest
 
 from tests.running.client import Answer, Caller, eventually
 from tests.running.processes import Gateway, Simulator
-from tests.running.upstreams import Upstream, refused_port
+from tests.running.upstreams import Upstream, Visit, refused_port
 
 CERTIFICATES = Path(__file__).parent / "certificates"
 FAILOVER_WITHIN_S = 3.0
@@ -116,10 +116,23 @@ def test_f76_second_target_serves(way: str, unreachable: Gateway) -> None:
     assert time.monotonic() - start < 2 * FAILOVER_WITHIN_S
 
 
+REASONS = {"refused": "ConnectionRefusedError", "unknown-name": "gaierror", "expired": "certificate has expired"}
+
+
+@pytest.mark.parametrize("way", REASONS)
+def test_f76_the_log_says_why(way: str, unreachable: Gateway) -> None:
+    """Also where another target served: the operator is to mend the first."""
+    caller = Caller(unreachable)
+    for name in (way, f"{way}-first"):
+        caller.chat(model=name, headers={"x-request-id": name})
+        assert REASONS[way] in caller.log_line(name)["upstream_error"]
+
+
 @pytest.mark.contract("4.2")
 def test_f76_a_first_target_that_serves_is_no_failover(caller: Caller) -> None:
-    answer = caller.chat(model="second-try")
+    answer = caller.chat(model="second-try", headers={"x-request-id": "first-serves"})
     assert (answer.status, answer.header("x-faregate-failover")) == (200, "false")
+    assert caller.log_line("first-serves")["upstream_error"] is None
 
 
 def test_f77_first_byte_just_in_time(caller: Caller) -> None:
@@ -265,6 +278,40 @@ def test_f88_one_that_limits_us_and_one_that_is_down(first: int, caller: Caller,
 
 
 SECRET = "scripted-secret-key"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (401, {"message": f"Incorrect API key: {SECRET}", "code": "invalid_api_key"}, "status 401: invalid_api_key"),
+        (404, {"message": "no such model", "type": "not_found_error"}, "status 404: not_found_error"),
+        (429, {"message": "You exceeded your quota", "code": "insufficient_quota"}, "status 429: insufficient_quota"),
+        (500, {"message": "oops", "code": f"key-{SECRET}"}, "status 500"),
+        (403, {"message": "no", "code": "what the client\nsaid"}, "status 403"),
+        (502, None, "status 502"),
+    ],
+)
+def test_f89_the_log_has_their_status_and_code_alone(
+    status: int, error: dict[str, str] | None, said: str, caller: Caller, scripted: Upstream
+) -> None:
+    body = b"<html>" if error is None else json.dumps({"error": error}).encode()
+    scripted.play(lambda visit: visit.whole(status, body))
+    answer = caller.chat(model="scripted", headers={"x-request-id": f"reason-{status}"})
+    assert answer.status == 503
+    assert b"upstream_error" not in answer.body
+    assert caller.log_line(f"reason-{status}")["upstream_error"] == said
+
+
+def test_f89_the_log_says_that_a_stream_failed_and_not_its_words(caller: Caller, scripted: Upstream) -> None:
+    begun = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+
+    def script(visit: Visit) -> None:
+        visit.stream(begun, b'data: {"error":{"message":"the words"}}\n\n')
+        visit.end()
+
+    scripted.play(script)
+    caller.streamed(model="scripted", headers={"x-request-id": "reason-stream"})
+    assert caller.log_line("reason-stream")["upstream_error"] == "an error in the answer"
 
 
 @pytest.mark.parametrize("place", ["message", "type", "code", "param"])

@@ -58,6 +58,7 @@ class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=False):
     hold_nano: int = 0
     cost_nano: int = 0
     price_version: str = ""
+    upstream_error: str | None = None  # why a provider failed, the last of them; for the log alone
     token_rate: str = ""  # what its tokens cost, for the answer's head; not kept
     is_charged: bool = False  # its row is written with its charge, by the ledger
 

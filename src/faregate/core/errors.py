@@ -147,14 +147,18 @@ class SchemaMissed(CallerError):
 
 
 class UpstreamError(CallError):
-    """The provider's fault: another target may be tried while the client has seen nothing."""
+    """The provider's fault: another target may be tried while the client has seen nothing. `reason` is what the
+    operator is told in the log; the client is not, and nothing of what was said is in it."""
 
     kind = "upstream_unavailable"
     retryable = True
 
-    def __init__(self, message: str, *, retry_after_s: float | None = 1.0, status: int = 0) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = 1.0, status: int = 0, reason: str | None = None
+    ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.status = status
+        self.reason = reason or message
 
 
 class UpstreamUnavailable(UpstreamError):

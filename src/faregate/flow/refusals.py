@@ -1,9 +1,10 @@
 """What an upstream's refusal, or a failure on the way to it, means for the client (conformance.md 2.6)."""
 
+import re
 from collections.abc import Callable
 
 from ..core.errors import CallError, DeadlineExceeded, UpstreamLimited, UpstreamRefused, UpstreamUnavailable
-from ..dialects import Upstream
+from ..dialects import Upstream, UpstreamWords
 from ..wire.incoming import IncomingResponse
 from ..wire.messages import TimedOut
 from .gate import Gate
@@ -11,11 +12,13 @@ from .gate import Gate
 _ERROR_BODY_BYTES_MAX = 256 * 1024
 _ERROR_CHARACTERS_MAX = 4000
 _RETRY_AFTER_S_MAX = 3600.0
+_UNAVAILABLE = "The provider is not available."
 # How providers say that a prompt is larger than their model's window.
 _OVERFLOW_WORDS = (
     *("prompt is too long", "exceeds the maximum number of tokens", "context window", "context length"),
     *("input is too long", "number of tokens in the prompt cannot exceed"),
 )
+_WORD = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 # None of the client's business: what we may not do, and (424) what failed behind the provider.
 _OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408, 424})
 
@@ -25,19 +28,25 @@ async def refusal(gate: Gate, dialect: Upstream, response: IncomingResponse, *, 
     status = response.status
     body = await response.read(_ERROR_BODY_BYTES_MAX)
     retry_after_s = _retry_after_s(response)
+    words = dialect.parse_error(body)
+    if words is not None and 400 <= status < 500 and status != 429 and status not in _OUR_FAULT_STATUSES:
+        return UpstreamRefused(
+            shown(gate.redact, words.message) or "",
+            status=status,
+            error_type=shown(gate.redact, words.type) if is_own else None,
+            code=shown(gate.redact, words.code) if is_own or words.code is not None else _code_of(words.message),
+            param=shown(gate.redact, words.param) if is_own else None,
+        )
+    reason = _reason(gate.redact, status, words)
     if status == 429:
-        return UpstreamLimited("The provider limits us.", retry_after_s=retry_after_s, status=status)
-    if 400 <= status < 500 and status not in _OUR_FAULT_STATUSES:
-        words = dialect.parse_error(body)
-        if words is not None:
-            return UpstreamRefused(
-                shown(gate.redact, words.message) or "",
-                status=status,
-                error_type=shown(gate.redact, words.type) if is_own else None,
-                code=shown(gate.redact, words.code) if is_own or words.code is not None else _code_of(words.message),
-                param=shown(gate.redact, words.param) if is_own else None,
-            )
-    return UpstreamUnavailable("The provider is not available.", retry_after_s=retry_after_s, status=status)
+        return UpstreamLimited("The provider limits us.", retry_after_s=retry_after_s, status=status, reason=reason)
+    return UpstreamUnavailable(_UNAVAILABLE, retry_after_s=retry_after_s, status=status, reason=reason)
+
+
+def _reason(redact: Callable[[str], str], status: int, words: UpstreamWords | None) -> str:
+    """What the log says of it: a provider's code or type, but not its message, which may cite the request."""
+    word = words and redact(words.code or words.type or "")
+    return f"status {status}: {word}" if word and _WORD.fullmatch(word) else f"status {status}"
 
 
 def _code_of(message: str) -> str | None:
@@ -60,7 +69,7 @@ def call_error(error: Exception) -> CallError:
         return DeadlineExceeded("The request took longer than it may.", retry_after_s=1.0)
     if isinstance(error, CallError):
         return error
-    return UpstreamUnavailable("The provider is not available.")
+    return UpstreamUnavailable(_UNAVAILABLE, reason=str(error) or type(error).__name__)
 
 
 def _retry_after_s(response: IncomingResponse) -> float:

@@ -129,7 +129,10 @@ class StreamAnswer:
             if observed.has_content:
                 self.opened.set(None)
             self._break(
-                UpstreamUnavailable(f"The provider failed while it was answering: {self._said(observed.error)}")
+                UpstreamUnavailable(
+                    f"The provider failed while it was answering: {self._said(observed.error)}",
+                    reason="an error in the answer",
+                )
             )
         elif observed.done and not observed.finished:
             self._break(UpstreamUnavailable("The provider ended its answer before it began."))
@@ -196,6 +199,8 @@ class StreamAnswer:
             self.opened.set(None)
 
     def _break(self, error: CallError) -> None:
+        if isinstance(error, UpstreamError):
+            self._call.record.upstream_error = error.reason
         self._response.abort()
         self.opened.fail(error)
         self.ended.fail(error)
@@ -286,6 +291,8 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
             failures.append(failure)
         except Inexpressible as failure:
             untold = untold or failure
+            continue
+        record.upstream_error = failures[-1].reason
     if untold is not None and not failures:
         raise untold
     raise _verdict(failures)

@@ -93,7 +93,7 @@ class Tokens:
         """The header line with the token (Provider.authorize). UpstreamUnavailable where there is none."""
         if time.monotonic() < self._ends_at:
             return self._line
-        raise UpstreamUnavailable("The provider is not available.")
+        raise UpstreamUnavailable("The provider is not available.", reason="there is no token")
 
     def doubt(self) -> None:
         """The provider has refused the token: ask for another now, but not more often than every minute."""
