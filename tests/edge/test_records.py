@@ -168,6 +168,19 @@ def test_latency_counts_the_upstream(caller: Caller) -> None:
     assert 290 <= int(answer.header("x-faregate-latency-ms") or 0) < 10_000
 
 
+@pytest.mark.contract("4.2")
+def test_latency_of_a_stream_is_in_its_trailer(caller: Caller) -> None:
+    """Its head says how long that took, its trailer how long the whole did."""
+    with caller.open() as connection:
+        asked = {"te": "trailers", "connection": "close"}
+        plan = {"output_tokens": 4, "tokens_per_s": 10}
+        connection.send(caller.bytes_of("POST", CHAT, caller.body(plan, stream=True), asked))
+        head = int(connection.head().header("x-faregate-latency-ms") or "-1")
+        trailer = re.search(rb"\r\n0\r\n.*x-faregate-latency-ms: (\d+)\r\n", connection.ended(), re.DOTALL)
+    assert trailer is not None
+    assert head + 200 <= int(trailer[1]) < 10_000
+
+
 def test_heads_of_streams_and_whole_answers(caller: Caller) -> None:
     stream = caller.streamed()
     assert stream.header("content-type") == "text/event-stream; charset=utf-8"

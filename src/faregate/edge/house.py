@@ -77,6 +77,10 @@ class House:
         """The header line, or trailer, that says what an answer cost."""
         return f"{self.facts.headers.credits_used}: {format_amount(cost_nano)}\r\n".encode("ascii")
 
+    def latency_line(self, latency_ms: float) -> bytes:
+        """The trailer that says how long a stream took as a whole; its head says when it began."""
+        return f"{self.facts.headers.latency_ms}: {latency_ms:.0f}\r\n".encode("ascii")
+
     def rate_lines(self, standing: Standing | None, now: float) -> bytes:
         """The header lines that say what is left of the requests of a minute; `now` is unix seconds."""
         if standing is None or not self._rates:

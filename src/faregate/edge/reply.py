@@ -112,7 +112,8 @@ class Reply(msgspec.Struct, eq=False):
         record = self.record
         credits_line = self._house.credits_line(record.cost_nano)
         if record.stream:
-            self._response.finish(end, self._trailers + credits_line if self._wants_trailers else b"")
+            ended_lines = self._house.latency_line(self._elapsed_ms()) + credits_line
+            self._response.finish(end, self._trailers + ended_lines if self._wants_trailers else b"")
         else:
             self._extra += credits_line
             self.send(200, end)
