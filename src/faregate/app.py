@@ -317,7 +317,8 @@ class DataPlane:
         elif key is not None:
             text = demo.welcome(base_url, key, self._main_snapshot, self._is_simulated)
         else:
-            text = f"Faregate serves {len(models)} models at {base_url}\n"
+            whose = " of the built-in simulator, as no provider is set" if self._is_simulated else ""
+            text = f"Faregate serves {len(models)} models{whose} at {base_url}\n"
         # A worker is ready with this line; its parent says what it says once all are
         sys.stdout.write(text if post is None else json.dumps(text) + "\n")
         sys.stdout.flush()

@@ -226,6 +226,39 @@ def test_what_would_be_served(shell: Shell) -> None:
     assert not (shell.folder / "data").exists()
 
 
+def test_serving_the_simulator_is_said(shell: Shell) -> None:
+    """A key that did not reach the environment is noticed at the start, not by its answers."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "faregate", "serve", "--port", "0"],
+        cwd=shell.folder,
+        env=shell.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert "simulator" in process.stdout.readline()
+        finally:
+            process.terminate()
+
+
+def test_a_model_that_nobody_serves_is_noted(project: Shell) -> None:
+    """A name that was misspelt, or two in one, would make a key that may call nothing."""
+    words = ("keys", "create", "k", "--project", "web", "--model")
+    for name in ("gpt-4oo", "gpt-4o,gpt-4o-mini"):
+        done = project.run(*words, name)
+        assert KEY.match(done.stdout) and f"nobody serves a model {name} here" in done.stderr
+        assert name in project.run("plans", "create", f"p-{len(name)}", "--model", name).stderr
+    assert "nobody" not in project.run(*words, "openai/gpt-4o").stderr
+    discovering = "[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\ndiscover = true\n"
+    (project.folder / "faregate.toml").write_text(discovering)
+    assert "nobody" not in project.run(*words, "tiny").stderr  # it is asked only when the gateway runs
+
+
+def test_what_is_not_for_people_is_not_offered(shell: Shell) -> None:
+    assert "worker" not in shell.fails("nonsense", code=2)
+
+
 def test_the_shipped_example_is_good(shell: Shell) -> None:
     assert "the settings are good" in shell.ok("config", "check", "--config", str(ROOT / "faregate.example.toml"))
 

@@ -22,6 +22,13 @@ def shell(tmp_path: Path) -> Shell:
     return made
 
 
+def test_a_promotion_that_is_over_is_not_given(shell: Shell) -> None:
+    promotion = ("credits", "add", "acme", "5", "--promotional", "--reason", "hello", "--expires")
+    assert "future" in shell.fails(*promotion, "2020-01-01")
+    assert shell.json("credits", "show", "acme") == []
+    shell.ok(*promotion, "2099-01-01")
+
+
 @pytest.mark.contract("7.3", "8.5")
 def test_credit_from_top_up_to_statement(shell: Shell) -> None:
     added = shell.ok("credits", "add", "acme", "25.00", "--reason", "invoice 7")

@@ -29,6 +29,8 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """The arguments of a command. `noun` names its file, `verb` what it is to do there. Exits for --help and errors."""
+    if list(words) == ["worker"]:
+        return argparse.Namespace(noun="worker")  # for `workers.py` alone, so that no help and no error lists it
     parser = _Parser(prog="faregate", description="A self-hosted, OpenAI-compatible LLM API gateway.")
     parser.add_argument("--version", action="version", version=f"faregate {__version__}")
     nouns = parser.add_subparsers(dest="noun", metavar="COMMAND", required=True, parser_class=_Parser)
@@ -47,7 +49,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def _gateway(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     for noun, text in (
         ("up", "start the gateway with a key made on the spot; the simulator answers where no provider is set"),
-        ("serve", "start the gateway"),
+        ("serve", "start the gateway, without making a key; else as `up`"),
     ):
         command = nouns.add_parser(noun, help=text, description=text)
         _common(command, "print one line of JSON once ready")
@@ -56,7 +58,6 @@ def _gateway(nouns: "argparse._SubParsersAction[_Parser]") -> None:
         command.add_argument(
             "--workers", type=_workers, metavar="N", help="processes that share the port and the data (default: 1)"
         )
-    nouns.add_parser("worker")  # for `workers.py` alone: without words of help it is not listed
 
 
 def _organisations(nouns: "argparse._SubParsersAction[_Parser]") -> None:
@@ -105,9 +106,9 @@ def _keys(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     create.add_argument(
         "--expires", type=_moment, metavar="WHEN", help="after a time (30d, 12h) or at a date (2027-01-31, UTC)"
     )
-    create.add_argument("--model", action="append", default=[], help="allow this model only (may be repeated)")
+    create.add_argument("--model", action="append", default=[], help="allow this model only (repeatable)")
     create.add_argument(
-        "--address", action="append", default=[], help="allow this address or network only (may be repeated)"
+        "--address", action="append", default=[], help="allow this address or network only (repeatable)"
     )
     create.add_argument(
         "--bill", action="append", default=[], metavar="PROJECT", help="a further project that it may bill (repeatable)"
@@ -129,7 +130,7 @@ def _keys(nouns: "argparse._SubParsersAction[_Parser]") -> None:
         type=_grace,
         default=0.0,
         metavar="TIME",
-        help="how long the old secret still opens (24h; at most 7d)",
+        help="how long the old secret still opens, as in 24h: at most 7d (default: not at all)",
     )
 
 
@@ -170,7 +171,9 @@ def _credits(nouns: "argparse._SubParsersAction[_Parser]") -> None:
     refunding = _verb(verbs, "refund", "give back what a request was charged")
     refunding.add_argument("request", help="its id")
     refunding.add_argument("amount", nargs="?", help="dollars; all that is left of the charge where none is said")
-    refunding.add_argument("--once", metavar="KEY", help="a key of your own, as above")
+    refunding.add_argument(
+        "--once", metavar="KEY", help="a key of your own: said again, the same move is not made twice"
+    )
     refunding.add_argument("--reason", required=True, help="why, for the statement and the audit log")
     expire = _verb(verbs, "expire", "end a promotion: what is left of it goes back")
     expire.add_argument("promotion", help="its account, as `credits show` names it")

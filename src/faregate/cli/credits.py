@@ -1,6 +1,8 @@
 """`faregate credits`: add, remove, refund, expire, show, statement. Amounts are decimal dollars."""
 
 import argparse
+import math
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -70,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if getattr(arguments, "expires", None) is not None and not arguments.promotional:
         raise MoneyError("bought credit never expires; --expires is for --promotional")
+    if (getattr(arguments, "expires", None) or math.inf) <= time.time():
+        raise MoneyError("a promotion expires in the future")
     accounts = with_stores(arguments, lambda directory, database: _accounts(arguments, directory, database))
     show_records(arguments, [_account_line(account) for account in accounts], _ACCOUNT_COLUMNS)
     return 0

@@ -16,6 +16,7 @@ from ..stores.overrides import OverridesOffice
 from ..stores.sqlite import SqliteDatabase
 from .context import FAILURES, actor, moment, read_settings, show_json, show_records, with_stores
 from .limits import edited_overrides, office, show_standing, warn_beyond
+from .offer import note_unserved
 
 __all__ = ["FAILURES", "run"]
 
@@ -51,6 +52,8 @@ async def _work(
             prefix=_prefix_of(arguments),
         )
         await _warn(limits, issued.key)
+        if arguments.house is None:
+            note_unserved(arguments)
         return issued
     if arguments.verb == "set":
         edit = partial(edited_overrides, arguments=arguments)

@@ -31,7 +31,9 @@ def add_allowances(command: argparse.ArgumentParser, *lists: str) -> None:
     """The options for what one request may be. `lists` are of `model` and `region`."""
     command.add_argument("--context-tokens", type=_limit, metavar="N", help="tokens of a request's input at most")
     command.add_argument("--output-tokens", type=_limit, metavar="N", help="tokens of an answer at most")
-    command.add_argument("--longest-request", type=_longest, metavar="TIME", help="how long a request may take (120s)")
+    command.add_argument(
+        "--longest-request", type=_longest, metavar="TIME", help="how long a request may take, as in 120s"
+    )
     for name in lists:
         command.add_argument(f"--{name}", action="append", metavar=name.upper(), help=f"only this {name} (repeatable)")
         command.add_argument(f"--any-{name}", action="store_true", help=f"end the list of {name}s")

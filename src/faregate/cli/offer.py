@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,6 +57,20 @@ def make_offer(arguments: argparse.Namespace) -> Offer:
         houses=houses,
         is_simulated=not active,
     )
+
+
+def note_unserved(arguments: argparse.Namespace) -> None:
+    """Say which of the models that a command allows nobody serves: most often a name that was misspelt, or several in
+    one. Never fails: what was asked for is done."""
+    if not arguments.model:
+        return
+    try:
+        offer = make_offer(arguments)
+    except FAILURES:
+        return
+    for name in arguments.model:
+        if not offer.asked_at_start and offer.snapshot.resolve(name) is None:
+            sys.stderr.write(f"note: nobody serves a model {name} here\n")
 
 
 def _check_files(settings: Settings) -> None:

@@ -13,6 +13,7 @@ from ..stores.plans import PlanOffice
 from ..stores.sqlite import SqliteDatabase
 from .context import FAILURES, actor, known_plans, show_json, show_records, show_table, with_stores
 from .limits import edited_plan
+from .offer import note_unserved
 
 __all__ = ["FAILURES", "run"]
 
@@ -50,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         return await office.all(), plan
 
     plans, plan = with_stores(arguments, work)
+    if arguments.verb in ("create", "set"):
+        note_unserved(arguments)
     if plan is None:
         show_records(arguments, [_line(name, plans) for name in sorted(plans.by_name)], _COLUMNS)
     elif arguments.json:
