@@ -195,7 +195,8 @@ def test_a_pepper_of_another_world_is_noticed(project: Shell) -> None:
 
 def test_what_would_be_served(shell: Shell) -> None:
     assert "simulator" in shell.ok("config", "check")
-    settings = "[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\nmodels = ['tiny']\n[aliases]\nt = 'tiny'\n"
+    local = "[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\nmodels = ['tiny']\n"
+    settings = local + "price = { input = '0' }\n[aliases]\nt = 'tiny'\n"
     (shell.folder / "faregate.toml").write_text(settings)
     report = json.loads(shell.ok("config", "check", "--json"))
     assert report["models"] == 1 and report["warnings"] == [] and not report["simulated"]
@@ -220,10 +221,25 @@ def test_what_would_be_served(shell: Shell) -> None:
     both = shell.run("config", "check", OPENAI_API_KEY=secret)
     assert "openai" in both.stdout and "canary" not in both.stdout + both.stderr
     (shell.folder / "faregate.toml").write_text(settings + "[[routes]]\nmodel = 'x'\nprovider = 'nobody'\n")
-    assert "faregate.toml:8: routes[0].provider" in shell.fails("config", "check")
+    assert "faregate.toml:9: routes[0].provider" in shell.fails("config", "check")
     (shell.folder / "faregate.toml").write_text("[server]\ntls_certificate = 'no.pem'\ntls_key = 'no.pem'\n")
     assert "faregate.toml:2: server.tls_certificate" in shell.fails("config", "check")
     assert not (shell.folder / "data").exists()
+
+
+def test_models_without_a_price_are_told(shell: Shell) -> None:
+    """All their calls are refused, which is to be known before the first of them."""
+    names = [f"own-{number}" for number in range(7)]
+    local = f"[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\nmodels = {names}\n"
+    for more, said in (
+        ("", "refused: own-0, own-1, own-2, own-3, own-4, ...;"),
+        ("price = { input = '0', output = '0' }\n", ""),
+        ("[prices]\ndefault = { input = '1', output = '2' }\n", ""),
+        ("".join(f"[models.{name}]\nprice = {{ input = '1' }}\n" for name in names[1:]), "refused: own-0;"),
+    ):
+        (shell.folder / "faregate.toml").write_text(local + more)
+        told = shell.ok("config", "check")
+        assert said in told and ("no price" in told) == bool(said), told
 
 
 def test_serving_the_simulator_is_said(shell: Shell) -> None:

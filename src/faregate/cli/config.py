@@ -10,6 +10,8 @@ from .offer import FAILURES, Offer, make_offer
 
 __all__ = ["FAILURES", "run"]
 
+_NAMES_SHOWN_MAX = 5
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, and tell."""
@@ -79,6 +81,7 @@ def _warnings(offer: Offer) -> list[str]:
             unserved = [name for name in house.facts.models.only if offer.everything.resolve(name) is None]
             warnings += [f"house {house.name} has the model {name}, which nobody serves" for name in unserved]
     warnings += _warnings_of_plans(offer)
+    warnings += _warnings_of_prices(offer)
     missing = [name for plans in written_plans(offer.settings).values() for name in plans.missing_defaults()]
     for name in dict.fromkeys(missing):
         warnings.append(f"there is no plan {name} here, which is to be a default one: it must be made by command")
@@ -96,6 +99,18 @@ def _warnings_of_plans(offer: Offer) -> list[str]:
         unknown = [region for region in plan.regions if region not in regions]
         warnings += [f"plan {name} allows region {region}, where nobody serves anything" for region in unknown]
     return warnings
+
+
+def _warnings_of_prices(offer: Offer) -> list[str]:
+    """Models that can be called by nobody before somebody says what they cost: most often those of a server of one's
+    own, which no catalogue knows."""
+    if offer.settings.prices.default_price is not None:
+        return []
+    names = sorted(model.id for model in offer.snapshot.models.values() if model.price is None)
+    if not names:
+        return []
+    shown = ", ".join(names[:_NAMES_SHOWN_MAX]) + (", ..." if len(names) > _NAMES_SHOWN_MAX else "")
+    return [f"no price, so calls are refused: {shown}; say one, be it 0, in [providers], [models] or [prices]"]
 
 
 def _tell(report: dict[str, object]) -> None:
