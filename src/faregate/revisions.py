@@ -4,14 +4,15 @@ import asyncio
 import time
 from collections.abc import Callable, Sized
 
+from .core.errors import CallError, InvalidKey
 from .core.identity import Caller
-from .flow.admission import Callers
+from .flow.admission import Callers, disabled
 from .stores.directory import Directory
 from .stores.plans import CurrentPlans
 
 NOTICE_INTERVAL_S = 0.2
 
-StillValid = Callable[[Caller], bool]
+Objection = Callable[[Caller], CallError | None]
 
 
 class Revisions:
@@ -24,7 +25,7 @@ class Revisions:
         plans: CurrentPlans,
         callers: Callers,
         in_flight: Sized,
-        cut_revoked: Callable[[StillValid], int],
+        cut_revoked: Callable[[Objection], int],
         report: Callable[..., None],
     ) -> None:
         self._directory = directory
@@ -62,16 +63,16 @@ class Revisions:
         organisations = {each.id for each in await self._directory.list_organisations() if not each.disabled}
         projects = {each.id for each in await self._directory.list_projects() if not each.disabled}
 
-        def still_valid(caller: Caller) -> bool:
+        def objection(caller: Caller) -> CallError | None:
             key = keys.get(caller.key_id)
-            return (
-                key is not None
-                and key.revoked_at is None
-                and (key.expires_at is None or key.expires_at > now)
-                and caller.organisation_id in organisations
-                and caller.project_id in projects
-            )
+            if key is None or key.revoked_at is not None:
+                return InvalidKey("The API key was revoked.")
+            if key.expires_at is not None and key.expires_at <= now:
+                return InvalidKey("The API key has expired.")
+            if caller.organisation_id not in organisations or caller.project_id not in projects:
+                return disabled()
+            return None
 
-        cut = self._cut_revoked(still_valid)
+        cut = self._cut_revoked(objection)
         if cut:
             self._report("info", "revoked_calls_cut", calls=cut)

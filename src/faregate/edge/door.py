@@ -367,11 +367,12 @@ class Door:
         status, body, lines = self.probes.answer(route.operation, request.client_address)
         reply.send(status, body, lines)
 
-    def cut_revoked(self, still_valid: Callable[[Caller], bool]) -> int:
-        """End the running answers of callers that are valid no longer; returns how many."""
-        cut = [response for caller, response in self.in_flight.values() if not still_valid(caller)]
-        for response in cut:
-            response.cancel(InvalidKey("The API key was revoked."))
+    def cut_revoked(self, objection: Callable[[Caller], CallError | None]) -> int:
+        """End the running answers of callers to whom there is an objection now; returns how many."""
+        found = [(response, objection(caller)) for caller, response in self.in_flight.values()]
+        cut = [(response, error) for response, error in found if error is not None]
+        for response, error in cut:
+            response.cancel(error)
         return len(cut)
 
     def refusal(self, status: int, message: str) -> tuple[int, bytes, bytes]:

@@ -94,7 +94,12 @@ def check(caller: Caller, client_address: str) -> None:
     if caller.allowed_networks and not caller.may_call_from(client_address):
         raise NotPermitted("This key may not be used from this address.", kind="address_not_allowed")
     if caller.disabled:
-        raise NotPermitted("API access is disabled for this account.", kind="account_disabled")
+        raise disabled()
+
+
+def disabled() -> NotPermitted:
+    """The refusal of a caller whose organisation or project is disabled."""
+    return NotPermitted("API access is disabled for this account.", kind="account_disabled")
 
 
 def billed_project(caller: Caller, named: str) -> str:
