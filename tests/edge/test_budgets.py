@@ -56,6 +56,9 @@ def test_a_budget_that_is_used_up_refuses(tenant: Tenant) -> None:
         answer = tenant.caller.ask("POST", "/v1/chat/completions", tenant.caller.body(max_tokens=50))
         assert answer.error["code"] == "insufficient_funds"
         assert "budget" in answer.error["message"]
+        call = {"path": "/v1/chat/completions", "body": tenant.caller.body(max_tokens=50)}
+        would_be = tenant.caller.ask("POST", "/v1/quote", call).json()["would_be"]
+        assert (would_be["status"], would_be["message"]) == (402, answer.error["message"])
         tenant.budgets("remove", subject, "day")
         tenant.becomes(200)
 

@@ -35,6 +35,7 @@ def test_a_charge_goes_back_in_parts_and_no_more(session_folder: Path, simulator
         assert gateway.command("credits", "refund", "nothing", "--reason", "x").returncode != 0
         statement = gateway.command("credits", "statement", "demo", "--json").stdout
         assert statement.count('"refund"') == 2
+        assert gateway.command("credits", "statement", "demo").stdout.count(request) == 3  # so it can be refunded
         shown = gateway.command("ledger", "verify")
         assert shown.returncode == 0, shown.stdout
     finally:

@@ -3,6 +3,7 @@
 import argparse
 import math
 import time
+import uuid
 from collections.abc import Sequence
 
 import msgspec
@@ -54,6 +55,7 @@ _ACCOUNT_COLUMNS = {
 }
 _STATEMENT_COLUMNS = {
     "when": lambda line: moment(line.at),
+    "id": lambda line: str(uuid.UUID(line.id)),  # of a use, and of what was given back of it, the request's
     "kind": lambda line: line.kind,
     "amount": lambda line: line.amount,
     "balance": lambda line: line.balance,

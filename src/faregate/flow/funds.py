@@ -128,13 +128,18 @@ async def obtain(gate: Gate, call: Call, model: Model, hold: Hold) -> Hold:
     except NoFunds:
         slices = gate.ledger.slices
         less = lowered(call, model, hold, slices.available(hold.groups))
-        if less is None and hold.budgets and slices.available((hold.payer,)) >= hold.amount:
-            raise NoFunds("A budget of this key or its project does not cover what the call may cost.") from None
         if less is None:
-            raise
+            raise no_funds(hold, slices.available((hold.payer,))) from None
         await gate.ledger.wait_for(less)
         return less
     return hold
+
+
+def no_funds(hold: Hold, payer_nano: int) -> NoFunds:
+    """The refusal of a hold whose payer has `payer_nano` free: it says where a budget is what is short."""
+    if hold.budgets and payer_nano >= hold.amount:
+        return NoFunds("A budget of this key or its project does not cover what the call may cost.")
+    return NoFunds()
 
 
 def lowered(call: Call, model: Model, hold: Hold, free_nano: int) -> Hold | None:

@@ -6,7 +6,7 @@ import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Target
-from ..core.errors import CallError, NoFunds
+from ..core.errors import CallError
 from ..core.usage import Usage
 from . import admission, funds, limits, routing, structured, translation
 from .gate import Gate
@@ -50,7 +50,7 @@ async def quote(gate: Gate, call: Call) -> Quote:
         if hold.amount > free_nano:
             lowered = funds.lowered(call, model, hold, free_nano)
             if lowered is None:
-                raise NoFunds
+                raise funds.no_funds(hold, await gate.ledger.free_nano((hold.payer,)))
             found.held_nano = lowered.amount
         found.output_tokens_max = call.request.output_tokens_cap
     except CallError as refusal:
