@@ -194,7 +194,7 @@ base_path = ""
     [
         ("house = 'platform'", 6, "houses[1]", "has hosts, or a base_path"),
         ("house = 'platform'\nhosts = ['a']\nbase_path = '/b'", 6, "houses[1]", "has hosts, or a base_path"),
-        ("house = 'nothing'\nhosts = ['a']", 0, "", "there is no such house"),
+        ("house = 'nothing'\nhosts = ['a']", 7, "houses[1].house", "nothing: there is no such house"),
         ("hosts = ['a']", 6, "houses[1].house", "is missing"),
         ("house = 'apilink'\nhosts = ['a']\nunheard = 1", 9, "houses[1].unheard", "unknown key"),
         ("house = 'lincorelink'\nhosts = ['a']\nkey_prefix = 'x-'", 7, "houses[1].house", "a house 'lincorelink'"),

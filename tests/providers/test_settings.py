@@ -28,6 +28,8 @@ def active(folder: Path, text: str, **environment: str) -> dict[str, Provider]:
 
 # (text, line, key, words)
 WRONG = [
+    ('[log]\n[providers.own]\nmodels = ["m"]\n', 2, "providers.own.base_url", "is missing"),
+    ('[providers.mistral]\nregion = "eu"\n', 1, "providers.mistral.key", "MISTRAL_API_KEY"),
     (AZURE, 1, "providers.a.base_url", "is missing"),
     (AZURE + AT, 1, "providers.a.key", "is missing"),
     (AZURE + AT + 'key = "k"\napi_version = "2024"\n', 5, "providers.a.api_version", "date"),

@@ -170,13 +170,17 @@ _NAMED = {"errors": tuple[Status, Word, Word], "words": Sentence, "urls": Url, "
 Prices = dict[str, tuple[PriceEntry, ...]]
 
 
+class UnknownHouse(SettingsError):
+    """A name that is no shipped house's."""
+
+
 def house_path(house: str, directory: Path) -> Path:
-    """The file of a house that settings name: one that is shipped, or a path, which ends in .toml. SettingsError."""
+    """The file of a house that settings name: one that is shipped, or a path, which ends in .toml. UnknownHouse."""
     if house.endswith(".toml"):
         return directory / Path(house).expanduser()
     if house not in shipped_houses():
         known = ", ".join(shipped_houses())
-        raise SettingsError(house, 0, "", f"there is no such house; there are {known}, and files that end in .toml")
+        raise UnknownHouse(house, 0, "", f"there is no such house; there are {known}, and files that end in .toml")
     return FOLDER / f"{house}.toml"
 
 

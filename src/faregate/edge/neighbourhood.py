@@ -1,10 +1,13 @@
 """Which house a request comes to, where a deployment has several: by the host it asks for, else by its path."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from ..core.terms import Plans
 from ..settings import Settings
+from ..settings_source import KeyPath
 from .house import House, load_house
+from .house_file import UnknownHouse
 
 
 class Neighbourhood:
@@ -44,12 +47,19 @@ def _host_name(host: bytes) -> bytes:
     return (name[:colon] if colon > name.rfind(b"]") and colon > 0 else name).removesuffix(b".")
 
 
+def _loaded(settings: Settings, at: KeyPath, name: str | Path, base_path: str = "") -> House:
+    """The house that the settings name at `at`. SettingsError."""
+    try:
+        return load_house(name, settings.places.directory, base_path)
+    except UnknownHouse as error:
+        raise settings.places.fail(at, f"{error.path}: {error.message}") from None
+
+
 def load_houses(settings: Settings) -> Neighbourhood:
     """The houses that the settings name. SettingsError for a file that is no house, two houses of one name or one key
     prefix, two with one host or path, and one that is in another's way."""
     fail = settings.places.fail
-    directory = settings.places.directory
-    main = load_house(settings.house, directory)
+    main = _loaded(settings, ("house",), settings.house)
     if settings.keys.prefix is not None:
         main.key_prefix = settings.keys.prefix.encode()
     by_host: dict[bytes, House] = {}
@@ -60,7 +70,7 @@ def load_houses(settings: Settings) -> Neighbourhood:
         at = ("houses", index)
         if bool(given.hosts) == bool(given.base_path):
             raise fail(at, "a further house has hosts, or a base_path")
-        house = load_house(given.house, directory, given.base_path)
+        house = _loaded(settings, (*at, "house"), given.house, given.base_path)
         if house.name in names:
             raise fail((*at, "house"), f"there is a house '{house.name}' already")
         names.add(house.name)

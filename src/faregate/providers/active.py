@@ -41,7 +41,7 @@ def active_providers(settings: Settings, environment: Mapping[str, str]) -> dict
         kind = given.kind or (name if name in KINDS else None)
         _check_keys(settings, name, given, kind)
         if kind is None:
-            active[name] = _configured(name, given, environment)
+            active[name] = _configured(settings, name, given, environment)
         else:
             active[name] = _of_kind(settings, kind, name, given, environment)
     for name, kind in KINDS.items():
@@ -94,16 +94,17 @@ def _of_kind(
     )
 
 
-def _configured(name: str, given: ProviderSettings, environment: Mapping[str, str]) -> Provider:
+def _configured(settings: Settings, name: str, given: ProviderSettings, environment: Mapping[str, str]) -> Provider:
+    fail = settings.places.fail
     row = ROWS.get(name)
     base_url = given.base_url or (row.base_url if row is not None else None)
     if base_url is None:
-        raise ProviderError(f"providers.{name}: base_url is missing")
+        raise fail(("providers", name, "base_url"), "is missing")
     found = provider_of(row, environment) if row is not None else None
     origin, path = located(given, base_url)
     credential = given.key or (found.credential if found is not None else None)
     if credential is None and row is not None and row.key_variable is not None and given.base_url is None:
-        raise ProviderError(f"providers.{name}: no key: set key, key_env or {row.key_variable}")
+        raise fail(("providers", name, "key"), f"is missing: set it, or key_env, or {row.key_variable}")
     is_plain = _is_plain(row, given)
     dialects = row.dialects if row is not None else OPENAI
     if given.dialect is not None:
