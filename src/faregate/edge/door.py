@@ -369,8 +369,7 @@ class Door:
 
     def cut_revoked(self, objection: Callable[[Caller], CallError | None]) -> int:
         """End the running answers of callers to whom there is an objection now; returns how many."""
-        found = [(response, objection(caller)) for caller, response in self.in_flight.values()]
-        cut = [(response, error) for response, error in found if error is not None]
+        cut = [(response, error) for caller, response in self.in_flight.values() if (error := objection(caller))]
         for response, error in cut:
             response.cancel(error)
         return len(cut)

@@ -109,14 +109,18 @@ class Reply(msgspec.Struct, eq=False):
     def finish(self, end: bytes) -> None:
         """The end of an answer, now that it is known what it cost. ClientGone."""
         self._needs_client()
-        record = self.record
-        credits_line = self._house.credits_line(record.cost_nano)
-        if record.stream:
-            ended_lines = self._house.latency_line(self._elapsed_ms()) + credits_line
-            self._response.finish(end, self._trailers + ended_lines if self._wants_trailers else b"")
+        if self.record.stream:
+            self._response.finish(end, self._trailer())
         else:
-            self._extra += credits_line
+            self._extra += self._house.credits_line(self.record.cost_nano)
             self.send(200, end)
+
+    def _trailer(self) -> bytes:
+        """What is known of a stream only at its end, for who takes that."""
+        if not self._wants_trailers:
+            return b""
+        ended = self._house.latency_line(self._elapsed_ms()) + self._house.credits_line(self.record.cost_nano)
+        return self._trailers + ended
 
     def _needs_client(self) -> None:
         if self.is_deserted:
@@ -177,15 +181,14 @@ class Reply(msgspec.Struct, eq=False):
             self.counted(self._counters.standing(self.bounds))
         if isinstance(error, UpstreamError) and error.status in self.dialect.own_statuses:
             status = error.status
-        cost_line = self._house.credits_line(record.cost_nano)
         if not response.status:
-            lines = _JSON + lines + (cost_line if record.cost_nano else b"")  # what nobody was given may be paid for
-            self.send(status, self.dialect.render_error(status, members), lines)
+            if record.cost_nano:  # what nobody was given may be paid for
+                lines += self._house.credits_line(record.cost_nano)
+            self.send(status, self.dialect.render_error(status, members), _JSON + lines)
         elif not response.finished:
             record.status = status
             response.source = None
-            end = self.dialect.render_stream_error(status, members, self.request)
-            response.finish(end, self._trailers + cost_line if self._wants_trailers else b"")
+            response.finish(self.dialect.render_stream_error(status, members, self.request), self._trailer())
 
     def close(self) -> None:
         """The answer is over, however it ended."""
