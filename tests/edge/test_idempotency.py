@@ -181,7 +181,7 @@ def test_client_leaves_and_comes_back(
             connection.head()
             connection.body_until(b"data: ", 3)
         else:
-            eventually(lambda: simulator.get("/simulator/truth")["in_flight"] == 1)
+            eventually(lambda: simulator.get("/simulator/truth")["last_seq"] > since)
         connection.reset()
     answer = customer.streamed(plan, key) if stream else customer.chat(plan, key, stream=False)
     assert (answer.status, answer.header(REPLAYED)) == (200, "true")

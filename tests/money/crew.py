@@ -78,7 +78,7 @@ def _inodes_of(pid: int) -> set[str]:
 
 
 def connected_to_each(stack: ExitStack, caller: Caller) -> dict[int, Connection]:
-    """A connection to each worker that lives, by its process."""
+    """A connection to each worker that lives, by its process; the caller's key is known there, so that it may idle."""
     found: dict[int, Connection] = {}
 
     def look() -> bool:
@@ -88,6 +88,8 @@ def connected_to_each(stack: ExitStack, caller: Caller) -> dict[int, Connection]
             connection.close()
         else:
             found[pid] = stack.enter_context(connection)
+            connection.send(caller.bytes_of("GET", "/v1/models"))
+            assert connection.answer().status == 200
         return found.keys() >= set(workers_of(caller.gateway).values())
 
     eventually(look, 20.0)
