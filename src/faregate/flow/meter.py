@@ -60,12 +60,16 @@ def usage_of_result(request: ChatRequest, usage: Usage | None, answer_bytes: int
 def _may_be_true(request: ChatRequest, usage: Usage) -> bool:
     """Whether figures can be believed: there is no prompt of nothing, though hosts say so that count nothing; nor one
     with many more tokens than bytes, where all of it is known; nor an answer far beyond its bound."""
-    if usage.suspect or usage.prompt <= 0:
+    prompt = usage.prompt
+    if usage.suspect or prompt <= 0:
         return False
     if usage.completion > request.choices * (request.output_tokens_bound + _UNSEEN_TOKENS_MAX):
         return False
-    seen = request.text_bytes + request.media_bytes + _TOKENS_PER_IMAGE_MAX * request.images
-    return request.is_open or usage.prompt <= seen + _UNSEEN_TOKENS_MAX
+    if prompt <= request.text_bytes + _UNSEEN_TOKENS_MAX or request.is_open:
+        return True
+    return prompt <= (
+        request.text_bytes + request.media_bytes + _TOKENS_PER_IMAGE_MAX * request.images + _UNSEEN_TOKENS_MAX
+    )
 
 
 class Delivered:

@@ -129,7 +129,7 @@ def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int,
 
 def _asks_elsewhere(common: Common, members: Members) -> bool:
     """Whether the provider is to look for more by itself: what it finds becomes part of the prompt."""
-    if not all(tool.type in _CLIENTS_OWN for tool in common.tools or ()):
+    if common.tools and not all(tool.type in _CLIENTS_OWN for tool in common.tools):
         return True
     return "web_search_options" in members and bytes(members["web_search_options"]) != b"null"
 
