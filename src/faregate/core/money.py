@@ -19,6 +19,7 @@ NANO_PER_USD = 1_000_000_000
 PICO_PER_USD = NANO_PER_USD * PICO_PER_NANO
 AMOUNT_NANO_MAX = 2**63 - 1
 MILLION = 1_000_000
+TIER_MARK = "@"  # in the version that a charge names, before its service tier
 _MILLIS_PER_S = 1_000
 _S_PER_HOUR = 3_600
 _MILLIS_AN_HOUR = _MILLIS_PER_S * _S_PER_HOUR
@@ -223,12 +224,13 @@ class _Band(msgspec.Struct, frozen=True):
 
 class Tariff:
     """What a price comes to for requests admitted at one time, ready to compute with: the same as `ceiling_nano` and
-    `charge_nano`. It holds until `until` (unix seconds; None: for ever). LookupError where the price has no entry."""
+    `charge_nano`. It holds until `until` (unix seconds; None: for ever). Its `version` is the price's, with the tier
+    where it is for one. LookupError where the price has no entry."""
 
     __slots__ = ("_bands", "_rates", "has_bands", "until", "version")
 
     def __init__(self, price: Price, at: int, tier: str = "") -> None:
-        self.version = price.version
+        self.version = f"{price.version}{TIER_MARK}{tier}" if tier else price.version
         self.until = price.changes_after(at)
         entries = price.applicable(at, tier)
         self._bands = tuple(_Band.of(entry) for entry in entries)

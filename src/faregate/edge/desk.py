@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ..core.call import UsageRecord
 from ..core.errors import MalformedRequest, NotFound
 from ..core.identity import Caller
-from ..core.money import Price
+from ..core.money import TIER_MARK, Price
 from ..flow.gate import Gate
 from ..wire.heads import RequestHead
 from . import intake, kept_responses, quoting
@@ -54,8 +54,9 @@ class Desk:
         found = await self.find_record(route.argument, project_id)
         if found is None:
             raise NotFound("There is no such request of this project.", param="id")
-        price = await self.find_price(found.model, found.price_version) if found.price_version else None
-        return record_body(found, price)
+        version, _, tier = found.price_version.partition(TIER_MARK)
+        price = await self.find_price(found.model, version) if version else None
+        return record_body(found, price, tier)
 
 
 def route_of(facts: HeadFacts) -> Route:

@@ -2,7 +2,7 @@
 GET /v1/requests/{id} says of a request."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -10,7 +10,7 @@ from ..core.call import UsageRecord
 from ..core.catalog import Model, Snapshot
 from ..core.errors import NotFound
 from ..core.identity import Caller
-from ..core.money import Price, Rates, format_amount, format_rate
+from ..core.money import Price, PriceEntry, Rates, format_amount, format_rate
 from ..core.usage import COUNTERS
 from ..flow.admission import may_use
 from .foreign_listings import LISTINGS
@@ -94,7 +94,7 @@ def _entry(model: Model, shown_id: str, price: Price | None, at: int) -> msgspec
         "tags": list(model.tags),
         "shutdown_date": model.shutdown_date,
     }
-    entries = () if price is None else _prices(price, at)
+    entries = () if price is None else _prices(price.applicable(at))
     if entries:
         smallest, *larger = entries
         entry["pricing"] = {name: rate for name, rate in smallest.items() if name != "prompt_tokens_over"}
@@ -103,8 +103,9 @@ def _entry(model: Model, shown_id: str, price: Price | None, at: int) -> msgspec
     return msgspec.Raw(msgspec.json.encode(entry))
 
 
-def record_body(record: UsageRecord, price: Price | None) -> bytes:
-    """GET /v1/requests/{id}: the record of one's own request, and the price that it was charged by."""
+def record_body(record: UsageRecord, price: Price | None, tier: str) -> bytes:
+    """GET /v1/requests/{id}: the record of one's own request, and the price that it was charged by, of a service tier
+    where it was one's."""
     usage = record.usage
     return msgspec.json.encode(
         {
@@ -143,7 +144,7 @@ def record_body(record: UsageRecord, price: Price | None) -> bytes:
             "held": format_amount(record.hold_nano),
             "cost": format_amount(record.cost_nano),
             "price_version": record.price_version or None,
-            "prices": [] if price is None else _prices(price, int(record.received_at)),
+            "prices": [] if price is None else _prices(price.applicable(int(record.received_at), tier)),
             "first_byte_ms": record.first_byte_ms,
             "total_ms": record.total_ms,
             "bytes_in": record.bytes_in,
@@ -156,10 +157,10 @@ def record_body(record: UsageRecord, price: Price | None) -> bytes:
     )
 
 
-def _prices(price: Price, at: int) -> list[dict[str, object]]:
-    """The entries for a request of that time, by the size of prompt from which each holds: dollars per million tokens
-    or characters, of all else per piece, second or hour."""
-    return [{"prompt_tokens_over": entry.prompt_tokens_over, **_rates(entry.rates)} for entry in price.applicable(at)]
+def _prices(entries: Iterable[PriceEntry]) -> list[dict[str, object]]:
+    """The entries of a request, by the size of prompt from which each holds: dollars per million tokens or characters,
+    of all else per piece, second or hour."""
+    return [{"prompt_tokens_over": entry.prompt_tokens_over, **_rates(entry.rates)} for entry in entries]
 
 
 def _rates(rates: Rates) -> dict[str, str]:

@@ -10,6 +10,8 @@ rule of the ledger.
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from ..core.call import Call
 from ..core.catalog import Model
 from ..core.chat import OUTPUT_TOKENS_MAX, ChatRequest
@@ -27,6 +29,8 @@ _WINDOW_TOKENS = 200_000  # of a model of which nobody has said it
 _TARIFFS_MAX = 10_000
 _TOKENS_MAX = 2**31
 _LOWERED_TOKENS_MIN = 4_096
+_TIER_MEMBERS = frozenset({"service_tier", "serviceTier"})  # in the dialects' spellings
+_STRING = b'"'[0]
 AGAIN_TOKENS_MAX = 2_000  # of what is said to a model that is asked again (structured.py)
 
 
@@ -37,36 +41,49 @@ class Tariffs:
     def __init__(self, default: Price | None, note: Callable[[str, Price], None]) -> None:
         self._default = default
         self._note = note
-        self._kept: dict[int, tuple[Model, Tariff]] = {}  # by the model's identity: houses differ in their prices
+        # By the model's identity (houses differ in their prices) and the tier
+        self._kept: dict[tuple[int, str], tuple[Model, Tariff]] = {}
 
     def price_of(self, model: Model) -> Price | None:
         """What a model is charged by; None where nobody has said it."""
         return model.price or self._default
 
-    def of(self, model: Model) -> Tariff:
-        """What a model costs a request that is admitted now. GatewayError where nobody has said it: never free."""
-        model_and_tariff = self._kept.get(id(model))
+    def of(self, model: Model, tier: str = "") -> Tariff:
+        """What a model costs a request that is admitted now, for a service tier where that has prices of its own.
+        GatewayError where nobody has said it: never free."""
+        model_and_tariff = self._kept.get((id(model), tier))
         if model_and_tariff is not None and model_and_tariff[0] is model:
             tariff = model_and_tariff[1]
             if tariff.until is None or time.time() < tariff.until:
                 return tariff
-        return self._made(model)
+        return self._made(model, tier)
 
-    def _made(self, model: Model) -> Tariff:
+    def _made(self, model: Model, tier: str) -> Tariff:
         price = self.price_of(model)
+        if tier and (price is None or all(entry.tier != tier for entry in price.entries)):
+            return self.of(model)  # clients may name any tier: only those that have a price are kept
         try:
             if price is None:
                 raise LookupError
-            tariff = Tariff(price, int(time.time()))
+            tariff = Tariff(price, int(time.time()), tier)
         except LookupError:
             raise GatewayError(
                 f"The model '{model.id}' has no price.", kind="model_not_priced", param="model"
             ) from None
         if len(self._kept) >= _TARIFFS_MAX:
             self._kept.clear()
-        self._kept[id(model)] = (model, tariff)
+        self._kept[id(model), tier] = (model, tariff)
         self._note(model.id, price)
         return tariff
+
+
+def tariff_of(gate: Gate, model: Model, request: ChatRequest) -> Tariff:
+    """What a request costs, by the service tier that it asks for (money.md section 1: fixed at admission)."""
+    members = request.members
+    if members.keys().isdisjoint(_TIER_MEMBERS):
+        return gate.tariffs.of(model)
+    raw = next(members[name] for name in _TIER_MEMBERS if name in members)
+    return gate.tariffs.of(model, msgspec.json.decode(raw) if memoryview(raw)[0] == _STRING else "")
 
 
 def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()) -> Hold:
@@ -76,7 +93,7 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
     if gate.ledger.blocked and not gate.ledger.blocked.isdisjoint((call.caller.payer, *budgets)):
         raise GatewayError("This account's books are not in order; the operator has been told.", kind="account_blocked")
     caller, request, record = call.caller, call.request, call.record
-    call.tariff = tariff = gate.tariffs.of(model)
+    call.tariff = tariff = tariff_of(gate, model, request)
     asked = request.output_tokens_cap or request.output_tokens_max
     cap = output_tokens_max(model, request)
     if asked is not None and model.max_output_tokens and asked > cap:
