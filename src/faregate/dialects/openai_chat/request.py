@@ -13,7 +13,7 @@ from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import NULL, TOOLS_MAX, Members, decode, decode_members, members_decoder
-from ..weights import weigh
+from ..weights import Weight, weigh
 from .odd import from_input, has_input, with_whole_tools
 
 MESSAGES_MAX = 10_000
@@ -89,23 +89,28 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
     if any(tool.name is not None and tool.type == "function" and tool.function is NULL for tool in chat.tools or ()):
         body = msgspec.json.encode(with_whole_tools(msgspec.json.decode(body)))
         members = decode_members(body)
+    has_parts = False
     for index, message in enumerate(chat.messages):
         content = message.content
         first = memoryview(content)[0]
         if first == _LIST:
+            has_parts = True
             decode(_typed_list_decoder, content, f"messages[{index}].content")
         elif first not in (_STRING, _NULL):
             param = f"messages[{index}].content"
             raise MalformedRequest(f"'{param}' must be a string or a list of parts.", param=param)
     if chat.top_logprobs is not None and not chat.logprobs:
         raise MalformedRequest("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
-    return request_of(chat, members, body, len(memoryview(members["messages"])), len(chat.messages))
+    prompt_bytes = len(memoryview(members["messages"]))
+    return request_of(chat, members, body, prompt_bytes, len(chat.messages), has_parts=has_parts)
 
 
-def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int, messages: int) -> ChatRequest:
-    """What is decided on, of a body whose members have been checked."""
+def request_of(
+    common: Common, members: Members, body: bytes, prompt_bytes: int, messages: int, *, has_parts: bool = False
+) -> ChatRequest:
+    """What is decided on, of a body whose members have been checked; only messages in parts hold more than text."""
     options = common.stream_options
-    weight = weigh(body, members.get("messages", NULL))
+    weight = weigh(body, members["messages"]) if has_parts else Weight(len(body))
     return ChatRequest(
         model=common.model,
         members=members,
@@ -122,8 +127,8 @@ def request_of(common: Common, members: Members, body: bytes, prompt_bytes: int,
         images=weight.images,
         media_bytes=weight.media_bytes,
         is_open=weight.is_open or _asks_elsewhere(common, members),
-        has_images=b'"image_url"' in body and _IMAGE_PART(body) is not None,
-        has_audio=b'"input_audio"' in body and _AUDIO_PART(body) is not None,
+        has_images=has_parts and b'"image_url"' in body and _IMAGE_PART(body) is not None,
+        has_audio=has_parts and b'"input_audio"' in body and _AUDIO_PART(body) is not None,
     )
 
 
