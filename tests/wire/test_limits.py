@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from faregate.core.addresses import subscriber_of
 from faregate.wire.exchange import BodyTooLarge, IncomingRequest, NoRoomForBody, OutgoingResponse
 from faregate.wire.server import ServerLimits
 
@@ -137,7 +138,7 @@ async def test_too_many_unknown_from_one_address_get_a_moment() -> None:
     async with Rig(knocking(b"/known"), limits) as rig:
         first = [await rig.connect() for _ in range(5)]
         over = [await rig.connect() for _ in range(5)]
-        await until(lambda: rig.server.unauthenticated["127.0.0.1"] == 10)
+        await until(lambda: rig.server.unauthenticated[subscriber_of("127.0.0.1")] == 10)
         began_at = time.monotonic()
         await over[0].send(get("/known"))  # who shows a key in that moment stays
         assert (await over[0].answer()).status == 200
@@ -146,7 +147,7 @@ async def test_too_many_unknown_from_one_address_get_a_moment() -> None:
         for peer in over[1:]:
             assert await peer.ended() == b""
         assert 0.15 < time.monotonic() - began_at < 2
-        assert rig.server.unauthenticated["127.0.0.1"] == 5
+        assert rig.server.unauthenticated[subscriber_of("127.0.0.1")] == 5
         for peer in (*first, over[0]):
             await peer.send(get("/known"))
             assert (await peer.answer()).status == 200

@@ -8,12 +8,11 @@ The table is bounded. A new address takes the place of the one, among the few wh
 least: whoever floods the table with addresses drives out those that hardly count, and nobody is refused for it.
 """
 
-import socket
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
+from ..core.addresses import subscriber_of
 from .counter_table import LAYOUT, CounterFile
 
 CELLS = 131_072  # 2 MB
@@ -22,8 +21,6 @@ _CELL_WORDS = 2  # the address, and what is owed until
 _SECOND_NS = 1_000_000_000
 _HASH = 0x9E3779B97F4A7C15
 _IPV4 = 1 << 32  # beside ::/32, which nobody has (RFC 4291 section 2.5.2 and IANA's registry: 0000::/8 is reserved)
-_MAPPED = bytes(10) + b"\xff\xff"
-_KNOWN_MAX = 65_536
 
 
 class AddressNet:
@@ -98,16 +95,9 @@ class AddressNet:
         self._file.close()
 
 
-@lru_cache(_KNOWN_MAX)
 def _word_of(address: str) -> int | None:
-    """What an address counts as: itself (IPv4, also mapped into IPv6), or its first 64 bits."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            packed = socket.inet_pton(family, address.partition("%")[0])
-        except (OSError, ValueError):
-            continue
-        packed = packed.removeprefix(_MAPPED) if len(packed) == 16 else packed
-        if len(packed) == 4:
-            return _IPV4 | int.from_bytes(packed, "big")
-        return int.from_bytes(packed[:8], "big", signed=True)
-    return None
+    """What an address counts as, as a word; None for what is none."""
+    subscriber = subscriber_of(address)
+    if len(subscriber) == 4:
+        return _IPV4 | int.from_bytes(subscriber, "big")
+    return int.from_bytes(subscriber, "big", signed=True) if subscriber else None

@@ -52,16 +52,6 @@ class TrustedProxies:
         return client
 
 
-def subscriber_of(address: str) -> str:
-    """What one customer of a network has for its own: an IPv4 address, the /64 of an IPv6 one."""
-    if ":" not in address:
-        return address
-    parsed = ipaddress.IPv6Address(address)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network(((int(parsed) >> 64) << 64, 64)))
-
-
 def _without_port(hop: str) -> str:
     if hop.startswith("["):
         return hop[1:].partition("]")[0]

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .addresses import TrustedProxies, subscriber_of
+from ..core.addresses import subscriber_of
+from .addresses import TrustedProxies
 from .deadlines import Deadlines
 from .heads import HeadBounds, Heads
 from .outbox import Outbox
@@ -85,7 +86,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.outbox = outbox or Outbox(self.loop)
         self.connections: set[ServerConnection] = set()
-        self.unauthenticated: collections.Counter[str] = collections.Counter()
+        self.unauthenticated: collections.Counter[bytes] = collections.Counter()
         self.bodies_bytes = 0
         self.draining = False
         self._listeners: list[asyncio.AbstractServer] = []
