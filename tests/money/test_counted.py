@@ -11,7 +11,8 @@ from tests.running.client import CHAT, Connection
 from tests.running.processes import Gateway, Simulator
 from tests.running.upstreams import DONE, FINISH, ROLE, Upstream, Visit, event_of, said
 
-from .books import RATES, Books, Customer, cost_of, customer_of
+from .books import RATES, Customer, cost_of, customer_of
+from .killing_workers import stopped_in_order
 
 WIRES = {
     "openai_chat": "/v1",
@@ -50,10 +51,7 @@ def counting(session_folder: Path, simulator: Simulator, upstream: Upstream) -> 
     """The gateway; its books are in order in the end."""
     gateway = Gateway(session_folder, config(simulator, upstream))
     yield gateway
-    assert gateway.stop() == 0
-    books = Books(gateway.data)
-    assert books.in_order().active_leases == 0
-    assert books.leased() == 0
+    stopped_in_order(gateway)
 
 
 @pytest.fixture

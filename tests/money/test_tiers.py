@@ -20,6 +20,15 @@ prices = [
     { tier = "flex", input = "0.5", output = "2" },
 ]
 
+[models."translated"]
+prices = [{ input = "1", output = "4" }, { tier = "flex", input = "0.5", output = "2" }]
+
+[providers.translated]
+base_url = "SIMULATOR"
+key = "simulator-secret-key"
+dialect = "anthropic_messages"
+models = ["translated"]
+
 [providers.tiers]
 base_url = "SIMULATOR"
 key = "simulator-secret-key"
@@ -58,3 +67,13 @@ def test_a_tier_is_held_for_and_charged(buyer: Customer, tier: str | None, strea
     assert float(entry["output"]) == 2 * TIMES[tier]
     assert record["price_version"].endswith(f"@{tier}") == (tier in ("priority", "flex"))
     assert quoted["price_version"] == record["price_version"]
+
+
+def test_a_tier_that_the_provider_is_not_told_is_not_charged(tiered: Gateway) -> None:
+    buyer = customer_of(tiered, "untold", "10", "translated")
+    answer = buyer.ask("POST", CHAT, buyer.body({"output_tokens": 7}, max_tokens=100, service_tier="flex"))
+    assert answer.status == 200 and "service_tier" in (answer.header("x-faregate-dropped") or "")
+    record = buyer.record(answer.header("x-request-id"))
+    usage = record["usage"]
+    assert buyer.spent == 1_000 * usage["prompt_tokens"] + 4_000 * usage["completion_tokens"]
+    assert "@" not in record["price_version"]

@@ -88,9 +88,9 @@ class Observed(msgspec.Struct, kw_only=True):
     """What a stream has shown so far; the transform writes it, the meter and the relay read it.
 
     `deltas` counts events with content, those that hold many tokens more than once (counters.tokens_of): the gateway's
-    own measure where the provider reports no usage. `done` says
-    that the provider's own end mark was seen, `ending` is then what ends the client's stream: nothing may be missing
-    but that, and it may wait. `error` holds the words of an error event.
+    own measure where the provider reports no usage. `done` says that the provider's own end mark was seen, `ending` is
+    then what ends the client's stream: nothing may be missing but that, and it may wait. `error` holds the words of an
+    error event.
     """
 
     has_content: bool = False

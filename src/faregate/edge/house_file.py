@@ -110,8 +110,8 @@ class ModelsShown(_Table, frozen=True):
 
 
 class ImageLimits(_Table, frozen=True):
-    """What a request for images may ask, within what the model takes; nobody asks it before there are
-    image routes. Empty lists are no bound."""
+    """What a request for images may ask, within what the model takes; nobody asks it before there are image routes.
+    Empty lists are no bound."""
 
     prompt_characters_max: Count | None = None
     images_max: Count | None = None

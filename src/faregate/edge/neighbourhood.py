@@ -91,10 +91,10 @@ def load_houses(settings: Settings) -> Neighbourhood:
             continue
         if _takes_from(given.base_path, "", main):
             raise fail((*at, "base_path"), "the main house is there")
-        for path, each in by_path.items():
+        for path, other in by_path.items():
             if (
                 path == given.base_path
-                or _takes_from(given.base_path, path, each)
+                or _takes_from(given.base_path, path, other)
                 or _takes_from(path, given.base_path, house)
             ):
                 raise fail((*at, "base_path"), "another house has this path")

@@ -17,7 +17,7 @@ from ..core.catalog import Model
 from ..core.chat import OUTPUT_TOKENS_MAX, ChatRequest
 from ..core.errors import GatewayError, NoFunds, Overloaded
 from ..core.ids import id_bytes
-from ..core.money import Price, Tariff
+from ..core.money import TIER_MARK, Price, Tariff
 from ..core.usage import NO_USAGE
 from ..ledger.holds import Hold
 from .gate import Gate
@@ -77,6 +77,16 @@ class Tariffs:
         return tariff
 
 
+def charge_as_told(gate: Gate, call: Call, model: Model) -> None:
+    """What a call costs at the target that it is put to: one that is not told of a service tier gives none."""
+    if call.request.members.keys().isdisjoint(_TIER_MEMBERS):
+        return
+    is_told = _TIER_MEMBERS.isdisjoint(call.dropped)
+    call.tariff = tariff = tariff_of(gate, model, call.request) if is_told else gate.tariffs.of(model)
+    call.record.price_version = tariff.version
+    call.record.token_rate = tariff.rate_of(0)
+
+
 def tariff_of(gate: Gate, model: Model, request: ChatRequest) -> Tariff:
     """What a request costs, by the service tier that it asks for (money.md section 1: fixed at admission)."""
     members = request.members
@@ -100,7 +110,10 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
         request.output_tokens_cap = cap
     request.output_tokens_bound = cap if asked is None or asked > cap else asked
     output_tokens = request.choices * request.output_tokens_bound
-    amount = _most_nano(call, tariff, input_tokens_max(model, request), output_tokens)
+    input_tokens = input_tokens_max(model, request)
+    amount = _most_nano(call, tariff, input_tokens, output_tokens)
+    if TIER_MARK in tariff.version:  # whether its provider can be told is not known yet
+        amount = max(amount, _most_nano(call, gate.tariffs.of(model), input_tokens, output_tokens))
     if not caller.payer and amount:
         raise NoFunds
     record.hold_nano = amount

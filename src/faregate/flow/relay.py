@@ -32,7 +32,7 @@ from ..wire.incoming import IncomingResponse
 from ..wire.messages import BadMessage, TimedOut, WireError
 from ..wire.strand import Signal
 from . import meter
-from .funds import output_tokens_max
+from .funds import charge_as_told, output_tokens_max
 from .gate import Gate
 from .overhearing import Overheard, fault_of
 from .refusals import call_error, refusal, shown
@@ -327,6 +327,8 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
         call.deadline_at,
     )
     head, body = fitted(gate, call, provider, _head(gate, provider, target, speech, call), body)
+    if call.dropped or call.record.attempts > 1:
+        charge_as_told(gate, call, model)
     return gate.client.send(provider.origin, b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, timeouts)
 
 

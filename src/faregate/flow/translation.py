@@ -45,7 +45,6 @@ _FIRST = Message("user", (Text("-"),))
 _UNWATCHED = frozenset({TextDelta})
 _NAMELESS = UpstreamWords("a call does not name its tool")
 _Call = TypeVar("_Call", ToolCall, ToolCallStarted)
-_WORDLESS = frozenset({MediaGiven, Redacted})
 
 
 class Translation:
@@ -86,7 +85,7 @@ class Translation:
                 shown = self._watch(event)
             if kind in _COUNTED:
                 observed.has_content = True
-                observed.deltas += 1 if kind in _WORDLESS else tokens_of(event.text)  # type: ignore[union-attr]
+                observed.deltas += tokens_of(getattr(event, "text", None))  # pictures and the like have no words
             elif kind in _UNCOUNTED:
                 if isinstance(event, ToolCallStarted) and not event.name:
                     observed.error = _NAMELESS

@@ -8,7 +8,8 @@ import pytest
 from tests.running.processes import Gateway
 from tests.running.upstreams import Upstream
 
-from ..books import Books, Customer, customer_of
+from ..books import Customer, customer_of
+from ..killing_workers import stopped_in_order
 from .leaving import config
 
 
@@ -24,10 +25,7 @@ def leaving(session_folder: Path, provider: Upstream) -> Iterator[Gateway]:
     """The gateway; its books are in order in the end."""
     gateway = Gateway(session_folder, config(provider))
     yield gateway
-    assert gateway.stop() == 0
-    books = Books(gateway.data)
-    assert books.in_order().active_leases == 0
-    assert books.leased() == 0
+    stopped_in_order(gateway)
 
 
 @pytest.fixture
