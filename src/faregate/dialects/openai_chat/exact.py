@@ -193,7 +193,8 @@ def said_in(choices: list[Any]) -> Iterator[object]:
         delta = choice.get("delta")
         if isinstance(delta, dict):
             yield from delta.values()
-            for call in delta.get("tool_calls") or ():
+            calls = delta.get("tool_calls")
+            for call in calls if isinstance(calls, list) else ():
                 function = call.get("function") if isinstance(call, dict) else None
                 yield function.get("arguments") if isinstance(function, dict) else None
 
