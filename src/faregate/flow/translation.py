@@ -150,7 +150,7 @@ class Forwarded:
             call.request.output_member = addressee.output_member
         body = dialect.forward_request(call.request, addressee.model, stream_usage=addressee.stream_usage)
         if call.operation == "chat" and addressee.capabilities.reasoning_replay and dialect.with_thoughts is not None:
-            self._replays = not call.no_retention
+            self._replays = call.request.has_tools and not call.no_retention  # else no answer calls any
             body = dialect.with_thoughts(body, partial(self._gate.thoughts.words, call.record.project_id))
         return _corrected(body, dialect, call.correction) if call.correction else body
 
