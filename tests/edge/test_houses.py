@@ -62,6 +62,22 @@ def keys(street: Gateway) -> dict[str, str]:
     return {house: command_json(street, *words, house)["key"] for house in ("faregate", "lincorelink", "own")}
 
 
+def test_the_host_of_a_url_wins(street: Gateway, keys: dict[str, str]) -> None:
+    """As a proxy asks; a house that is chosen by its host is found by it (RFC 9112, 3.2.2)."""
+    url = "http://own.example.com:80/llm/v1/models"
+    assert ask(street, url, keys["own"]).status == 200
+    assert ask(street, "http://gateway/v1/models", keys["own"], host="own.example.com").status == 401
+    assert ask(street, "https://gateway/v1/models", keys["faregate"], host="own.example.com").status == 200
+    refused = ask(street, "http://me@own.example.com/llm/v1/models", keys["own"])
+    assert (refused.status, refused.header("connection")) == (400, "close")
+
+
+def test_the_options_of_the_whole_server(street: Gateway) -> None:
+    for target in ("*", "http://gateway"):
+        answer = ask(street, target, "", method="OPTIONS")
+        assert (answer.status, answer.header("allow")) == (204, "GET, HEAD, POST, DELETE, OPTIONS")
+
+
 def ask(
     street: Gateway, path: str, key: str, *, host: str = "gateway", method: str = "GET", body: bytes = b""
 ) -> Answer:

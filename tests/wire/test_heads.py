@@ -60,6 +60,34 @@ def test_notes_stay_with_the_head() -> None:
     assert heads.read(head("Content-Length: 4", "x: y"))[0].notes is None
 
 
+@pytest.mark.parametrize(
+    ("line", "host", "path", "query"),
+    [
+        ("GET http://there/v1/models", b"there", b"/v1/models", b""),
+        ("GET https://there:8443/v1/models?a=b?c", b"there:8443", b"/v1/models", b"a=b?c"),
+        ("POST HTTP://There.example./x//y", b"There.example.", b"/x//y", b""),
+        ("GET http://[::1]:80/a:b@c", b"[::1]:80", b"/a:b@c", b""),
+        ("GET http://there", b"there", b"/", b""),
+        ("GET http://there?a=b", b"there", b"/", b"a=b"),
+        ("GET http://there:/", b"there:", b"/", b""),
+        ("OPTIONS http://there", b"there", b"*", b""),
+        ("OPTIONS http://there/", b"there", b"/", b""),
+        ("OPTIONS *", b"here", b"*", b""),
+        ("GET //there/v1/models", b"here", b"//there/v1/models", b""),
+    ],
+)
+def test_a_target_in_any_form_is_a_host_and_a_path(line: str, host: bytes, path: bytes, query: bytes) -> None:
+    """The authority of a URL wins over the Host field (RFC 9112, 3.2.2)."""
+    for version in ("1.1", "1.0"):
+        read, _, _ = Heads(BOUNDS).read(f"{line} HTTP/{version}\r\nHost: here".encode())
+        assert (read.headers[b"host"], read.path, read.query) == (host, path, query)
+
+
+def test_1_0_needs_no_host_beside_a_url() -> None:
+    read, _, _ = Heads(BOUNDS).read(b"GET http://there/x HTTP/1.0")
+    assert read.headers == {b"host": b"there"}
+
+
 def test_what_is_kept_is_bounded() -> None:
     heads = Heads(BOUNDS)
     large = head("Content-Length: 3", "x-large: " + "v" * 4000)

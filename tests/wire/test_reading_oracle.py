@@ -39,7 +39,10 @@ class Read:
             headers[b"transfer-encoding"] = headers[b"transfer-encoding"].lower()
         if b"content-length" in headers:
             headers[b"content-length"] = b"%d" % int(headers[b"content-length"])
-        return self.method, self.target.removesuffix(b"?"), headers, self.body, self.http_11
+        target = self.target
+        if target.startswith(b"http://h/"):  # h11 leaves a URL to its user
+            headers[b"host"], target = b"h", target[8:]
+        return self.method, target.removesuffix(b"?"), headers, self.body, self.http_11
 
 
 def make_request(head: RequestHead, length: int | None, keep_alive: bool, expects_continue: bool) -> IncomingRequest:

@@ -57,6 +57,7 @@ PROBES = {
     b"/healthz": Route("healthz", "openai_chat", _GET),
     b"/readyz": Route("readyz", "openai_chat", _GET),
     b"/metrics": Route("metrics", "openai_chat", _GET),
+    b"*": Route("server", "openai_chat", ("GET", "HEAD", "POST", "DELETE", "OPTIONS")),  # only OPTIONS asks for it
 }
 NAMES = frozenset(route.name for route in (*_EXACT.values(), *(each for *_, each in _UNDER), *_VERBS.values()))
 

@@ -4,7 +4,8 @@ A request's head is cut at its empty line and split into fields here, which cost
 then llhttp reads the same bytes, and refuses what smugglers live on (length and chunking together, bare LF, folded
 lines, characters that no field may hold). Only what both agree on is a head. Added to llhttp's rules, because two
 parsers could read it differently (security.md S13): one space each in the request line, HTTP 1.0 or 1.1 alone, one
-Host, `chunked` as the only transfer coding and never with 1.0; and the bounds.
+Host, `chunked` as the only transfer coding and never with 1.0; and the bounds. A target in absolute form is read as the
+one in origin form that it means, and replaces the Host field (RFC 9112, 3.2.2).
 
 One client's heads differ from each other in their Content-Length at most, as a rule. So a head that was read is kept,
 and found again by its bytes, the length left out: what two parsers made of it holds for every copy. On one connection
@@ -27,6 +28,9 @@ _SINGLE_FIELDS = frozenset({b"host", b"content-length", b"authorization", b"cont
 _LENGTH_DIGITS_MAX = 18
 _KEPT_MAX = 4096
 _KEPT_BYTES_MAX = 2048
+_ABSOLUTE_TARGET = re.compile(  # of the authority what names a server: nobody logs in by a URL (RFC 9110, 4.2.4)
+    rb"(?i:https?)://((?:[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]*)?)((?:[/?][^#]*)?)"
+).fullmatch
 _RESPONSE_HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*+)?+"
     rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+)*+\Z"
@@ -140,7 +144,8 @@ def read_request_head(head: bytes, bounds: HeadBounds) -> tuple[RequestHead, int
     length = headers.get(b"content-length")
     if b"upgrade" in headers:
         head = _without_upgrade(headers, lines)
-    path, _, query = words[1].partition(b"?")
+    target = words[1] if words[1].startswith(b"/") else _origin_form(words[0], words[1], headers)
+    path, _, query = target.partition(b"?")
     expect = headers.get(b"expect")
     read = RequestHead(
         method=words[0],
@@ -153,6 +158,20 @@ def read_request_head(head: bytes, bounds: HeadBounds) -> tuple[RequestHead, int
         expects_continue=expect is not None and http_11 and expect.lower() == b"100-continue",
     )
     return read, None if length is None else read_length(length)
+
+
+def _origin_form(method: bytes, target: bytes, headers: dict[bytes, bytes]) -> bytes:
+    """A target in absolute form as one in origin form; its authority becomes the Host. `*`, which asks for the options
+    of the whole server, stays (RFC 9112, 3.2.2 and 3.2.4). BadMessage for any other."""
+    if target == b"*" and method == b"OPTIONS":
+        return target
+    absolute = _ABSOLUTE_TARGET(target)
+    if absolute is None:
+        raise BadMessage("malformed target")
+    headers[b"host"], rest = absolute.groups()
+    if not rest and method == b"OPTIONS":
+        return b"*"
+    return rest if rest.startswith(b"/") else b"/" + rest
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, bytes]:
