@@ -43,6 +43,44 @@ async def test_a_dead_unix_socket_is_replaced_and_a_live_one_is_not(tmp_path: Pa
         await peer.close()
 
 
+def client_hello() -> bytes:
+    """What a TLS client says first."""
+    out = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return out.read()
+
+
+@on_loop
+async def test_a_tls_client_on_a_plain_port_is_told() -> None:
+    """At once, wherever its first bytes were cut, and whatever stands in the random part of them."""
+    hello = client_hello()
+    cuts = ([hello], [hello[:1], hello[1:]], [hello[:3], hello[3:9], hello[9:]])
+    odd = ([b"\x16\x03\x01a\r\n\r\nb"], [b"\x16", b"\x03"], [b"\x16\x03\x03\n"])
+    async with Rig(limits=ServerLimits(head_timeout_s=3600)) as rig:
+        for pieces in (*cuts, *odd):
+            peer = await rig.connect()
+            await peer.send(*pieces)
+            answer = await peer.answer()
+            assert (answer.status, answer.body) == (400, b"This port speaks plain HTTP.")
+            assert answer.headers["connection"] == "close"
+            assert await peer.ended() == b""
+        peer = await rig.connect()
+        await peer.send(post(b"good"), hello)
+        assert (await peer.answer()).body == b"good"
+        assert (await peer.answer()).body == b"This port speaks plain HTTP."
+
+
+@on_loop
+async def test_other_first_bytes_that_are_no_head_wait_for_its_end() -> None:
+    for first in (b"\x16", b"\x16\x04", b"\x15\x03\x01", b"\x80\x2e\x01", b"a\x16\x03"):
+        async with Rig(limits=ServerLimits(head_timeout_s=0.05)) as rig:
+            peer = await rig.connect()
+            await peer.send(first)
+            assert (await peer.answer()).status == 408
+
+
 @on_loop
 async def test_tls(authority: Authority) -> None:
     certificate, key = authority.sign("server", "DNS:localhost,IP:127.0.0.1")

@@ -8,7 +8,7 @@ from ..core.errors import ClientGone
 from .addresses import read_proxy_header
 from .deadlines import NEVER
 from .exchange import BodyTooSlow, IncomingRequest, NoRoomForBody, OutgoingResponse
-from .heads import HeadTooLarge
+from .heads import HeadTooLarge, SpeaksTls
 from .messages import CONTINUE, BadMessage, status_line
 from .reading import RequestReader
 from .server import Server
@@ -114,6 +114,8 @@ class ServerConnection(asyncio.Protocol):
             reader.feed(data)
         except HeadTooLarge:
             refusal = 431, "Request head too large."
+        except SpeaksTls:
+            refusal = 400, "This port speaks plain HTTP."
         except BadMessage:
             refusal = 400, "Malformed HTTP request."
         if reader.body_bytes:

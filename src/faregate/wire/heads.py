@@ -24,6 +24,7 @@ import msgspec
 from .messages import BadMessage
 
 EMPTY_LINE = b"\r\n\r\n"
+TLS_HANDSHAKE = b"\x16\x03"  # how a record with a ClientHello begins, whatever the version (RFC 8446, 5.1)
 _SINGLE_FIELDS = frozenset({b"host", b"content-length", b"authorization", b"content-type", b"transfer-encoding"})
 _LENGTH_DIGITS_MAX = 18
 _KEPT_MAX = 4096
@@ -42,6 +43,10 @@ _FRAMING_FIELDS = re.compile(
 
 class HeadTooLarge(BadMessage):
     """The head is over its bounds."""
+
+
+class SpeaksTls(BadMessage):
+    """The first bytes are a TLS ClientHello."""
 
 
 class HeadBounds(msgspec.Struct, frozen=True):
@@ -86,7 +91,7 @@ class Heads:
 
     def read(self, head: bytes) -> tuple[RequestHead, int | None, SizedHead | None]:
         """A head, its empty line excluded, the length that it states, and how to know the same head with another
-        length. BadMessage, HeadTooLarge."""
+        length. BadMessage, HeadTooLarge, SpeaksTls."""
         start = head.find(b"\r\nContent-Length: ")
         if start < 0:
             start = head.find(b"\r\ncontent-length: ")
@@ -126,6 +131,8 @@ def read_length(digits: bytes) -> int:
 
 def read_request_head(head: bytes, bounds: HeadBounds) -> tuple[RequestHead, int | None]:
     """As Heads.read, for a head that is new."""
+    if head.startswith(TLS_HANDSHAKE):
+        raise SpeaksTls
     if not head.isascii():  # nobody agrees on what such bytes mean (F70)
         raise BadMessage("a head that is not ASCII")
     lines = head.split(b"\r\n")

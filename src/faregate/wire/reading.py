@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from .chunked import Chunks
 from .exchange import IncomingRequest
-from .heads import EMPTY_LINE, Heads, HeadTooLarge, RequestHead, SizedHead, read_length
+from .heads import EMPTY_LINE, TLS_HANDSHAKE, Heads, HeadTooLarge, RequestHead, SizedHead, SpeaksTls, read_length
 from .messages import BadMessage
 
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
@@ -50,7 +50,7 @@ class RequestReader:
         self.queue: list[IncomingRequest] = []  # short: a deque would weigh 600 bytes in every connection
 
     def feed(self, data: bytes) -> None:
-        """Take bytes. HeadTooLarge, BadMessage: nothing further is read."""
+        """Take bytes. HeadTooLarge, SpeaksTls, BadMessage: nothing further is read."""
         self.body_bytes = 0
         while data:
             data = self._feed_head(data) if self.incoming is None else self._feed_body(self.incoming, data)
@@ -72,6 +72,8 @@ class RequestReader:
         if (end if end >= 0 else len(data)) > bytes_max:
             raise HeadTooLarge
         if end < 0:
+            if data.startswith(TLS_HANDSHAKE):  # llhttp is asked of whole heads alone, and there is no end to wait for
+                raise SpeaksTls
             if _BARE_LINE_FEED.search(data):
                 raise BadMessage("bare line feed")
             self.partial = data
