@@ -269,3 +269,18 @@ def test_an_error_is_in_the_houses_members(street: Gateway, keys: dict[str, str]
     assert (answer.status, list(answer.error)) == (400, ["message", "type", "param", "code"])
     answer = ask(street, CHAT, keys["faregate"], method="POST", body=body)
     assert (answer.status, list(answer.error)) == (404, ["message", "type", "param", "code", "request_id"])
+
+
+@pytest.mark.contract("4.1", "9")
+def test_an_error_in_anthropics_shape_has_its_id_in_every_house(street: Gateway, keys: dict[str, str]) -> None:
+    """There it is the dialect's, not one of the house's members; where a stream fails too."""
+    plan = '#simulator {"output_tokens": 9, "cut_after_bytes": 900}'
+    members = {"model": "deepseek-v4-flash", "max_tokens": 9, "messages": [{"role": "user", "content": plan}]}
+    for path, key in (("/v1/messages", keys["faregate"]), ("/links/v1/messages", keys["lincorelink"])):
+        answer = ask(street, path, key, method="POST", body=b'{"model": "nothing"}')
+        assert answer.status == 400 and list(answer.json()) == ["type", "error", "request_id"]
+        assert answer.json()["request_id"] == answer.header("x-request-id") == answer.header("request-id")
+        answer = ask(street, path, key, method="POST", body=json.dumps(members | {"stream": True}).encode())
+        failed = json.loads(answer.body.rpartition(b"data: ")[2])
+        assert (answer.status, failed["type"]) == (200, "error")
+        assert failed["request_id"] == answer.header("x-request-id")

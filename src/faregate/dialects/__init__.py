@@ -211,14 +211,14 @@ class Upstream(Protocol):
 class Dialect(Upstream, Protocol):
     """What clients can speak, and providers too.
 
-    `request_id_field` is the header in which its clients look for the id beside the house's own; `keep_alive` what can
-    be said in a stream to keep it alive, empty where nothing can; `parameters` what the fields of a Conversation are
-    called in a client's body, where it is not the same; `indispensable` names those of its members that an answer would
-    be wrong without, where the provider's dialect has none like them (conformance 2.7); `own_statuses` are those of a
-    provider that its clients know beside the house's; `shows` the kinds of media that have a place in its answers,
-    given by their bytes ("image") or by an address ("image_url"); `counting` how it asks for a prompt's tokens, where
-    it can; `with_thoughts` puts the words that led to calls back into a body for a provider that wants them, where
-    clients of the dialect are known to lose them.
+    `request_id_field` is the header in which its clients look for the id beside the house's own, and in errors, whose
+    members then have it; `keep_alive` what can be said in a stream to keep it alive, empty where nothing can;
+    `parameters` what the fields of a Conversation are called in a client's body, where it is not the same;
+    `indispensable` names those of its members that an answer would be wrong without, where the provider's dialect has
+    none like them (conformance 2.7); `own_statuses` are those of a provider that its clients know beside the house's;
+    `shows` the kinds of media that have a place in its answers, given by their bytes ("image") or by an address
+    ("image_url"); `counting` how it asks for a prompt's tokens, where it can; `with_thoughts` puts the words that led
+    to calls back into a body for a provider that wants them, where clients of the dialect are known to lose them.
     """
 
     @property

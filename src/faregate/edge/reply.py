@@ -177,6 +177,8 @@ class Reply(msgspec.Struct, eq=False):
         response = self._response
         record.error_kind = error.kind
         status, members, lines = self._house.error(error, record.id)
+        if self.dialect.request_id_field is not None:  # its errors have the id, whatever the house's members
+            members["request_id"] = record.id
         if self.bounds:  # a refusal tells the limits too
             self.counted(self._counters.standing(self.bounds))
         if isinstance(error, UpstreamError) and error.status in self.dialect.own_statuses:
