@@ -32,7 +32,10 @@ class Desk:
 
     def __post_init__(self) -> None:
         price_of = self.gate.tariffs.price_of
-        self._listings = {house.name: Listing(price_of, house.facts.models) for house in self.houses}
+        self._listings = {
+            house.name: Listing(price_of, house.facts.models, routes_off=house.facts.routes_off)
+            for house in self.houses
+        }
 
     async def quote(self, facts: HeadFacts, caller: Caller, body: bytes) -> bytes:
         """What the call that `body` describes would come to. MalformedRequest."""

@@ -2,7 +2,7 @@
 GET /v1/requests/{id} says of a request."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
@@ -22,15 +22,20 @@ _RARE = tuple(name for name in COUNTERS if name not in _ALWAYS_SHOWN)
 
 class Listing:
     """The models of a snapshot as a house's clients see them, made once for as long as their prices hold. `price_of`
-    tells what a model is charged by, `shown` how the house lists models."""
+    tells what a model is charged by, `shown` how the house lists models, `routes_off` what it does not serve."""
 
     def __init__(
-        self, price_of: Callable[[Model], Price | None], shown: ModelsShown, clock: Callable[[], float] = time.time
+        self,
+        price_of: Callable[[Model], Price | None],
+        shown: ModelsShown,
+        clock: Callable[[], float] = time.time,
+        routes_off: Collection[str] = (),
     ) -> None:
         self._price_of = price_of
         self._has_vendor = shown.id_form == "vendor"
         self._all = shown.scope == "active"
         self._clock = clock
+        self._routes_off = routes_off
         self._snapshot: Snapshot | None = None
         self._until: float | None = None  # unix seconds; None: for ever
         self._entries: dict[str, msgspec.Raw] = {}
@@ -44,7 +49,7 @@ class Listing:
                 for name, model in sorted(snapshot.models.items())
                 if self._lists(caller, project_id, name, snapshot)
             ]
-            return msgspec.json.encode(LISTINGS[dialect].all(models))
+            return msgspec.json.encode(LISTINGS[dialect].all(models, self._routes_off))
         entries = [
             entry for name, entry in self._of(snapshot).items() if self._lists(caller, project_id, name, snapshot)
         ]
@@ -58,7 +63,7 @@ class Listing:
         if model_id is None or not self._lists(caller, project_id, model_id, snapshot):
             raise NotFound(f"The model '{name}' does not exist.", kind="model_not_found", param="model")
         if dialect in LISTINGS:
-            return msgspec.json.encode(LISTINGS[dialect].one(snapshot.models[model_id], name))
+            return msgspec.json.encode(LISTINGS[dialect].one(snapshot.models[model_id], name, self._routes_off))
         entry = msgspec.json.decode(self._of(snapshot)[model_id])
         entry["id"] = name
         return msgspec.json.encode(entry)

@@ -179,6 +179,19 @@ def test_the_list_of_models(apilink: Gateway, tmp_path: Path) -> None:
     assert narrow.get("/v1/models").json() == answer.json()  # every active one, whatever the key may call
 
 
+@pytest.mark.contract("1.10", "1.16")
+def test_a_model_is_listed_with_nothing_that_is_off(apilink: Gateway, multimodal: Gateway) -> None:
+    """Gemini's clients look there for what they may ask."""
+    served = {}
+    for gateway in (apilink, multimodal):
+        caller = Caller(gateway)
+        [listed, *_] = caller.get("/v1beta/models").json()["models"]
+        asked = caller.get(f"/v1beta/{listed['name']}").json()
+        assert asked["supportedGenerationMethods"] == listed["supportedGenerationMethods"]
+        served[gateway] = listed["supportedGenerationMethods"]
+    assert served == {apilink: [], multimodal: ["generateContent", "countTokens"]}
+
+
 @pytest.mark.contract("3.1", "3.8")
 def test_every_listed_model_answers(apilink: Gateway) -> None:
     """ "any model from /v1/models": each id that is listed or printed is found and answers under that name."""
