@@ -43,12 +43,12 @@ class Desk:
         return await quoting.answer(self.gate, facts.house, caller, project_id, body)
 
     async def look_up(self, route: Route, facts: HeadFacts, caller: Caller, head: RequestHead) -> bytes:
-        """The one thing, or the list, that a path names. NotFound."""
+        """The one thing, or the list, that a path names. NotFound, MalformedRequest."""
         listing = self._listings[facts.house.name]
         snapshot = self.gate.snapshots[facts.house.name]
         project_id = facts.project_id or caller.project_id
         if route.operation == "models":
-            return listing.models(caller, project_id, snapshot, route.dialect)
+            return listing.models(caller, project_id, snapshot, route.dialect, intake.query_of(head))
         if route.operation == "model":
             return listing.model(route.argument, caller, project_id, snapshot, route.dialect)
         if route.operation == "response":

@@ -2,7 +2,8 @@
 GET /v1/requests/{id} says of a request."""
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -17,6 +18,7 @@ from .foreign_listings import LISTINGS
 from .house_file import ModelsShown
 
 _ALWAYS_SHOWN = ("input", "cache_read", "cache_write", "output", "reasoning")
+_NO_QUERY: Mapping[str, str] = MappingProxyType({})
 _RARE = tuple(name for name in COUNTERS if name not in _ALWAYS_SHOWN)
 
 
@@ -40,16 +42,23 @@ class Listing:
         self._until: float | None = None  # unix seconds; None: for ever
         self._entries: dict[str, msgspec.Raw] = {}
 
-    def models(self, caller: Caller, project_id: str, snapshot: Snapshot, dialect: str = "openai_chat") -> bytes:
+    def models(
+        self,
+        caller: Caller,
+        project_id: str,
+        snapshot: Snapshot,
+        dialect: str = "openai_chat",
+        query: Mapping[str, str] = _NO_QUERY,
+    ) -> bytes:
         """The list that this key may call while it bills a project, or all that the house has, by id, in the form of a
-        dialect; all of it on one page."""
+        dialect; all of it, or where the dialect has pages the one that `query` asks for. MalformedRequest."""
         if dialect in LISTINGS:
             models = [
                 msgspec.structs.replace(model, id=self._id(model))
                 for name, model in sorted(snapshot.models.items())
                 if self._lists(caller, project_id, name, snapshot)
             ]
-            return msgspec.json.encode(LISTINGS[dialect].all(models, self._routes_off))
+            return msgspec.json.encode(LISTINGS[dialect].page(models, query, self._routes_off))
         entries = [
             entry for name, entry in self._of(snapshot).items() if self._lists(caller, project_id, name, snapshot)
         ]
