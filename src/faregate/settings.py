@@ -16,6 +16,7 @@ import msgspec
 
 from .core.call import OnDisconnect
 from .core.catalog import Capabilities
+from .core.choices import with_choices
 from .core.identity import Network
 from .core.plans import PLAN_NAME, Plan
 from .core.secret import Secret
@@ -305,7 +306,7 @@ def _apply_environment(reader: Reader, environment: Mapping[str, str]) -> None:
         try:
             value = msgspec.convert(value, shape, strict=False, dec_hook=lambda _shape, path: Path(path).absolute())
         except msgspec.ValidationError as error:
-            raise SettingsError("environment", 0, variable, explain(str(error))[1]) from None
+            raise SettingsError("environment", 0, variable, explain(with_choices(error, shape))[1]) from None
         reader.source.tree[table] = {**reader.table(table), key: msgspec.to_builtins(value, enc_hook=str)}
 
 

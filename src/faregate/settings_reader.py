@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from .core.choices import with_choices
 from .core.secret import Secret
 from .settings_source import KeyPath, TomlSource, Written
 
@@ -27,7 +28,7 @@ class Reader:
         try:
             return msgspec.convert(value, shape, strict=strict, dec_hook=self._special)
         except msgspec.ValidationError as error:
-            key, message = explain(str(error))
+            key, message = explain(with_choices(error, shape))
             raise self.source.fail((*at, *key), message) from None
 
     def table(self, name: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Every file under fixtures/refusals/ is a dialect: `body` uses all that it has, and is taken. Each of its members in turn
 is given a value of a wrong type: refused by its path, but for those that are `open` (and why), or whose error is
-`named` by another. `many` are lists that may not hold a thousand; `refused` is what is set in the body, and the path.
+`named` by another. `many` are lists that may not hold a thousand; `refused` is what is set in the body, and the path;
+where only some values are allowed, `words` has them.
 """
 
 import copy
@@ -93,6 +94,7 @@ def test_what_may_not_be_is_named(dialect: str, case: dict[str, Any]) -> None:
     assert refused is not None
     assert refused.param == case["param"]
     assert refused.param in refused.message or refused.kind == "unsupported_parameter"
+    assert case.get("words", "") in refused.message
 
 
 @pytest.mark.parametrize(("dialect", "path"), MANY)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from ..core.choices import with_choices
 from ..core.errors import MalformedRequest
 from .schemas import check_references
 
@@ -53,7 +54,7 @@ def decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes | msgspec.Raw, withi
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        reason = str(error)
+        reason = with_choices(error, decoder.type)
         found = _AT.search(reason)
         inside = found[1].partition("[...]")[0] if found else ""  # a value of an object whose names are the client's
         param = within + ("." if within and inside and inside[0] != "[" else "") + inside

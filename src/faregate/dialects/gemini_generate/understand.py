@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ...core.chat import ChatRequest
+from ...core.choices import either
 from ...core.conversation import (
     Conversation,
     Effort,
@@ -26,7 +27,7 @@ from ...core.conversation import (
     ToolResult,
 )
 from ...core.errors import MalformedRequest
-from ..bodies import Members, decode, keep_unknown, members_decoder, missing, schema_object
+from ..bodies import Members, decode, keep_unknown, members_decoder, missing, schema_object, wrong
 from ..media import fetched_from, kind_of, seen_in
 from . import body as wire
 from .pieces import joined
@@ -113,7 +114,7 @@ class _Reader:
         role = content.role or "user"
         if role not in ("user", "model", "function"):
             param = f"{path}.role"
-            raise MalformedRequest(f"Invalid value for '{param}': it must be 'user' or 'model'.", param=param)
+            raise wrong(param, "it must be 'user' or 'model'")
         return Message("assistant" if role == "model" else "user", tuple(self._parts(content, path)))
 
     def _parts(self, content: wire.Content, path: str) -> Iterator[Part]:
@@ -249,8 +250,7 @@ def _tool_choice(config: wire.ToolConfig | None, extra: Members) -> ToolChoice |
         return None
     mode = _CHOICES.get((calling.mode or "AUTO").upper())
     if mode is None:
-        param = "toolConfig.functionCallingConfig.mode"
-        raise MalformedRequest(f"Invalid value for '{param}'.", param=param)
+        raise wrong("toolConfig.functionCallingConfig.mode", f"it must be {either(_CHOICES)}")
     if calling.mode and calling.mode.upper() == "VALIDATED":  # held to the schemas: no other's word is so of all tools
         extra["toolConfig.functionCallingConfig.mode"] = msgspec.Raw(b'"VALIDATED"')
     return ToolChoice(mode, tuple(calling.allowed_function_names or ()))  # type: ignore[arg-type]
@@ -292,8 +292,7 @@ def _reasoning(config: wire.ThinkingConfig | None) -> Reasoning | None:
     if config.thinking_level and config.thinking_level.upper() != "THINKING_LEVEL_UNSPECIFIED":
         effort = _EFFORTS.get(config.thinking_level.upper())
         if effort is None:
-            param = "generationConfig.thinkingConfig.thinkingLevel"
-            raise MalformedRequest(f"Invalid value for '{param}'.", param=param)
+            raise wrong("generationConfig.thinkingConfig.thinkingLevel", f"it must be {either(_EFFORTS)}")
     if budget == 0:
         effort = "none"
     return Reasoning(
