@@ -288,6 +288,7 @@ def lines_of(head: bytes) -> dict[bytes, bytes]:
 def record_of(region: str, replica: str, model: str, token_rate: str) -> UsageRecord:
     record = UsageRecord(id="0199d0a0-0000-7000-8000-000000000000", received_at=1.0, method="POST", region=region)
     record.replica, record.model, record.token_rate = replica, model, token_rate
+    record.attempts = 1
     return record
 
 

@@ -162,6 +162,19 @@ def test_what_every_answer_says(special_caller: Caller) -> None:
         assert_head(answer, "eu-test", "none", None)
 
 
+@pytest.mark.contract("4.2", "4.3")
+def test_a_model_that_nobody_was_asked_for_was_not_used(special: Gateway) -> None:
+    """Refused when the model is known, `x-model-used` is not said: it is the one "that served the request"."""
+    command_json(special, "orgs", "create", "poor")
+    [project] = command_json(special, "projects", "create", "poor", "--org", "poor")
+    poor = Caller(special, command_json(special, "keys", "create", "k", "--project", project["id"])["key"])
+    for caller, headers, status in ((poor, {}, 402), (Caller(special), {"x-faregate-no-retention": "true"}, 400)):
+        answer = caller.chat(headers=headers)
+        assert answer.status == status
+        assert caller.record(answer.header("x-request-id"))["model"] == "test-model"
+        assert_head(answer, "eu-test", "none", None)
+
+
 @pytest.mark.contract("4.2")
 def test_latency_counts_the_upstream(caller: Caller) -> None:
     answer = caller.chat({"stall_before_head_ms": 300})

@@ -47,7 +47,8 @@ class House:
 
     def head(self, record: UsageRecord, latency_ms: float) -> bytes:
         """The header lines of every answer: id, latency, where it was made and at what rate."""
-        made = (record.region, record.replica, record.model, record.token_rate, record.has_failed_over)
+        model = record.model if record.attempts else ""  # one that nobody was asked for was not used
+        made = (record.region, record.replica, model, record.token_rate, record.has_failed_over)
         lines = self._formats.get(made) or self._format(made)
         return (lines % {"id": record.id, "latency": latency_ms}).encode("ascii")
 
