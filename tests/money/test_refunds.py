@@ -1,5 +1,6 @@
 """`faregate credits refund`: a request's charge goes back, all or a part of it, never more."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,9 +28,14 @@ def test_a_charge_goes_back_in_parts_and_no_more(session_folder: Path, simulator
         def refund(*words: str) -> int:
             return gateway.command("credits", "refund", request, *words, "--reason", "bad answer").returncode
 
+        def refused(*words: str) -> str:
+            done = gateway.command("credits", "refund", request, *words, "--reason", "bad answer")
+            assert done.returncode != 0
+            return done.stderr
+
         assert refund(part, "--once", "first") == 0
         assert refund(part, "--once", "first") == 0  # the same move again
-        assert refund("100") != 0
+        assert f"more than is left of the charge: {format(cost - Decimal(part), 'f')}" in refused("100")
         assert refund() == 0
         assert refund(part) != 0
         assert gateway.command("credits", "refund", "nothing", "--reason", "x").returncode != 0
@@ -38,6 +44,11 @@ def test_a_charge_goes_back_in_parts_and_no_more(session_folder: Path, simulator
         assert gateway.command("credits", "statement", "demo").stdout.count(request) == 3  # so it can be refunded
         shown = gateway.command("ledger", "verify")
         assert shown.returncode == 0, shown.stdout
+        said = refused()  # all of it went back, in two parts
+        times = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", said)
+        parts = f"{part} at {times[0]}, {format(cost - Decimal(part), 'f')} at {times[1]}"
+        assert f"it was refunded already: {parts}" in said
+        assert refused(part) == said
     finally:
         gateway.stop()
     assert gateway.command("ledger", "verify").returncode == 0

@@ -1,8 +1,13 @@
 """Refunds: usage that is given back to what was charged for it, never more than was charged (money.md section 8)."""
 
+import time
+
+from ..core.money import format_amount
 from ..stores.database import Conflict, NoSuchRecord, Transaction, named_queries
 from .accounts import Move, ensure_account, find_account_by_id, post
 from .commit import BUDGETS, NEVER, REVENUE, decode_budgets
+
+_WHEN = "%Y-%m-%d %H:%M:%SZ"
 
 
 def refund(writing: Transaction, reservation: bytes, amount_nano: int, move: Move) -> bool:
@@ -27,7 +32,7 @@ def refund(writing: Transaction, reservation: bytes, amount_nano: int, move: Mov
     if state not in ("settled", "adjusted"):
         raise Conflict("what is not settled cannot be refunded")
     if amount_nano <= 0 or not writing.run(queries["raise_refunded"], (reservation, amount_nano)):
-        raise Conflict("that is more than is left of the charge")
+        raise _too_much(writing, reservation, payer)
     key = move.idempotency_key
     for group in (payer, *decode_budgets(budgets)):
         name, kind = REVENUE if group == payer else BUDGETS
@@ -54,3 +59,17 @@ def refund(writing: Transaction, reservation: bytes, amount_nano: int, move: Mov
             post(writing, source, target, part, made)
             key = None  # of several transfers the first has it
     return True
+
+
+def _too_much(reading: Transaction, reservation: bytes, payer: int) -> Conflict:
+    """What to say where less is left of a charge than is to be given back: of nothing, where it went."""
+    queries = named_queries("ledger")
+    left = reading.one(queries["left_of_charge"], (reservation,))
+    assert left is not None
+    if left[1]:
+        return Conflict(f"that is more than is left of the charge: {format_amount(left[1])}")
+    made = [
+        f"{format_amount(amount)} at {time.strftime(_WHEN, time.gmtime(created_at))}"
+        for created_at, amount in reading.all(queries["refunds_made"], (reservation, payer))
+    ]
+    return Conflict(f"it was refunded already: {', '.join(made)}" if made else "nothing was charged for it")

@@ -242,6 +242,11 @@ SELECT coalesce(max(leg) + 1, 0) FROM transfer WHERE id = ?;
 -- name: find_refund_made
 SELECT reference, kind FROM transfer WHERE idempotency_key = ?;
 
+-- name: refunds_made
+SELECT t.created_at, sum(t.amount) FROM transfer AS t JOIN account AS a ON a.id = t.credit_account
+WHERE t.id = ?1 AND t.kind = 'refund' AND (a.id = ?2 OR a.payer_id = ?2)
+GROUP BY t.created_at ORDER BY t.created_at;
+
 -- name: raise_refunded
 UPDATE reservation SET refunded = refunded + ?2 WHERE id = ?1 AND refunded + ?2 <= charged;
 
