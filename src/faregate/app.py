@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import uvloop
 
@@ -31,7 +31,7 @@ from .flow.gate import FlowLimits, Gate
 from .flow.idempotency import Runs
 from .flow.responses import ResponseStates
 from .flow.unattended import Unattended
-from .gauges import gauges
+from .gauges import Figure, Figures, gauges
 from .ledger.budgets import BudgetAccounts
 from .ledger.ledger import Ledger
 from .ledger.notices import RUN_FOLDER
@@ -98,6 +98,7 @@ class DataPlane:
             base_url = await self._listen()
             background = [
                 *renewals,
+                asyncio.ensure_future(self._figures.keep_publishing()),
                 asyncio.ensure_future(self._revisions.watch()),
                 asyncio.ensure_future(watch_models(*calling, self._providers.values(), self._models_found)),
                 asyncio.ensure_future(self._idempotency_keys.keep_deleting_expired()),
@@ -146,12 +147,13 @@ class DataPlane:
         await self._directory.check_pepper()
         self._ledger = self._made_ledger()
         await self._ledger.open()
-        self._metrics = Metrics()
+        metrics = Metrics()
+        self._figures = Figures(metrics, self._gauges, self._options.post)
         expectations = Expectations()
         charged_prices = ChargedPrices(self._database)
         self._journal = Journal(
             self._database,
-            (self._log.requests, self._metrics.observe, expectations.observe),
+            (self._log.requests, metrics.observe, expectations.observe),
             flush_interval_s=settings.usage.flush_interval_s,
             pending_max=settings.usage.pending_max,
             find_charged=self._ledger.find_call,
@@ -201,12 +203,7 @@ class DataPlane:
                 if settings.limits.address_net
             },
             runs=self._runs,
-            probes=Probes(
-                self._metrics,
-                self._problems,
-                lambda: gauges(self._server, self._door, self._gate, self._journal, self._runs),
-                metrics_public=settings.server.metrics == "public",
-            ),
+            probes=Probes(self._problems, self._figures.exposition, metrics_public=settings.server.metrics == "public"),
             cors=Cors(settings.server.cors_origins),
             log=self._log,
             keep=self._journal.append,
@@ -335,6 +332,9 @@ class DataPlane:
             problems.append("no models are served")
         return problems
 
+    def _gauges(self) -> Iterator[Figure]:
+        return gauges(self._server, self._door, self._gate, self._journal, self._runs)
+
     # Watching
 
     def _models_found(self, provider: str, models: list[str]) -> None:
@@ -375,6 +375,7 @@ class DataPlane:
         await self._idempotency_keys.close()
         settled = await self._ledger.close()
         written = await self._journal.close()
+        self._figures.publish()
         self._counters.close()
         self._deadlines.close()
         self._log.event("info", "stopped", finished=finished, settled=settled, records_written=written)

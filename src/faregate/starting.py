@@ -20,12 +20,20 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """What a worker is given by its parent: whom to speak for, the simulator to ask where there is no provider, and the
-    listening unix socket, if there is one, as an inherited descriptor."""
+    """What a worker is given by its parent: whom to speak for, the simulator to ask where there is no provider, and, as
+    inherited descriptors, the listening unix socket, if there is one, and the pages of all workers' figures; the one of
+    its `place` is its own."""
 
     parent_pid: int
     simulator_port: int | None
     unix_descriptor: int | None
+    pages: tuple[int, ...]
+    place: int = 0
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All that are to be inherited."""
+        return self.pages if self.unix_descriptor is None else (*self.pages, self.unix_descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ kernel deals connections out among them (SO_REUSEPORT), a unix socket they inher
 later each time that it dies soon. A worker is a process of its own, never a fork of this one; it is told its settings
 over its standard input, so that one that is started later goes by the same as the rest, and says over its standard
 output that it is ready.
+What each counts, the others can read (telemetry/gathering.py).
 
 That input stays open for as long as the parent wants the worker: its end says stop. It ends when the parent dies too,
 however it does, and on every system alike (a signal at the parent's death is Linux's alone, and comes to nothing where
@@ -29,6 +30,7 @@ import msgspec
 from .providers.active import active_providers
 from .settings import ServerSettings, Settings
 from .starting import Options, Post, StartError, limit_resources, start_simulator
+from .telemetry.gathering import made_page
 from .telemetry.log import Log
 from .wire.server import bound_unix_socket
 
@@ -49,6 +51,7 @@ def run(settings: Settings, options: Options, environment: Mapping[str, str]) ->
             parent_pid=os.getpid(),
             simulator_port=simulator_port,
             unix_descriptor=None if unix is None else unix.fileno(),
+            pages=tuple(made_page() for _ in range(settings.server.workers)),
         )
         port = reserved.getsockname()[1]
         server = msgspec.structs.replace(settings.server, port=port, reuse_port=True)
@@ -140,16 +143,17 @@ class _Parent:
 
     async def _live(self, place: _Place) -> int:
         """One worker's whole life; its exit code."""
-        post = self._options.post
+        assert self._options.post is not None
+        post = dataclasses.replace(self._options.post, place=place.number)
         is_first = place.number == 0 and not place.text.done()
-        options = dataclasses.replace(self._options, demo=self._options.demo and is_first)
+        options = dataclasses.replace(self._options, demo=self._options.demo and is_first, post=post)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "faregate", "worker"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
-            pass_fds=[] if post is None or post.unix_descriptor is None else [post.unix_descriptor],
+            pass_fds=post.descriptors,
         )
         assert process.stdin is not None
         assert process.stdout is not None

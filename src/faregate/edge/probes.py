@@ -1,11 +1,9 @@
 """/healthz, /readyz, /metrics: what a supervisor, a load balancer and Prometheus ask."""
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
-
-from ..telemetry.metrics import Metrics
 
 _JSON = b"content-type: application/json\r\ncache-control: no-store\r\n"
 _AGAIN = b"retry-after: 1\r\nretry-after-ms: 1000\r\n"  # as on every 5xx (contract.md 4.5)
@@ -13,19 +11,17 @@ _TEXT = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
 
 
 class Probes:
-    """`problems()` says why the process may take no traffic (empty: it may); `gauges()` the figures of the moment."""
+    """`problems()` says why the process may take no traffic (empty: it may); `figures()` is /metrics."""
 
     def __init__(
         self,
-        metrics: Metrics,
         problems: Callable[[], list[str]],
-        gauges: Callable[[], Iterable[tuple[str, str, float]]],
+        figures: Callable[[], bytes],
         *,
         metrics_public: bool,
     ) -> None:
-        self._metrics = metrics
         self._problems = problems
-        self._gauges = gauges
+        self._figures = figures
         self._metrics_public = metrics_public
 
     def answer(self, operation: str, client_address: str) -> tuple[int, bytes, bytes]:
@@ -42,7 +38,7 @@ class Probes:
             )
         if not self._metrics_public and not _is_local(client_address):
             return 403, b'{"status":"metrics are for this machine only"}', _JSON
-        return 200, self._metrics.exposition(self._gauges()), _TEXT
+        return 200, self._figures(), _TEXT
 
 
 def _is_local(address: str) -> bool:

@@ -6,6 +6,9 @@ line a figure. Observed in batches, by the journal's thread.
 
 import bisect
 from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
 
 from ..core.call import UsageRecord
 from ..core.usage import NO_USAGE
@@ -14,17 +17,24 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 _CLASSES = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
 
 
+class Family(msgspec.Struct, array_like=True):
+    """Figures of one name: what they are, and the value of each series, which is the name with its labels."""
+
+    name: str
+    text: str
+    kind: Literal["counter", "gauge", "histogram"]
+    samples: dict[str, int | float] = {}
+
+
 class _Histogram:
-    __slots__ = ("buckets", "count", "total_s")
+    __slots__ = ("buckets", "total_s")
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(_SECONDS) + 1)
-        self.count = 0
         self.total_s = 0.0
 
     def observe(self, seconds: float) -> None:
         self.buckets[bisect.bisect_left(_SECONDS, seconds)] += 1
-        self.count += 1
         self.total_s += seconds
 
 
@@ -71,46 +81,45 @@ class Metrics:
             found = histograms[route] = _Histogram()
         return found
 
-    def exposition(self, gauges: Iterable[tuple[str, str, float]] = ()) -> bytes:
-        """All figures as text; `gauges` are (name, help, value) of the moment."""
-        lines = [
-            "# HELP faregate_requests_total Requests answered.",
-            "# TYPE faregate_requests_total counter",
-        ]
+    def families(self) -> list[Family]:
+        """All figures, as they are now."""
+        requests = Family("faregate_requests_total", "Requests answered.", "counter")
         for (operation, model, provider, status), count in list(self._requests.items()):
             labels = _labels(operation=operation, model=model, provider=provider, status=str(status))
-            lines.append(f"faregate_requests_total{labels} {count}")
-        lines += ["# HELP faregate_tokens_total Tokens by class.", "# TYPE faregate_tokens_total counter"]
+            requests.samples[requests.name + labels] = count
+        tokens = Family("faregate_tokens_total", "Tokens by class.", "counter")
         for (model, provider), counts in list(self._tokens.items()):
             for kind, count in zip(_CLASSES, counts, strict=True):
                 if count:
                     labels = _labels(model=model, provider=provider, **{"class": kind})
-                    lines.append(f"faregate_tokens_total{labels} {count}")
-        for name, text, histograms in (
-            ("faregate_request_seconds", "Time from request to the end of its answer.", self._total),
-            (
-                "faregate_first_byte_seconds",
-                "Time from request to the answer's first byte.",
-                self._first_byte,
-            ),
-        ):
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} histogram"]
+                    tokens.samples[tokens.name + labels] = count
+        total = Family("faregate_request_seconds", "Time from request to the end of its answer.", "histogram")
+        first_byte = Family("faregate_first_byte_seconds", "Time from request to the answer's first byte.", "histogram")
+        for family, histograms in ((total, self._total), (first_byte, self._first_byte)):
             for operation, histogram in list(histograms.items()):
-                lines += _histogram_lines(name, operation, histogram)
-        for name, text, value in gauges:
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value:g}"]
-        return ("\n".join(lines) + "\n").encode()
+                _add_histogram(family, operation, histogram)
+        return [requests, tokens, total, first_byte]
 
 
-def _histogram_lines(name: str, operation: str, histogram: _Histogram) -> list[str]:
+def exposition(families: Iterable[Family]) -> bytes:
+    """Figures as Prometheus reads them."""
     lines = []
+    for family in families:
+        lines += [f"# HELP {family.name} {family.text}", f"# TYPE {family.name} {family.kind}"]
+        for series, value in family.samples.items():
+            lines.append(f"{series} {value if isinstance(value, int) else format(value, '.6f')}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _add_histogram(family: Family, operation: str, histogram: _Histogram) -> None:
     below = 0
-    for bound, count in zip((*_SECONDS, float("inf")), histogram.buckets, strict=True):
+    for bound, count in zip((*_SECONDS, float("inf")), list(histogram.buckets), strict=True):
         below += count
         bound_text = "+Inf" if bound == float("inf") else f"{bound:g}"
-        lines.append(f"{name}_bucket{_labels(operation=operation, le=bound_text)} {below}")
+        family.samples[f"{family.name}_bucket{_labels(operation=operation, le=bound_text)}"] = below
     labels = _labels(operation=operation)
-    return [*lines, f"{name}_sum{labels} {histogram.total_s:.6f}", f"{name}_count{labels} {histogram.count}"]
+    family.samples[f"{family.name}_sum{labels}"] = histogram.total_s
+    family.samples[f"{family.name}_count{labels}"] = below  # of the same moment: they are counted on another thread
 
 
 def _labels(**labels: str) -> str:
