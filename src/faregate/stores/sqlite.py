@@ -9,14 +9,20 @@ and the other finds it done.
 
 A commit that fails for want of room may be tried again. One that fails with an I/O error may not: after a failed fsync
 the kernel takes the pages for written, and the next fsync succeeds without them. `on_broken` then ends the process.
+A quota that is used up (EDQUOT) is want of room: the write was refused, nothing was promised, and the frames in the WAL
+are written again. SQLite tells it from no other failed write (unixWrite in os_unix.c: ENOSPC alone is SQLITE_FULL, the
+rest SQLITE_IOERR_WRITE) and Python does not give the system's error, so the disk itself is asked for more room. What
+an fsync refuses, for whatever reason, ends the process.
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import queue
 import re
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +36,7 @@ from .database import SQL, Row, StoreBroken, StoreError, StoreUnavailable, Trans
 Result = TypeVar("Result")
 
 _PRIMARY_CODE = 0xFF  # of an extended result code
+_ROOM_BYTES = 65_536  # more than one write of SQLite asks for at a time, a page with its frame's head
 _MIGRATION_NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -38,6 +45,7 @@ class Session:
     of an I/O error in a commit before anybody else does; after that nothing is written any more."""
 
     def __init__(self, path: Path, *, writing: bool) -> None:
+        self._folder = path.parent
         self._turn = _private_file(Path(f"{path}.turn")) if writing else -1
         self.connection = sqlite3.connect(path, isolation_level=None, cached_statements=1024)
         execute = self.connection.execute
@@ -90,7 +98,7 @@ class Session:
         try:
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if not _is_io_error(error):
+            if not _is_io_error(error) or (_is_failed_write(error) and _has_no_room(self._folder)):
                 raise _as_ours(error) from error
             self._broken = StoreBroken(f"the disk fails: {error}")
             if self.on_broken is not None:
@@ -274,6 +282,24 @@ def _is_io_error(error: sqlite3.Error) -> bool:
     """Whether the disk itself has failed. No room for the shared index is one of these by its code only."""
     code = getattr(error, "sqlite_errorcode", 0)  # an error of the module's own has none
     return code & _PRIMARY_CODE == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_SHMSIZE
+
+
+def _is_failed_write(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_WRITE
+
+
+def _has_no_room(folder: Path) -> bool:
+    """Whether the file system or its owner's quota is full, as far as `folder` goes."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, _ROOM_BYTES)
+            else:
+                file.write(bytes(_ROOM_BYTES))
+                file.flush()
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return False
 
 
 def _as_ours(error: sqlite3.Error) -> Exception:
