@@ -328,6 +328,8 @@ class DataPlane:
             problems.append("usage records cannot be written")
         if not self._ledger.healthy or self._ledger.is_failing:
             problems.append("the ledger cannot be written")
+        if self._counters.is_held_up:
+            problems.append("limits cannot be counted")
         if not self._main_snapshot.models:
             problems.append("no models are served")
         return problems

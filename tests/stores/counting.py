@@ -4,7 +4,8 @@ It says `ready`, waits for a line, works, and says what came of it in a line of 
 them over before the process is; it then waits for its end. `churn`: at each line it starts a process that takes and
 ends for ever, or kills the oldest one, and says so when that is done. Requests are on one counter after another, until
 each is full; what was admitted is in their log, a byte each that names the counter. A call at a time has one of LIMIT
-marks, and says `over` where none is left. Their clock is slow, so that no minute ends under a test.
+marks, and says `over` where none is left. Their clock is slow, so that no minute ends under a test. `stop`: it counts
+where a gateway does, and stops itself, as by SIGSTOP, in the critical section; it leaves it once it goes on.
 """
 
 import asyncio
@@ -102,9 +103,23 @@ def counters_in(folder: Path) -> MachineCounters:
     )
 
 
+def stop(folder: Path) -> None:
+    """Stop inside."""
+    counters = MachineCounters(folder, nothing_used)
+    say("ready")
+    sys.stdin.readline()
+    with counters._file.section():
+        os.kill(os.getpid(), signal.SIGSTOP)
+    say("left")
+    sys.stdin.readline()
+
+
 def main() -> None:
     """Do the work."""
     folder, work, kind, limit, times = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+    if work == "stop":
+        stop(folder)
+        return
     # Before the counters: a process that dies closes its files in this order, and its marks are gone before its places
     marks = os.open(folder / "marks", os.O_RDWR | os.O_CREAT)
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -78,7 +78,7 @@ def _demand(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...], day
 
 
 def _unreadable() -> Overloaded:
-    return Overloaded("What was used today cannot be read; try again in a moment.", retry_after_s=1.0)
+    return Overloaded("What was used cannot be counted just now; try again in a moment.", retry_after_s=1.0)
 
 
 def most_tokens(call: Call, model: Model) -> int:

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.addresses import subscriber_of
-from .counter_table import LAYOUT, CounterFile
+from .counter_table import LAYOUT, CounterFile, HeldUp
 
 CELLS = 131_072  # 2 MB
+HELD_UP_S = 1.0  # another process was stopped while it counted: nobody passes uncounted
 _WAYS = 8
 _CELL_WORDS = 2  # the address, and what is owed until
 _SECOND_NS = 1_000_000_000
@@ -62,7 +63,10 @@ class AddressNet:
             return None
         file = self._file
         if shared := file.look_around():
-            file.enter()
+            try:
+                self._enter()
+            except HeldUp:
+                return HELD_UP_S
         try:
             view, now = file.view, self._now_ns()
             cell = self._cell_of(word)
@@ -79,6 +83,12 @@ class AddressNet:
         finally:
             if shared:
                 file.leave()
+
+    def _enter(self) -> None:
+        try:
+            self._file.enter()
+        except OSError:
+            self._file.wait()
 
     def _cell_of(self, word: int) -> int:
         """The cell of an address, or the one that it may have: that which owes the least."""

@@ -18,7 +18,9 @@ its reservations) stands in the cell's word for its column, together with the co
 makes all of them void at once, and a process that takes over the column inherits nothing.
 
 A process that is killed in the critical section leaves its writes half done; they are in such an order that what is
-missing was never used. One that is stopped there (SIGSTOP) stops the others with it.
+missing was never used. One that is stopped there (SIGSTOP, a debugger, a frozen container) has the section for as long
+as it likes: nobody may go on without it, as it will go on with its writes. So nobody waits for longer than PATIENCE_S.
+After that the section is held up: whoever wants it is told so at once, until it is free again.
 """
 
 import contextlib
@@ -33,6 +35,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from .database import StoreUnavailable
+
 LAYOUT = 1  # part of the file's name: versions that lay it out otherwise do not meet in one
 COLUMNS = 128  # processes at the same time: the workers, and those that take their places while they drain
 ERA, SINK = 4, 448  # words of the header; what is written to the sink is nobody's
@@ -41,31 +45,54 @@ COUNT_BITS = 44  # of a column's word in a cell; above them its generation
 COUNT_MASK = (1 << COUNT_BITS) - 1
 _MAGIC = 0x46415245_47415445
 _DEATHS, _ALONE, _HIGH, _GENERATIONS, _HEADER_WORDS = 5, 6, 7, 16, 512
+_PIDS = _GENERATIONS + COLUMNS  # of the processes that have the columns
 _GENERATION_MAX = (1 << 63 - COUNT_BITS) - 1
 _SECTION_BYTE, _COLUMN_BYTE = 0, 1
 _BEING_MADE = -1  # the tag of a cell whose maker is at it, or died over it
 _LOOKED_UP_S = 0.02  # by then a process that took no locks has left its critical section
 _HASH_1, _HASH_2, _HASH_3 = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
+PATIENCE_S = 0.5  # far longer than a loaded machine lets anybody wait who only wants to run
+_JOIN_PATIENCE_S = 5.0
+_SPINS = 20
+_PAUSE_S = 0.00005
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class HeldUp(StoreUnavailable):
+    """Another process stays in the critical section."""
 
 
 class CounterFile:
     """The file of one process: mapped, with a column of its own. `regions` are (cells, words of a cell). OSError.
 
     `view` are its words. The critical section is between `enter` and `leave`, which a process leaves out as long as it
-    is alone: while `shared` is false, and the era is the one in which it has looked around."""
+    is alone: while `shared` is false, and the era is the one in which it has looked around. Where another process is in
+    it, `enter` is an OSError, and `wait` is to be called in its place; both are HeldUp where that stays there.
+    `report(level, text)` hears of it, and of its end."""
 
-    def __init__(self, path: Path, regions: Sequence[tuple[int, int]], *, alone: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        regions: Sequence[tuple[int, int]],
+        *,
+        alone: bool = False,
+        report: Callable[[str, str], object] = lambda _, __: None,
+    ) -> None:
         self._alone = alone
+        self._report = report
+        self.is_held_up = False
         self._words = _HEADER_WORDS + sum(cells * words for cells, words in regions)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.enter = partial(_lock, self._descriptor, _SECTION_BYTE)
+        self._try = self.enter = partial(_lock, self._descriptor, _SECTION_BYTE)
         self.leave = partial(_unlock, self._descriptor, _SECTION_BYTE)
         if _OFD:
-            self.enter = partial(fcntl.fcntl, self._descriptor, _OFD_WAIT, _flock(fcntl.F_WRLCK, _SECTION_BYTE))
+            self._try = self.enter = partial(
+                fcntl.fcntl, self._descriptor, _OFD_TRY, _flock(fcntl.F_WRLCK, _SECTION_BYTE)
+            )
             self.leave = partial(fcntl.fcntl, self._descriptor, _OFD_TRY, _flock(fcntl.F_UNLCK, _SECTION_BYTE))
         try:
-            self.enter()
+            if not self._has_entered(_JOIN_PATIENCE_S):
+                raise OSError(errno.EBUSY, "the counters of limits are held up by another process, which is stopped")
             head = _head(regions)
             if os.fstat(self._descriptor).st_size != self._words * 8 or os.pread(self._descriptor, 32, 0) != head:
                 self._start_afresh(head)
@@ -101,6 +128,7 @@ class CounterFile:
             if _try_lock(self._descriptor, _COLUMN_BYTE + column):
                 self._bury(column)
                 self.view[_HIGH] = max(self.view[_HIGH], column + 1)
+                self.view[_PIDS + column] = os.getpid()
                 return column
         raise OSError(errno.EAGAIN, f"{COLUMNS} processes count on these limits already")
 
@@ -121,12 +149,56 @@ class CounterFile:
     def section(self) -> Iterator[None]:
         """The critical section, with its lock where it needs one; where it is entered often, that is written out."""
         if shared := self.look_around():
-            self.enter()
+            try:
+                self.enter()
+            except OSError:
+                self.wait()
         try:
             yield
         finally:
             if shared:
                 self.leave()
+
+    def wait(self) -> None:
+        """Enter the critical section as soon as whoever is in it leaves. HeldUp."""
+        if not self._has_entered(PATIENCE_S):
+            self.is_held_up = True
+            self.enter = self._enter_again
+            self._report("error", f"held up by {self._holder()}: what is counted is refused until it goes on, or ends")
+            raise HeldUp("another process stays where limits are counted")
+
+    def _has_entered(self, patience_s: float) -> bool:
+        until = time.monotonic() + patience_s
+        tries = 0
+        while True:
+            try:
+                self._try()
+            except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as POSIX leaves it
+                tries += 1
+                time.sleep(0 if tries < _SPINS else _PAUSE_S)
+                if time.monotonic() > until:
+                    return False
+            else:
+                return True
+
+    def _enter_again(self) -> None:
+        """`enter`, while it is held up."""
+        try:
+            self._try()
+        except (BlockingIOError, PermissionError):
+            raise HeldUp("another process stays where limits are counted") from None
+        self.is_held_up = False
+        self.enter = self._try
+        self._report("info", "held up no longer")
+
+    def _holder(self) -> str:
+        """Who is in the critical section, as far as the system tells."""
+        inode = os.fstat(self._descriptor).st_ino
+        for column in range(self.view[_HIGH]):
+            pid = self.view[_PIDS + column]
+            if column != self.column and _has_lock(pid, inode, _SECTION_BYTE):
+                return f"process {pid}{', which is stopped' if _is_stopped(pid) else ''}"
+        return "another process"
 
     @property
     def own_start(self) -> int:
@@ -172,12 +244,12 @@ class CounterFile:
     def close(self) -> None:
         """Let go of the column: what it still holds is void. Idempotent."""
         if self._descriptor >= 0:
-            self.enter()
-            if self.view[_ALONE] == self.column + 1:
-                self.view[_ALONE] = 0
-            _unlock(self._descriptor, _COLUMN_BYTE + self.column)
-            self.view[ERA] += 1
-            self.leave()
+            if self._has_entered(0 if self.is_held_up else PATIENCE_S):  # else it ends as by death
+                if self.view[_ALONE] == self.column + 1:
+                    self.view[_ALONE] = 0
+                _unlock(self._descriptor, _COLUMN_BYTE + self.column)
+                self.view[ERA] += 1
+                self.leave()
             self.view.release()
             self._map.close()
             os.close(self._descriptor)
@@ -260,7 +332,6 @@ def _allocate(descriptor: int, start: int, length: int) -> None:
 # elsewhere.
 _OFD = sys.platform == "linux" and sys.maxsize > 2**32
 _OFD_TRY = getattr(fcntl, "F_OFD_SETLK", 0)
-_OFD_WAIT = getattr(fcntl, "F_OFD_SETLKW", 0)
 
 
 def _flock(kind: int, byte: int) -> bytes:
@@ -268,7 +339,7 @@ def _flock(kind: int, byte: int) -> bytes:
 
 
 def _lock(descriptor: int, byte: int) -> None:
-    fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, byte)
+    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
 
 
 def _try_lock(descriptor: int, byte: int) -> bool:
@@ -276,7 +347,7 @@ def _try_lock(descriptor: int, byte: int) -> bool:
         if _OFD:
             fcntl.fcntl(descriptor, _OFD_TRY, _flock(fcntl.F_WRLCK, byte))
         else:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            _lock(descriptor, byte)
     except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as POSIX leaves it
         return False
     return True
@@ -287,3 +358,25 @@ def _unlock(descriptor: int, byte: int) -> None:
         fcntl.fcntl(descriptor, _OFD_TRY, _flock(fcntl.F_UNLCK, byte))
     else:
         fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)
+
+
+# Who has a lock: Linux tells of each open file of a process (proc(5), /proc/PID/fdinfo).
+
+
+def _has_lock(pid: int, inode: int, byte: int) -> bool:
+    try:
+        for file in Path(f"/proc/{pid}/fdinfo").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                for line in file.read_text("ascii").splitlines():
+                    if line.startswith("lock:") and line.endswith(f":{inode} {byte} {byte}"):
+                        return True
+    except OSError:
+        pass
+    return False
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] in "Tt"
+    except OSError:
+        return False

@@ -16,11 +16,12 @@ checked, then all are written. Which cells the bounds of a call have is remember
 
 A limit that changes finds its cell as it is: the requests of the last minute count against the new limit; of the tokens
 of a minute, the time until all are free stays. A bound that gets no cell, because the table or the disk is full,
-refuses for a second.
+refuses for a second. While a process is stopped in the critical section (counter_table.py), nothing is counted, so
+nothing is admitted that would have to be; what ends meanwhile is settled afterwards.
 """
 
 import time
-from asyncio import Future, get_running_loop, shield
+from asyncio import Future, TimerHandle, get_running_loop, shield
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ import msgspec
 from ..core.limits import Bound, Demand, Refused, Standing
 from . import request_log
 from .bound_cells import SMALL_WORDS, BoundCells, Full, Places, Unread
-from .counter_table import ERA, LAYOUT, CounterFile
+from .counter_table import ERA, LAYOUT, CounterFile, HeldUp
 from .database import StoreError
 from .request_log import EXACT, FROM_NEXT, MINUTE_NS, NEXT, RING_WORDS, SECOND_NS
 from .usage_days import DAY_S
@@ -41,6 +42,7 @@ SMALL_CELLS, RING_CELLS = 65_536, 32_768  # all of them touched: 71 MB and 318 M
 FULL_RETRY_S = 1.0
 _BUSY_RETRY_S_MAX = 10.0
 _NOTHING_RETRY_S = 60.0  # of a limit of 0: what is left of a throughput that is all shared out
+_LOOK_AGAIN_S = 0.1
 _COMPARED_FOR_NS = MINUTE_NS + SECOND_NS
 _OWED_NS_MAX = 1 << 60
 _TOKENS_MAX = 10**13  # of one call
@@ -92,7 +94,7 @@ class MachineCounters:
     ) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         regions = ((small_cells, SMALL_WORDS), (ring_cells, RING_WORDS))
-        self._file = CounterFile(folder / f"limits-{LAYOUT}", regions, alone=alone)
+        self._file = CounterFile(folder / f"limits-{LAYOUT}", regions, alone=alone, report=self._heard)
         self._view = self._file.view
         self._cells = BoundCells(self._file, *self._file.regions)
         self._recall = self._cells.remembered.get
@@ -105,6 +107,13 @@ class MachineCounters:
         self._compared_ns, self._ahead_s = -_COMPARED_FOR_NS, 0.0  # when our clock was compared with unix time
         self._said_full = False
         self._closed = False
+        self._unsettled: list[tuple[MachineTaken, Places, int]] = []  # while another process holds the section up
+        self._going_on: TimerHandle | None = None
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether nothing can be counted, because another process was stopped where it is."""
+        return self._file.is_held_up
 
     def unix_time(self, at_ns: int) -> float:
         """A moment of our clock, at most a minute from now, as unix time."""
@@ -114,13 +123,16 @@ class MachineCounters:
         return at_ns / SECOND_NS + self._ahead_s
 
     async def take(self, demand: Demand, /) -> MachineTaken | Refused:
-        """Check all, then take all. StoreError where the records of a day cannot be read."""
+        """Check all, then take all. StoreError where a day's records cannot be read, or another process holds it up."""
         file = self._file
         bounds, _, _, day = demand
         while True:
             shared = file.shared
             if shared:
-                file.enter()
+                try:
+                    file.enter()
+                except OSError:
+                    file.wait()
             try:
                 places = self._recall(id(bounds))
                 if places is None or places[1] != day or places[2] != self._view[ERA]:  # names cost more
@@ -272,7 +284,14 @@ class MachineCounters:
         _, _, era, _, _, concurrency, daily = places
         shared = file.shared or (era != view[ERA] and file.look_around())
         if shared:
-            file.enter()
+            try:
+                try:
+                    file.enter()
+                except OSError:
+                    file.wait()
+            except HeldUp:
+                self._unsettled.append((taken, places, tokens))
+                return
         try:
             if era != view[ERA]:
                 places = self._cells.found_again(places)
@@ -294,6 +313,26 @@ class MachineCounters:
         finally:
             if shared:
                 file.leave()
+
+    # Another process holds it up
+
+    def _heard(self, level: str, text: str) -> None:
+        """The file is held up, or no longer."""
+        self._report(level, text)
+        if self.is_held_up:
+            self._going_on = get_running_loop().call_later(_LOOK_AGAIN_S, self._go_on)
+
+    def _go_on(self) -> None:
+        """Settle what could not be, once that can be."""
+        try:
+            self._file.enter()
+        except (OSError, HeldUp):
+            self._going_on = get_running_loop().call_later(_LOOK_AGAIN_S, self._go_on)
+            return
+        self._file.leave()
+        unsettled, self._unsettled = self._unsettled, []
+        for taken, places, tokens in unsettled:
+            self.settle(taken, places, tokens)
 
     # The records of a day
 
@@ -327,10 +366,13 @@ class MachineCounters:
     # Looking
 
     def standing(self, bounds: Sequence[Bound], /) -> Standing | None:
-        """Of the bounds on requests the one with the least left; None where there is none. Nothing is taken."""
-        with self._file.section():
-            now = self._now_ns()
-            standings = [self._standing(bound, now) for bound in bounds if bound.kind == "requests"]
+        """Of the bounds on requests the one with the least left; None where there is none, or it cannot be seen."""
+        try:
+            with self._file.section():
+                now = self._now_ns()
+                standings = [self._standing(bound, now) for bound in bounds if bound.kind == "requests"]
+        except HeldUp:
+            return None
         return min(standings, key=lambda each: each.remaining, default=None)
 
     def _standing(self, bound: Bound, now: int) -> Standing:
@@ -341,6 +383,8 @@ class MachineCounters:
     def close(self) -> None:
         """Hold nothing any more, and let others have our column. Idempotent."""
         self._closed = True
+        if self._going_on is not None:
+            self._going_on.cancel()
         self._file.close()
 
 
