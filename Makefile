@@ -44,6 +44,9 @@ $(NODE_MODULES)/stamp: tests/e2e/node/package-lock.json $(VENV)/dev.stamp
 run: $(VENV)/run.stamp  ## set up, start the gateway on 127.0.0.1:8080, print a key and a first call
 	@exec $(BIN)/faregate up $(ARGS)
 
+.PHONY: install
+install: $(VENV)/run.stamp  ## set up what serving needs, and start nothing
+
 .PHONY: setup
 setup: $(VENV)/dev.stamp .venv-openai-previous/stamp .venv-litellm/stamp $(NODE_MODULES)/stamp  ## install what tests and checks need
 
