@@ -16,6 +16,8 @@ Members = dict[str, msgspec.Raw]
 Extra = dict[str, msgspec.Raw]
 NULL = msgspec.Raw(b"null")
 
+_BACKSLASH = b"\\"[0]
+
 _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2})"
 )
@@ -34,7 +36,7 @@ def decode_members(body: bytes) -> Members:
         except UnicodeDecodeError:
             raise MalformedRequest("The body is not valid UTF-8.") from None
     # The first of these looks for a byte, which is far cheaper than to look for two.
-    if b"\\" in body and b"\\u" in body and _has_lone_surrogate(body):
+    if _BACKSLASH in body and body.find(b"\\u") >= 0 and _has_lone_surrogate(body):
         raise MalformedRequest("The body holds half of a surrogate pair.")
     try:
         members = members_decoder.decode(body)

@@ -124,7 +124,9 @@ class StreamAnswer:
         except BadMessage as error:
             self._break(UpstreamUnavailable(f"The provider sent what no stream is: {error}."))
             return
-        if observed.error is not None:
+        if observed.error is None and not observed.done and self._write is not None:
+            self._write(out)  # nearly always
+        elif observed.error is not None:
             self._put(out)  # what was said before it counts, in whatever pieces it came
             if observed.has_content:
                 self.opened.set(None)
@@ -138,8 +140,6 @@ class StreamAnswer:
             self._break(UpstreamUnavailable("The provider ended its answer before it began."))
         elif observed.done:
             self._complete(out)
-        elif self._write is not None:
-            self._write(out)
         else:
             self._put(out)
             is_much = self._held_bytes > self._held_bytes_max

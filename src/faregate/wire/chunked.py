@@ -7,8 +7,8 @@ _CRLF = b"\r\n"
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e]*+)?\Z").match
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+\Z").match
 _DIGITS = tuple(int(chr(byte), 16) if chr(byte) in "0123456789abcdefABCDEF" else 0 for byte in range(256))
+_SHORT_SIZES = {b"%x" % size: size for size in range(1, 2048)}
 _SIZE_LINE_BYTES_MAX = 1024
-_SHORT_LINE_BYTES_MAX = 20
 _TRAILER_BYTES_MAX = 16 * 1024
 
 
@@ -38,10 +38,10 @@ class Chunks:
     def feed(self, data: bytes) -> bytes:
         """The bytes of the body in `data`, up to the end or to what is broken."""
         if not self._left and not self._line and self._trailer_bytes < 0:
-            end = data.find(_CRLF, 0, _SHORT_LINE_BYTES_MAX)  # one chunk and nothing else, as streams come
-            known = _SIZE(data, 0, end) if end > 0 else None
-            if known is not None and len(data) == end + 4 + int(known[1], 16) > end + 4 and data.endswith(_CRLF):
-                return data[end + 2 : -2]
+            line, _, rest = data.partition(_CRLF)
+            size = _SHORT_SIZES.get(line)
+            if size is not None and len(rest) == size + 2 and rest[-2:] == _CRLF:
+                return rest[:-2]  # one chunk and nothing else, as streams come
         pieces: list[bytes] = []
         self._feed(self._line + data if self._line else data, pieces)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -42,6 +42,7 @@ class ServerConnection(asyncio.Protocol):
         "due_at",
         "peer_address",
         "server",
+        "write",
     )
 
     def __init__(self, server: Server) -> None:
@@ -68,6 +69,8 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        # Bytes to the socket, at the end of this turn of the loop; nothing once it is closing.
+        self.write = functools.partial(self._outbox.put, self._transport)
         peer = transport.get_extra_info("peername")
         self.peer_address = self.client_address = peer[0] if isinstance(peer, tuple) else "local"
         server = self.server
@@ -385,12 +388,6 @@ class ServerConnection(asyncio.Protocol):
         """Raise `error` in the handler that is at work on `response`."""
         if self._response is response and self._strand is not None:
             self._strand.cancel(error)
-
-    def write(self, data: bytes) -> None:
-        """Bytes to the socket, at the end of this turn of the loop; nothing once it is closing."""
-        transport = self._transport
-        if transport is not None:
-            self._outbox.put(transport, data)
 
     @property
     def unsent_bytes(self) -> int:

@@ -95,6 +95,7 @@ class OutgoingResponse(msgspec.Struct, eq=False):
     _head: bytes = b""
     _headless: bool = False
     _chunked: bool = False
+    _is_flowing: bool = False  # its head has left, and chunks follow
     source: Source | None = None
     status: int = 0
     finished: bool = False
@@ -141,14 +142,15 @@ class OutgoingResponse(msgspec.Struct, eq=False):
         if self.finished or not data:
             return
         self.bytes_out += len(data)
-        if self._chunked:
-            data = chunk(data)
-        if self._head:
-            data = self._head if self._headless else self._head + data
-            self._head = b""
-        elif self._headless:
-            return
-        self._connection.write(data)
+        self._connection.write(chunk(data) if self._is_flowing else self._begun(data))
+
+    def _begun(self, data: bytes) -> bytes:
+        """The first piece, behind the head; any other where there are no chunks."""
+        head, self._head = self._head, b""
+        self._is_flowing = self._chunked and not self._headless
+        if self._headless:
+            return head
+        return head + (chunk(data) if self._chunked else data)
 
     def finish(self, data: bytes = b"", trailers: bytes = b"") -> None:
         """The last piece and the end; `trailers` are field lines, sent where the body is chunked."""

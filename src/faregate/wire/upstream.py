@@ -23,6 +23,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_chunks",
         "_counted",
+        "_deadlines",
         "_exchange",
         "_idle_s",
         "_left",
@@ -40,6 +41,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, pool: "Pool") -> None:
         self.pool = pool
+        self._deadlines = pool.client.deadlines
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None  # as long as its answer's head has not come
         self._response: IncomingResponse | None = None
@@ -128,22 +130,20 @@ class UpstreamConnection(asyncio.Protocol):
                 body = chunks.feed(data)
                 if body:
                     response.arrived(body)
-                ended = chunks.ended
-                if chunks.settled and self._response is response:
-                    self._end_chunks(chunks)
+                ended = chunks.settled and self._end_chunks(response, chunks)
         except BadMessage as error:
             self._broken(error)
             return
         if self._response is not response:  # whoever took the body has closed the connection
             return
         exchange = self._exchange
-        self._exchange = None
         if ended:
             self._finish()
         else:
-            due_at = self.pool.client.deadlines.now + self._idle_s
+            due_at = self._deadlines.now + self._idle_s
             self.due_at = due_at if due_at < self.deadline_at else self.deadline_at
         if exchange is not None:
+            self._exchange = None
             exchange.set(response)
 
     def _take_head(self, window: bytes) -> bytes:
@@ -199,11 +199,14 @@ class UpstreamConnection(asyncio.Protocol):
         if fields.get(b"connection", b"keep-alive") != b"keep-alive":
             self._reusable = False
 
-    def _end_chunks(self, chunks: Chunks) -> None:
-        if chunks.broken is not None:
-            raise BadMessage(chunks.broken)
-        if chunks.rest:
-            self._reusable = False  # the answer stands, but what follows it was not asked for
+    def _end_chunks(self, response: IncomingResponse, chunks: Chunks) -> bool:
+        """Whether the body has ended as it should, for who still wants it."""
+        if self._response is response:
+            if chunks.broken is not None:
+                raise BadMessage(chunks.broken)
+            if chunks.rest:
+                self._reusable = False  # the answer stands, but what follows it was not asked for
+        return chunks.ended
 
     def _take_sized(self, response: IncomingResponse, data: bytes) -> bool:
         """Hand on what is of a body with a length, or one that only the connection's end can end; whether it ended."""

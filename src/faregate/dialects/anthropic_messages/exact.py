@@ -10,7 +10,7 @@ import msgspec
 
 from ...core.catalog import is_form_of
 from ...core.chat import ChatRequest
-from ...wire.sse import FRAME_ENDS, Frame, FrameParser
+from ...wire.sse import FRAME_ENDS, RETURN, Frame, FrameParser
 from .. import Observed, UpstreamWords
 from ..counters import PLAIN_EVENT_BYTES_MAX, tokens_of
 from ..splice import member_bytes, replace_member
@@ -20,6 +20,7 @@ from .usage import UsageSoFar
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _TEXTS = ("text", "thinking", "partial_json")
 _DELTA = b"event: content_block_delta\ndata: {"
+_DELTA_BYTES = len(_DELTA)
 _NOT_JSON = UpstreamWords("An event is not the JSON it should be.")
 
 
@@ -51,7 +52,7 @@ class Exact:
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for `data`."""
         observed = self.observed
-        if self._is_flowing and data.startswith(_DELTA) and data.endswith(b"}\n\n") and b"\r" not in data:
+        if self._is_flowing and data[:_DELTA_BYTES] == _DELTA and data[-3:] == b"}\n\n" and RETURN not in data:
             events = data.count(b"\n\n")
             # An event that is cut off in its midst ends in something else than a brace.
             is_plain = len(data) <= events * PLAIN_EVENT_BYTES_MAX

@@ -11,7 +11,7 @@ import msgspec
 from ...core.catalog import model_shown
 from ...core.chat import ChatRequest
 from ...wire.messages import BadMessage
-from ...wire.sse import DONE, FrameParser, data_frame
+from ...wire.sse import DONE, RETURN, FrameParser, data_frame
 from .. import Observed, UpstreamWords
 from ..counters import tokens_of
 from .errors import words_of
@@ -122,7 +122,7 @@ class Repair:
         """The types and data of the events that `data` completes."""
         if self._parser.empty and data.startswith(b"data: ") and data.endswith(b"\n\n"):
             plain = data[6:-2].split(b"\n\ndata: ")
-            if b"\r" not in data and data.count(b"\n") == 2 * len(plain):  # nothing but lines of data
+            if RETURN not in data and data.count(b"\n") == 2 * len(plain):  # nothing but lines of data
                 return [(b"", event_data) for event_data in plain]
         frames = self._parser.feed(data)
         return [(frame.event, frame.data) for frame in frames if frame.data is not None]
