@@ -11,7 +11,8 @@ One client's heads differ from each other in their Content-Length at most, as a 
 and found again by its bytes, the length left out: what two parsers made of it holds for every copy. On one connection
 the next head is compared with the last before anything is searched for.
 
-An answer's head is checked by one pattern, stricter than llhttp, and searched for the few fields that matter.
+An answer's head is never the same twice, and may have thirty fields. llhttp checks it, with nobody listening; its first
+line, where llhttp is lax, is checked by a pattern; then it is searched for the few fields that matter.
 """
 
 import re
@@ -32,13 +33,10 @@ _KEPT_BYTES_MAX = 2048
 _ABSOLUTE_TARGET = re.compile(  # of the authority what names a server: nobody logs in by a URL (RFC 9110, 4.2.4)
     rb"(?i:https?)://((?:[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]*)?)((?:[/?][^#]*)?)"
 ).fullmatch
-_RESPONSE_HEAD = re.compile(
-    rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*+)?+"
-    rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+)*+\Z"
-).match
-_FRAMING_FIELDS = re.compile(
-    rb"\r\n(content-length|transfer-encoding|content-encoding|connection):[ \t]*+([^\r]*?)[ \t]*+(?=\r|\Z)"
-).findall
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*+)?+(?=\r\n|\Z)").match
+_FRAMING_FIELDS = [
+    (name, b"\r\n%b:" % name) for name in (b"content-length", b"transfer-encoding", b"content-encoding", b"connection")
+]
 
 
 class HeadTooLarge(BadMessage):
@@ -230,9 +228,16 @@ class _Confirmation:
         self._keeps_alive = self._parser.should_keep_alive()
 
 
+class _Nobody:
+    """Listens to nothing that llhttp says."""
+
+
+_NOBODY = _Nobody()
+
+
 class ResponseHead(msgspec.Struct):
-    """What an answer's head says. `framing` has the fields that say how the body comes, in their order, name and value
-    in lower case; any other field is looked for when it is asked for."""
+    """What an answer's head says. `framing` has the fields that say how the body comes, name and value in lower case;
+    any other field is looked for when it is asked for."""
 
     status: int
     http_11: bool
@@ -242,7 +247,7 @@ class ResponseHead(msgspec.Struct):
 
     def field(self, name: bytes) -> bytes | None:
         """The value of the field `name` (in lower case), of several the last; None where there is none."""
-        start = self._lowered.rfind(b"\r\n%b:" % name)
+        start = self._lowered.rfind(b"\r\n" + name + b":")
         if start < 0:
             return None
         raw = self._raw
@@ -257,9 +262,27 @@ class ResponseHead(msgspec.Struct):
 
 def read_response_head(head: bytes) -> ResponseHead:
     """An answer's head, its empty line excluded. BadMessage."""
-    read = _RESPONSE_HEAD(head)
-    if read is None:
+    first = _STATUS_LINE(head)
+    if first is None:
         raise BadMessage("malformed HTTP answer")
-    http_minor, status = read.groups()
+    try:
+        httptools.HttpResponseParser(_NOBODY).feed_data(head + EMPTY_LINE)
+    except httptools.HttpParserUpgrade:
+        pass  # that is for who reads the status
+    except httptools.HttpParserError:
+        raise BadMessage("malformed HTTP answer") from None
+    http_minor, status = first.groups()
     lowered = head.lower()
-    return ResponseHead(int(status), http_minor == b"1", _FRAMING_FIELDS(lowered), head, lowered)
+    return ResponseHead(int(status), http_minor == b"1", _framing(lowered), head, lowered)
+
+
+def _framing(lowered: bytes) -> list[tuple[bytes, bytes]]:
+    found: list[tuple[bytes, bytes]] = []
+    for name, start_of_line in _FRAMING_FIELDS:
+        at = lowered.find(start_of_line)
+        while at >= 0:
+            at += len(start_of_line)
+            end = lowered.find(b"\r", at)
+            found.append((name, lowered[at : end if end >= 0 else None].strip(b" \t")))
+            at = lowered.find(start_of_line, at)
+    return found
