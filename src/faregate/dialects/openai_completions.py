@@ -12,6 +12,7 @@ from ..wire.sse import comment
 from . import NOWHERE, Addressee, Asked, Result, StreamTransform, bodies
 from .openai_chat import EVENT_STREAM, PARAMETERS, errors, request, result
 from .openai_chat.exact import Exact
+from .weights import Weight
 
 
 class _Completion(request.Common, kw_only=True):
@@ -25,7 +26,7 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
     """A body of POST /v1/completions. MalformedRequest names the parameter at fault."""
     members = bodies.decode_members(body)
     completion = bodies.decode(_decoder, body)
-    asked = request.request_of(completion, members, body, len(memoryview(members["prompt"])), 1)
+    asked = request.request_of(completion, members, Weight(len(body)), len(memoryview(members["prompt"])), 1)
     prompt = completion.prompt
     if isinstance(prompt, list) and not all(isinstance(each, int) for each in prompt):
         asked.choices *= len(prompt)  # `n` answers to each

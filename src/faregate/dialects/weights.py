@@ -2,7 +2,12 @@
 
 Only what stands where its dialect has pictures and files is one of them. The same bytes in a text, in a call's
 arguments or in a tool's schema are words to the model, and paid for as words.
+
+A body may be megabytes of one picture, so it is gone through as seldom as can be: whoever checks a message's parts
+decodes them once, as Part, and has them weighed; nothing is searched for.
 """
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -11,16 +16,20 @@ from .bodies import NULL
 DEPTH_MAX = 4  # of lists within lists: messages, their parts, and what a call's result holds
 _LIST, _STRING, _OBJECT = b"["[0], b'"'[0], b"{"[0]
 _DATA = b'"data:'
+_PICTURES = frozenset({"image_url", "input_image", "computer_screenshot"})
+_FILES = frozenset({"file", "input_file", "video_url"})
 
 
 class Weight(msgspec.Struct):
     """Of a body: the bytes that are text, how many pictures and files it has, the bytes of those that are no pictures;
-    `is_open` where it names what is not in it, of which nobody knows how much that is."""
+    `is_open` where it names what is not in it, of which nobody knows how much that is; what is to be seen and heard."""
 
     text_bytes: int
     images: int = 0
     media_bytes: int = 0
     is_open: bool = False
+    has_images: bool = False
+    has_audio: bool = False
 
     def take(self, data_bytes: int, *, is_picture: bool) -> None:
         """A picture or file whose base64 is so long."""
@@ -35,10 +44,7 @@ class Weight(msgspec.Struct):
         self.is_open = True
 
 
-class _Part(msgspec.Struct):
-    """An item, a message, or a part of one, of chat or of the Responses API."""
-
-    type: str | None = None
+class _Holding(msgspec.Struct, kw_only=True):
     content: msgspec.Raw = NULL
     output: msgspec.Raw = NULL
     image_url: msgspec.Raw = NULL
@@ -49,6 +55,18 @@ class _Part(msgspec.Struct):
     result: msgspec.Raw = NULL
 
 
+class Part(_Holding, kw_only=True):
+    """An item, a message, or a part of one, of chat or of the Responses API."""
+
+    type: str | None = None
+
+
+class TypedPart(_Holding, kw_only=True):
+    """One that must say what it is."""
+
+    type: str
+
+
 class _Bytes(msgspec.Struct):
     """What holds the bytes of a file, whatever its kind."""
 
@@ -57,53 +75,52 @@ class _Bytes(msgspec.Struct):
     file_data: msgspec.Raw = NULL
 
 
-_list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
-_part_decoder = msgspec.json.Decoder(_Part)
+_elements_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_parts_decoder = msgspec.json.Decoder(list[Part])
+_part_decoder = msgspec.json.Decoder(Part)
 _bytes_decoder = msgspec.json.Decoder(_Bytes)
 
 
-def weigh(body: bytes, said: bytes | msgspec.Raw) -> Weight:
-    """The weight of a body of OpenAI's dialects, of which `said` are its messages or items."""
-    weight = Weight(len(body))
-    if (
-        b'"image_url"' in body
-        or b'file"' in body
-        or b'"input_audio"' in body
-        or b'"video_url"' in body
-        or b'_image"' in body
-        or b'"image_generation_call"' in body
-    ):
-        _walk(said, weight)
-    return weight
+def parts_of(raw: bytes | msgspec.Raw) -> list[Part]:
+    """The parts in a list; none of what is no list, nor what is no part: whoever reads it says what is wrong."""
+    if memoryview(raw)[0] != _LIST:
+        return []
+    try:
+        return _parts_decoder.decode(raw)
+    except msgspec.ValidationError:
+        return [part for each in _elements_decoder.decode(raw) if (part := _part_of(each)) is not None]
 
 
-def elements_of(raw: bytes | msgspec.Raw) -> list[msgspec.Raw]:
-    """The elements of a list; none of what is no list."""
-    return _list_decoder.decode(raw) if memoryview(raw)[0] == _LIST else []
+def _part_of(raw: msgspec.Raw) -> Part | None:
+    try:
+        return _part_decoder.decode(raw)
+    except msgspec.ValidationError:
+        return None
 
 
-def _walk(raw: bytes | msgspec.Raw, weight: Weight, depth: int = 0) -> None:
-    for each in elements_of(raw) if depth < DEPTH_MAX else ():
-        try:
-            part = _part_decoder.decode(each)
-        except msgspec.ValidationError:
-            continue  # whoever reads it says what is wrong with it
-        if part.type in ("image_url", "input_image"):
+def weigh(parts: Iterable[Part | TypedPart], weight: Weight, depth: int = 0) -> None:
+    """Add what parts of OpenAI's dialects weigh, and what is in them."""
+    for part in parts:
+        kind = part.type
+        if kind in _PICTURES:
+            weight.has_images = True
             weight.take(_embedded(part.image_url), is_picture=True)
-        elif part.type == "image_generation_call":
+        elif kind == "image_generation_call":
             weight.take(_length(part.result), is_picture=True)
-        elif part.type == "input_audio":
+        elif kind == "input_audio":
+            weight.has_audio = True
             weight.take(_embedded(part.input_audio), is_picture=False)
-        elif part.type in ("file", "input_file", "video_url"):
+        elif kind in _FILES:
             _weigh_file(part, weight)
-        elif part.type == "computer_call_output":
-            _walk(b"[%b]" % bytes(part.output), weight, depth + 1)  # one picture
-        else:
-            _walk(part.content, weight, depth + 1)
-            _walk(part.output, weight, depth + 1)
+        elif depth < DEPTH_MAX:
+            if kind == "computer_call_output":
+                weigh(parts_of(b"[%b]" % bytes(part.output)), weight, depth + 1)  # one picture
+            for inner in (part.content, part.output):
+                if inner is not NULL:
+                    weigh(parts_of(inner), weight, depth + 1)
 
 
-def _weigh_file(part: _Part, weight: Weight) -> None:
+def _weigh_file(part: Part | TypedPart, weight: Weight) -> None:
     embedded = _length(part.file_data) or _embedded(part.file) or _embedded(part.video_url)
     if embedded:
         weight.take(embedded, is_picture=False)

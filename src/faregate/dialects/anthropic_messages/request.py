@@ -1,7 +1,7 @@
 """A client's body of POST /v1/messages: checked, its routing fields read, its members kept as they came
 (platform.claude.com, Messages API; conformance 1.10)."""
 
-import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,22 +11,17 @@ from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import NULL, TOOLS_MAX, Members, decode, decode_members, missing, wrong
 from ..splice import replace_member
-from ..weights import DEPTH_MAX, Weight, elements_of
+from ..weights import DEPTH_MAX, Weight
 
 MESSAGES_MAX = 10_000
 STRICT_SAMPLING_VERSION = b"2026-10-21"  # from then on the sampling members are refused (conformance 0)
 _FORWARDED = (b"anthropic-version", b"anthropic-beta")
 _FORWARDED_BYTES_MAX = 2_000
 _VERSION_LINE = b"anthropic-version: 2023-06-01\r\n"
-_IMAGE_BLOCK = re.compile(rb'"type"\s*:\s*"image"').search
 _STRING, _LIST, _OBJECT = b'"'[0], b"["[0], b"{"[0]
 _HOSTED = ("web_search", "web_fetch", "code_execution", "mcp_toolset")  # tools that the provider runs
 
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-
-
-class _Typed(msgspec.Struct):
-    type: str
 
 
 class _Message(msgspec.Struct):
@@ -65,9 +60,10 @@ class _Body(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Body)
+_elements_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _block_decoder = msgspec.json.Decoder(_Block)
+_blocks_decoder = msgspec.json.Decoder(list[_Block])
 _source_decoder = msgspec.json.Decoder(_Source)
-_typed_decoder = msgspec.json.Decoder(list[_Typed])
 
 
 def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
@@ -77,12 +73,12 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
     said: _Body = decode(_decoder, body)
     if said.max_tokens is None and asked.argument != "count_tokens":
         raise missing("max_tokens")
+    weight = Weight(len(body))
     for index, message in enumerate(said.messages):
-        _check_content(message.content, f"messages[{index}].content")
+        _weigh(_blocks(message.content, f"messages[{index}].content"), weight)
     if bytes(said.system) != b"null":
-        _check_content(said.system, "system")
+        _blocks(said.system, "system")
     _check_sampling(said, asked)
-    weight = _weigh(body, said)
     return ChatRequest(
         model=said.model,
         members=members,
@@ -96,7 +92,7 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
         images=weight.images,
         media_bytes=weight.media_bytes,
         is_open=weight.is_open or _asks_elsewhere(said, members),
-        has_images=b'"image"' in body and _IMAGE_BLOCK(body) is not None,
+        has_images=weight.has_images,
         forwarded=_forwarded(asked),
     )
 
@@ -135,12 +131,14 @@ def request_lines(forwarded: bytes) -> bytes:
     return forwarded if b"anthropic-version:" in forwarded else forwarded + _VERSION_LINE
 
 
-def _check_content(content: msgspec.Raw, path: str) -> None:
+def _blocks(content: msgspec.Raw, path: str) -> list[_Block]:
+    """The blocks of a message's content; none of a text."""
     first = memoryview(content)[0]
     if first == _LIST:
-        decode(_typed_decoder, content, path)
-    elif first != _STRING:
+        return decode(_blocks_decoder, content, path)
+    if first != _STRING:
         raise wrong(path, "it must be a string or a list of blocks")
+    return []
 
 
 def _check_sampling(said: _Body, asked: Asked) -> None:
@@ -166,26 +164,34 @@ def _asks_elsewhere(said: _Body, members: Members) -> bool:
     return is_hosted or bytes(members.get("mcp_servers", NULL)) not in (b"null", b"[]")
 
 
-def _weigh(body: bytes, said: _Body) -> Weight:
-    weight = Weight(len(body))
-    if b'"source"' in body or b'"file_id"' in body:
-        for message in said.messages:
-            _walk(message.content, weight)
-    return weight
+def _inner_blocks(content: msgspec.Raw) -> list[_Block]:
+    """The blocks in a block; none of what is no list, nor what is no block: whoever reads it says what is wrong."""
+    if memoryview(content)[0] != _LIST:
+        return []
+    try:
+        return _blocks_decoder.decode(content)
+    except msgspec.ValidationError:
+        return [block for each in _elements_decoder.decode(content) if (block := _block(each)) is not None]
 
 
-def _walk(content: msgspec.Raw, weight: Weight, depth: int = 0) -> None:
-    for each in elements_of(content) if depth < DEPTH_MAX else ():
-        try:
-            block = _block_decoder.decode(each)
-        except msgspec.ValidationError:
-            continue  # whoever reads it says what is wrong with it
+def _block(raw: msgspec.Raw) -> _Block | None:
+    try:
+        return _block_decoder.decode(raw)
+    except msgspec.ValidationError:
+        return None
+
+
+def _weigh(blocks: Iterable[_Block], weight: Weight, depth: int = 0) -> None:
+    for block in blocks:
         if block.type == "container_upload":
             weight.refer()
         elif block.type not in ("image", "document"):
-            _walk(block.content, weight, depth + 1)
-        elif memoryview(block.source)[0] == _OBJECT:
-            _weigh_source(block, weight, depth)
+            if block.content is not NULL and depth < DEPTH_MAX:
+                _weigh(_inner_blocks(block.content), weight, depth + 1)
+        else:
+            weight.has_images = weight.has_images or block.type == "image"
+            if memoryview(block.source)[0] == _OBJECT:
+                _weigh_source(block, weight, depth)
 
 
 def _weigh_source(block: _Block, weight: Weight, depth: int) -> None:
@@ -200,5 +206,5 @@ def _weigh_source(block: _Block, weight: Weight, depth: int) -> None:
         weight.images += 1
     elif source.type in ("url", "file"):
         weight.refer()
-    elif source.type == "content":
-        _walk(source.content, weight, depth + 1)
+    elif source.type == "content" and depth < DEPTH_MAX:
+        _weigh(_inner_blocks(source.content), weight, depth + 1)

@@ -4,7 +4,6 @@ What is checked is what OpenAI's own API checks before a model is asked, and wha
 S12). Everything else is the provider's to judge, unknown members included.
 """
 
-import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,25 +12,19 @@ from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import NULL, TOOLS_MAX, Members, decode, decode_members, members_decoder
-from ..weights import Weight, weigh
+from ..weights import TypedPart, Weight, weigh
 from .odd import from_input, has_input, with_whole_tools
 
 MESSAGES_MAX = 10_000
 CHOICES_MAX = 128
 
 _OUTPUT_MEMBERS = ("max_completion_tokens", "max_tokens")
-_IMAGE_PART = re.compile(rb'"type"\s*:\s*"image_url"').search
-_AUDIO_PART = re.compile(rb'"type"\s*:\s*"input_audio"').search
 _CLIENTS_OWN = ("function", "custom")  # tools that the client runs
 _STRING, _LIST, _NULL, _OBJECT = b'"'[0], b"["[0], b"n"[0], b"{"[0]
 
 _Number = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 _Choices = Annotated[int, msgspec.Meta(ge=1, le=CHOICES_MAX)]
-
-
-class _Typed(msgspec.Struct):
-    type: str
 
 
 class _Tool(msgspec.Struct):
@@ -76,7 +69,7 @@ class _Chat(Common, kw_only=True):
 
 
 _chat_decoder = msgspec.json.Decoder(_Chat)
-_typed_list_decoder = msgspec.json.Decoder(list[_Typed])
+_parts_decoder = msgspec.json.Decoder(list[TypedPart])
 
 
 def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
@@ -89,28 +82,24 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
     if any(tool.name is not None and tool.type == "function" and tool.function is NULL for tool in chat.tools or ()):
         body = msgspec.json.encode(with_whole_tools(msgspec.json.decode(body)))
         members = decode_members(body)
-    has_parts = False
+    weight = Weight(len(body))
     for index, message in enumerate(chat.messages):
         content = message.content
         first = memoryview(content)[0]
         if first == _LIST:
-            has_parts = True
-            decode(_typed_list_decoder, content, f"messages[{index}].content")
+            weigh(decode(_parts_decoder, content, f"messages[{index}].content"), weight, depth=1)
         elif first not in (_STRING, _NULL):
             param = f"messages[{index}].content"
             raise MalformedRequest(f"'{param}' must be a string or a list of parts.", param=param)
     if chat.top_logprobs is not None and not chat.logprobs:
         raise MalformedRequest("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
     prompt_bytes = len(memoryview(members["messages"]))
-    return request_of(chat, members, body, prompt_bytes, len(chat.messages), has_parts=has_parts)
+    return request_of(chat, members, weight, prompt_bytes, len(chat.messages))
 
 
-def request_of(
-    common: Common, members: Members, body: bytes, prompt_bytes: int, messages: int, *, has_parts: bool = False
-) -> ChatRequest:
-    """What is decided on, of a body whose members have been checked; only messages in parts hold more than text."""
+def request_of(common: Common, members: Members, weight: Weight, prompt_bytes: int, messages: int) -> ChatRequest:
+    """What is decided on, of a body whose members have been checked, and weighed."""
     options = common.stream_options
-    weight = weigh(body, members["messages"]) if has_parts else Weight(len(body))
     return ChatRequest(
         model=common.model,
         members=members,
@@ -127,8 +116,8 @@ def request_of(
         images=weight.images,
         media_bytes=weight.media_bytes,
         is_open=weight.is_open or _asks_elsewhere(common, members),
-        has_images=has_parts and b'"image_url"' in body and _IMAGE_PART(body) is not None,
-        has_audio=has_parts and b'"input_audio"' in body and _AUDIO_PART(body) is not None,
+        has_images=weight.has_images,
+        has_audio=weight.has_audio,
     )
 
 

@@ -4,9 +4,8 @@ What is checked is what OpenAI's own API checks before a model is asked. What ne
 gateway (`background`, `conversation`) is refused (conformance.md 2.1).
 """
 
-import re
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import msgspec
 
@@ -14,14 +13,12 @@ from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import TOOLS_MAX, Members, decode, decode_members
-from ..weights import weigh
+from ..weights import Part, Weight, parts_of, weigh
 
 ITEMS_MAX = 10_000
 ENCRYPTED = "reasoning.encrypted_content"
 
 _LIST, _STRING = b"["[0], b'"'[0]
-_IMAGE_PART = re.compile(rb'"type"\s*:\s*"input_image"').search
-_AUDIO_PART = re.compile(rb'"type"\s*:\s*"input_audio"').search
 _NULL = msgspec.Raw(b"null")
 # Tools that the client runs
 _CLIENTS_OWN = frozenset(
@@ -52,7 +49,7 @@ class _Body(msgspec.Struct):
 
 
 _body_decoder = msgspec.json.Decoder(_Body)
-_items_decoder = msgspec.json.Decoder(Annotated[list[dict[str, msgspec.Raw]], msgspec.Meta(max_length=ITEMS_MAX)])
+_items_decoder = msgspec.json.Decoder(Annotated[list[Part], msgspec.Meta(max_length=ITEMS_MAX)])
 _include_decoder = msgspec.json.Decoder(list[str] | None)
 
 
@@ -69,8 +66,8 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
         raise MalformedRequest(
             "There are no conversations here: use 'previous_response_id', or send the items.", param="conversation"
         )
-    items = _items(given, members)
-    weight = _weighed(body, given.input)
+    weight = Weight(len(body))
+    items = _items(given, members, weight)
     prompt = sum(len(memoryview(members[name])) for name in ("input", "instructions") if name in members)
     return ChatRequest(
         model=given.model,
@@ -94,7 +91,7 @@ def replace_input(request: ChatRequest, items: Sequence[bytes]) -> None:
     """Put these items in the place of a request's input; it is what they weigh, show and sound like from now on."""
     members = request.members
     given, written = bytes(members.get("input", _NULL)), b"[%b]" % b",".join(items)
-    before, after = _weighed(given, given), _weighed(written, written)
+    before, after = _weighed(given), _weighed(written)
     request.prompt_bytes += len(written) - len(given)
     request.text_bytes += after.text_bytes - before.text_bytes
     request.images += after.images - before.images
@@ -106,21 +103,11 @@ def replace_input(request: ChatRequest, items: Sequence[bytes]) -> None:
     members["input"] = msgspec.Raw(written)
 
 
-class _Weight(NamedTuple):
-    text_bytes: int
-    images: int
-    media_bytes: int
-    is_open: bool
-    has_images: bool
-    has_audio: bool
-
-
-def _weighed(body: bytes, items: bytes | msgspec.Raw) -> _Weight:
-    """How much of some JSON is text, and what is seen and heard in it."""
-    weight = weigh(body, items)
-    has_images = b'"input_image"' in body and _IMAGE_PART(body) is not None
-    has_audio = b'"input_audio"' in body and _AUDIO_PART(body) is not None
-    return _Weight(weight.text_bytes, weight.images, weight.media_bytes, weight.is_open, has_images, has_audio)
+def _weighed(items: bytes) -> Weight:
+    """How much of an input is text, and what is seen and heard in it."""
+    weight = Weight(len(items))
+    weigh(parts_of(items), weight)
+    return weight
 
 
 def _asks_elsewhere(given: _Body, members: Members) -> bool:
@@ -130,8 +117,8 @@ def _asks_elsewhere(given: _Body, members: Members) -> bool:
     return is_hosted or not is_null(members.get("prompt", _NULL))
 
 
-def _items(given: _Body, members: Members) -> int:
-    """How many items the input has, which is text or a list."""
+def _items(given: _Body, members: Members, weight: Weight) -> int:
+    """How many items the input has, which is text or a list; they are weighed."""
     if is_null(given.input):
         if given.previous_response_id is None and is_null(members.get("prompt", _NULL)):
             raise MalformedRequest("Missing required parameter: 'input'.", param="input")
@@ -141,7 +128,9 @@ def _items(given: _Body, members: Members) -> int:
         return 1
     if first != _LIST:
         raise MalformedRequest("'input' must be a string or a list of items.", param="input")
-    return len(decode(_items_decoder, given.input, "input"))
+    items: list[Part] = decode(_items_decoder, given.input, "input")
+    weigh(items, weight)
+    return len(items)
 
 
 def is_null(raw: msgspec.Raw) -> bool:
