@@ -7,11 +7,12 @@ full precision and rounded up once, at the end: at most one nano-dollar a reques
 
 import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
+from .tiers import ORDINARY, tier_of
 from .usage import NO_USAGE, Usage
 
 PICO_PER_NANO = 1_000
@@ -225,23 +226,70 @@ class _Band(msgspec.Struct, frozen=True):
 class Tariff:
     """What a price comes to for requests admitted at one time, ready to compute with: the same as `ceiling_nano` and
     `charge_nano`. It holds until `until` (unix seconds; None: for ever). Its `version` is the price's, with the tier
-    where it is for one. LookupError where the price has no entry."""
+    where it is for one. LookupError where the price has no entry.
 
-    __slots__ = ("_bands", "_rates", "has_bands", "until", "version")
+    Where the price has tiers, those of one time know each other (`Tariff.of`): a call is held for by what it asks for
+    and charged by what its answer names, both by the prices of its admission.
+    """
+
+    __slots__ = ("_bands", "_family", "_others", "_rates", "has_bands", "until", "version")
 
     def __init__(self, price: Price, at: int, tier: str = "") -> None:
+        entries = price.applicable(at, tier)
+        if not entries:
+            raise LookupError("no price")
+        tier = entries[0].tier  # none, where that tier has no price at that time
         self.version = f"{price.version}{TIER_MARK}{tier}" if tier else price.version
         self.until = price.changes_after(at)
-        entries = price.applicable(at, tier)
         self._bands = tuple(_Band.of(entry) for entry in entries)
         self._rates = tuple((entry.prompt_tokens_over, _rate_text(entry.rates)) for entry in entries)
-        if not self._bands:
-            raise LookupError("no price")
         self.has_bands = len(self._bands) > 1  # the price depends on how large the prompt is
+        self._others: tuple[tuple[_Band, ...], ...] = ()  # what may be charged in its place, for the ceiling
+        self._family: _Family | None = None
+
+    @classmethod
+    def of(cls, price: Price, at: int) -> "Tariff":
+        """The tariff of calls that ask for no tier, with those of the tiers beside it. LookupError."""
+        plain = cls(price, at)
+        names = {entry.tier for entry in price.entries if entry.tier}
+        if not names:
+            return plain
+        tiers = {ORDINARY: cls(price, at), **{name: cls(price, at, name) for name in names}}
+        family = _Family(plain, cls(price, at), tiers)
+        for each in (plain, family.open, *tiers.values()):
+            each._family = family
+            family.open.expect(each)
+        for name in names - {ORDINARY}:
+            tiers[name].expect(plain)  # a provider may have no room in a tier
+        return plain
+
+    @property
+    def has_tiers(self) -> bool:
+        """Whether a call may be charged otherwise than it was held for, by what its answer says."""
+        return self._family is not None
+
+    def asked(self, name: str) -> "Tariff":
+        """What holds for a call that asks for a service tier by that name; "": for none."""
+        family = self._family
+        if family is None:
+            return self
+        return family.tiers.get(tier_of(name, family.tiers), family.open) if name else family.plain
+
+    def served(self, name: str) -> "Tariff | None":
+        """What a call is charged by whose answer names that tier; None where that says nothing."""
+        return None if self._family is None else self._family.tiers.get(tier_of(name, self._family.tiers))
+
+    def expect(self, other: "Tariff") -> None:
+        """A call under this one may be charged by `other`: from now on the ceiling covers both."""
+        if other._bands != self._bands and other._bands not in self._others:
+            self._others += (other._bands,)
 
     def ceiling_nano(self, input_tokens_max: int, output_tokens_max: int) -> int:
-        """The most that a call of at most so many tokens can cost, nano-USD."""
-        return _ceiling_nano(self._bands, input_tokens_max, output_tokens_max)
+        """The most that a call of at most so many tokens can cost, nano-USD, whichever tier is expected to serve it."""
+        amount = _ceiling_nano(self._bands, input_tokens_max, output_tokens_max)
+        for bands in self._others:
+            amount = max(amount, _ceiling_nano(bands, input_tokens_max, output_tokens_max))
+        return amount
 
     def rate_of(self, prompt_tokens: int) -> str:
         """What a million tokens cost, USD, where the prompt is so large: `input=3;cached=0.3;output=15`."""
@@ -256,7 +304,8 @@ class Tariff:
         left_pico = amount_nano * PICO_PER_NANO
         fits = [
             (left_pico - input_tokens_max * band.input - band.request) // band.output if band.output else _MANY_TOKENS
-            for band in self._bands
+            for bands in (self._bands, *self._others)
+            for band in bands
             if input_tokens_max >= band.prompt_tokens_over
         ]
         return max(0, min(fits, default=0))
@@ -274,6 +323,15 @@ class Tariff:
                 if prompt_tokens > larger.prompt_tokens_over:
                     band = larger
         return _charge_nano(usage, band.picos, 0 if usage.requests else band.request)
+
+
+class _Family(msgspec.Struct, frozen=True):
+    """The tariffs of one price at one time: of calls that ask for no service tier, of those that say that any will do,
+    and of each tier, the ordinary one among them."""
+
+    plain: Tariff
+    open: Tariff
+    tiers: Mapping[str, Tariff]
 
 
 def _rate_text(rates: Rates) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "StreamParser",
     "StreamRenderer",
     "StreamTransform",
+    "TierMarks",
     "Upstream",
     "UpstreamWords",
 ]
@@ -103,6 +104,15 @@ class Observed(msgspec.Struct, kw_only=True):
     ending: bytes = b""
 
 
+class TierMarks(NamedTuple):
+    """Where answers name the service tier that served them: a member of a whole answer or of the data of a stream's
+    event, by its path, of which one name is `rare` in all other events; or a header field."""
+
+    paths: tuple[tuple[str, ...], ...] = ()
+    rare: tuple[bytes, ...] = ()
+    field: bytes = b""
+
+
 class StreamTransform(Protocol):
     """A stream's way from the upstream's bytes to the client's. Bounded: BadMessage for what is over a cap."""
 
@@ -171,7 +181,8 @@ class Counting(Protocol):
 
 class Upstream(Protocol):
     """What providers can speak. `name` is what it is called, `stream_type` the media type of its streams; `proofs`
-    names the dialect whose proofs its providers give and take: its own, unless its models have them from another."""
+    names the dialect whose proofs its providers give and take: its own, unless its models have them from another;
+    `tier_marks` is where its answers say which service tier it was."""
 
     @property
     def name(self) -> str: ...
@@ -181,6 +192,9 @@ class Upstream(Protocol):
 
     @property
     def stream_type(self) -> bytes: ...
+
+    @property
+    def tier_marks(self) -> TierMarks: ...
 
     def path(self, request: ChatRequest, upstream_model: str, /) -> str:
         """Where a request goes, under the provider's base path; with a query where it needs one."""

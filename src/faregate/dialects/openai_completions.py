@@ -9,7 +9,7 @@ from ..core.conversation import Conversation
 from ..core.errors import MalformedRequest
 from ..core.events import Completion
 from ..wire.sse import comment
-from . import NOWHERE, Addressee, Asked, Result, StreamTransform, bodies
+from . import NOWHERE, Addressee, Asked, Result, StreamTransform, TierMarks, bodies
 from .openai_chat import EVENT_STREAM, PARAMETERS, errors, request, result
 from .openai_chat.exact import Exact
 from .weights import Weight
@@ -43,6 +43,7 @@ class OpenAICompletions:
     parameters = PARAMETERS
     indispensable: frozenset[str] = frozenset()
     stream_type = b"text/event-stream"
+    tier_marks = TierMarks((("service_tier",),), (b"service_tier",))  # of hosts that say it; the reference does not
     own_statuses: frozenset[int] = frozenset()
     shows: frozenset[str] = frozenset()
     counting = None

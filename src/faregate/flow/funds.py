@@ -17,7 +17,7 @@ from ..core.catalog import Model
 from ..core.chat import OUTPUT_TOKENS_MAX, ChatRequest
 from ..core.errors import GatewayError, NoFunds, Overloaded
 from ..core.ids import id_bytes
-from ..core.money import TIER_MARK, Price, Tariff
+from ..core.money import Price, Tariff
 from ..core.usage import NO_USAGE
 from ..ledger.holds import Hold
 from .gate import Gate
@@ -41,59 +41,66 @@ class Tariffs:
     def __init__(self, default: Price | None, note: Callable[[str, Price], None]) -> None:
         self._default = default
         self._note = note
-        # By the model's identity (houses differ in their prices) and the tier
-        self._kept: dict[tuple[int, str], tuple[Model, Tariff]] = {}
+        self._kept: dict[int, tuple[Model, Tariff]] = {}  # by the model's identity: houses differ in their prices
 
     def price_of(self, model: Model) -> Price | None:
         """What a model is charged by; None where nobody has said it."""
         return model.price or self._default
 
-    def of(self, model: Model, tier: str = "") -> Tariff:
-        """What a model costs a request that is admitted now, for a service tier where that has prices of its own.
-        GatewayError where nobody has said it: never free."""
-        model_and_tariff = self._kept.get((id(model), tier))
+    def of(self, model: Model) -> Tariff:
+        """What a model costs a request that is admitted now and asks for no service tier. GatewayError where nobody has
+        said it: never free."""
+        model_and_tariff = self._kept.get(id(model))
         if model_and_tariff is not None and model_and_tariff[0] is model:
             tariff = model_and_tariff[1]
             if tariff.until is None or time.time() < tariff.until:
                 return tariff
-        return self._made(model, tier)
+        return self._made(model)
 
-    def _made(self, model: Model, tier: str) -> Tariff:
+    def _made(self, model: Model) -> Tariff:
         price = self.price_of(model)
-        if tier and (price is None or all(entry.tier != tier for entry in price.entries)):
-            return self.of(model)  # clients may name any tier: only those that have a price are kept
         try:
             if price is None:
                 raise LookupError
-            tariff = Tariff(price, int(time.time()), tier)
+            tariff = Tariff.of(price, int(time.time()))
         except LookupError:
             raise GatewayError(
                 f"The model '{model.id}' has no price.", kind="model_not_priced", param="model"
             ) from None
         if len(self._kept) >= _TARIFFS_MAX:
             self._kept.clear()
-        self._kept[id(model), tier] = (model, tariff)
+        self._kept[id(model)] = (model, tariff)
         self._note(model.id, price)
         return tariff
 
 
-def charge_as_told(gate: Gate, call: Call, model: Model) -> None:
-    """What a call costs at the target that it is put to: one that is not told of a service tier gives none."""
-    if call.request.members.keys().isdisjoint(_TIER_MEMBERS):
-        return
-    is_told = _TIER_MEMBERS.isdisjoint(call.dropped)
-    call.tariff = tariff = tariff_of(gate, model, call.request) if is_told else gate.tariffs.of(model)
+def charge_as_told(call: Call) -> None:
+    """What a call costs at the target that it is put to, until its answer says more: one that is not told of a service
+    tier gives none."""
+    tariff = call.tariff
+    if tariff is not None and tariff.has_tiers:
+        charge_by(call, tariff.asked(_tier_asked(call.request) if _TIER_MEMBERS.isdisjoint(call.dropped) else ""))
+
+
+def charge_by(call: Call, tariff: Tariff) -> None:
+    """From now on a call is charged by that tariff."""
+    call.tariff = tariff
     call.record.price_version = tariff.version
     call.record.token_rate = tariff.rate_of(0)
 
 
 def tariff_of(gate: Gate, model: Model, request: ChatRequest) -> Tariff:
     """What a request costs, by the service tier that it asks for (money.md section 1: fixed at admission)."""
+    tariff = gate.tariffs.of(model)
+    return tariff.asked(_tier_asked(request)) if tariff.has_tiers else tariff
+
+
+def _tier_asked(request: ChatRequest) -> str:
     members = request.members
     if members.keys().isdisjoint(_TIER_MEMBERS):
-        return gate.tariffs.of(model)
+        return ""
     raw = next(members[name] for name in _TIER_MEMBERS if name in members)
-    return gate.tariffs.of(model, msgspec.json.decode(raw) if memoryview(raw)[0] == _STRING else "")
+    return msgspec.json.decode(raw) if memoryview(raw)[0] == _STRING else ""
 
 
 def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()) -> Hold:
@@ -112,8 +119,6 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
     output_tokens = request.choices * request.output_tokens_bound
     input_tokens = input_tokens_max(model, request)
     amount = _most_nano(call, tariff, input_tokens, output_tokens)
-    if TIER_MARK in tariff.version:  # whether its provider can be told is not known yet
-        amount = max(amount, _most_nano(call, gate.tariffs.of(model), input_tokens, output_tokens))
     if not caller.payer and amount:
         raise NoFunds
     record.hold_nano = amount

@@ -36,6 +36,7 @@ from .funds import charge_as_told, output_tokens_max
 from .gate import Gate
 from .overhearing import Overheard, fault_of
 from .refusals import call_error, refusal, shown
+from .served_tier import ServedTier, TierWatch
 from .translation import Speech, fitted, speech_of
 
 _HELD_BYTES_MAX = 1024 * 1024
@@ -281,7 +282,7 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
             raw = response.take(gate.limits.answer_bytes_max)
             if raw is None:
                 raw = await response.read(gate.limits.answer_bytes_max)
-            return _whole(speech, call, raw)
+            return _whole(speech, call, response, raw)
         except WireError as error:
             failure = call_error(error)
             if not isinstance(failure, UpstreamError):
@@ -328,7 +329,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
     )
     head, body = fitted(gate, call, provider, _head(gate, provider, target, speech, call), body)
     if call.dropped or call.record.attempts > 1:
-        charge_as_told(gate, call, model)
+        charge_as_told(call)
     return gate.client.send(provider.origin, b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, timeouts)
 
 
@@ -352,8 +353,10 @@ def _head(gate: Gate, provider: Provider, target: Target, speech: Speech, call: 
     return head
 
 
-def _whole(speech: Speech, call: Call, raw: bytes) -> WholeAnswer:
+def _whole(speech: Speech, call: Call, response: IncomingResponse, raw: bytes) -> WholeAnswer:
     result = speech.whole(raw)
+    if call.tariff is not None and call.tariff.has_tiers:
+        ServedTier(call, speech.upstream.tier_marks, response).hear(raw)
     call.record.usage = usage = meter.usage_of_result(call.request, result.usage, len(raw))
     return WholeAnswer(result.body, usage)
 
@@ -362,8 +365,10 @@ async def _stream(gate: Gate, speech: Speech, call: Call, response: IncomingResp
     if not (response.field(b"content-type") or b"").lower().startswith(speech.upstream.stream_type):
         response.abort()
         raise UpstreamUnavailable("The provider answered a stream with something else.")
-    response.forget_head()
     transform = speech.stream()
+    if call.tariff is not None and call.tariff.has_tiers:
+        transform = TierWatch(transform, ServedTier(call, speech.upstream.tier_marks, response), speech.upstream)
+    response.forget_head()
     held_bytes_max = _HELD_BYTES_MAX
     if call.schema is not None:
         transform = Overheard(transform, gate.dialects[call.dialect].parser(), is_array=call.request.is_array)

@@ -7,7 +7,7 @@ it). framing.py writes streams with or without a malformation, `whole_bytes` a w
 import functools
 import struct
 import zlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -85,6 +85,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cached_tokens: Count = 0  # of the prompt, read from a cache
     cache_write_tokens: Count = 0  # of the prompt, put into a cache
     answer_model: str | None = None  # the name in the answer
+    service_tier: Any = None  # what the answer names as the tier that served it
     ignore_max_tokens: bool = False
 
     # At which pace. A stream's head leaves at once; stall_before_head_ms delays it.
@@ -124,6 +125,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             cached_tokens=self.cached_tokens,
             cache_write_tokens=self.cache_write_tokens,
             answer_model=self.answer_model,
+            service_tier=self.service_tier,
             ignore_max_tokens=self.ignore_max_tokens,
             first_token_ms=self.first_token_ms,
             tokens_per_s=self.tokens_per_s,

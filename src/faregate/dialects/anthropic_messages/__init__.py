@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ...core.chat import ChatRequest
-from .. import StreamParser, StreamRenderer, StreamTransform
+from .. import StreamParser, StreamRenderer, StreamTransform, TierMarks
 from . import errors, parse_answer, render_answer, render_request, request, result, understand
 from .blocks import DIALECT
 from .counting import TokenCounting
@@ -34,6 +34,7 @@ class AnthropicMessages:
     parameters = PARAMETERS
     indispensable = frozenset({"container", "mcp_servers"})
     stream_type = b"text/event-stream"
+    tier_marks = TierMarks((("usage", "service_tier"), ("message", "usage", "service_tier")), (b"service_tier",))
     own_statuses = frozenset({529})  # overloaded (conformance 2.6)
     shows: frozenset[str] = frozenset()
     counting = TokenCounting()

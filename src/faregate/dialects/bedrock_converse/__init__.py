@@ -3,7 +3,7 @@
 import urllib.parse
 
 from ...core.chat import ChatRequest
-from .. import StreamParser
+from .. import StreamParser, TierMarks
 from . import errors, parse_answer, render_request
 from .blocks import DIALECT, SIGNED_BY
 from .parse_stream import Parser
@@ -15,6 +15,7 @@ class BedrockConverse:
     name = DIALECT
     proofs = SIGNED_BY
     stream_type = b"application/vnd.amazon.eventstream"
+    tier_marks = TierMarks((("serviceTier", "type"),), (b"serviceTier",))  # ConverseStreamMetadataEvent has it too
 
     parse_error = staticmethod(errors.parse_error)
     render_request = staticmethod(render_request.render_request)

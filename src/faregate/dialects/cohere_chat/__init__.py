@@ -1,7 +1,7 @@
 """Cohere's chat, version 2, which only providers speak (docs.cohere.com, API reference, Chat)."""
 
 from ...core.chat import ChatRequest
-from .. import StreamParser
+from .. import StreamParser, TierMarks
 from . import errors, parse_answer, render_request
 from .parse_stream import Parser
 from .vocabulary import DIALECT
@@ -13,6 +13,7 @@ class CohereChat:
     name = DIALECT
     proofs = DIALECT
     stream_type = b"text/event-stream"
+    tier_marks = TierMarks()
 
     render_request = staticmethod(render_request.render_request)
     parse_result = staticmethod(parse_answer.parse_result)

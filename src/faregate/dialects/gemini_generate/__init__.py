@@ -5,7 +5,7 @@ from typing import get_args
 
 from ...core.chat import ChatRequest
 from ...core.conversation import MediaKind
-from .. import StreamRenderer, StreamTransform
+from .. import StreamRenderer, StreamTransform, TierMarks
 from . import answer, errors, forward, render, request, result, understand
 from .parser import Parser
 from .proofs import NAME
@@ -34,6 +34,13 @@ PARAMETERS: Mapping[str, str] = {
     "signature": "thoughtSignature",
     "service_tier": "serviceTier",
 }
+# Gemini's API says it in the head (guide to priority inference) and as `serviceTier` (UsageMetadata), Vertex AI as
+# `trafficType` (GenerateContentResponse.UsageMetadata).
+TIER_MARKS = TierMarks(
+    (("usageMetadata", "serviceTier"), ("usageMetadata", "trafficType")),
+    (b"serviceTier", b"trafficType"),
+    b"x-gemini-service-tier",
+)
 
 
 class GeminiGenerate:
@@ -46,6 +53,7 @@ class GeminiGenerate:
     parameters = PARAMETERS
     indispensable = frozenset({"cachedContent", "generationConfig.responseModalities"})
     stream_type = b"text/event-stream"
+    tier_marks = TIER_MARKS
     own_statuses: frozenset[int] = frozenset()
     shows = frozenset({f"{kind}{how}" for kind in get_args(MediaKind) for how in ("", "_url")})
     counting = request.Tokens()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ...core.chat import ChatRequest
 from ...wire.sse import comment
-from .. import StreamParser, StreamRenderer, StreamTransform
+from .. import StreamParser, StreamRenderer, StreamTransform, TierMarks
 from . import errors, parse_answer, render_answer, render_request, replay, request, result, understand
 from .exact import Exact
 from .parse_stream import Parser
@@ -33,6 +33,7 @@ class OpenAIChat:
     parameters = PARAMETERS
     indispensable = frozenset({"audio", "modalities", "web_search_options"})
     stream_type = b"text/event-stream"
+    tier_marks = TierMarks((("service_tier",),), (b"service_tier",))  # API reference, both objects of chat completions
     own_statuses: frozenset[int] = frozenset()
     shows = frozenset({"image", "image_url", "audio"})
     counting = None

@@ -6,7 +6,7 @@ import msgspec
 
 from ...core.chat import ChatRequest
 from ...wire.sse import comment
-from .. import StreamParser, StreamRenderer, StreamTransform
+from .. import StreamParser, StreamRenderer, StreamTransform, TierMarks
 from ..openai_errors import parse_error, render_error
 from . import exact as forwarding
 from . import render, request, result, understand
@@ -36,6 +36,7 @@ class OpenAIResponses:
     parameters = PARAMETERS
     indispensable = frozenset({"prompt"})
     stream_type = b"text/event-stream"
+    tier_marks = TierMarks((("service_tier",), ("response", "service_tier")), (b"service_tier",))  # API reference
     own_statuses: frozenset[int] = frozenset()
     shows = frozenset({"image"})  # a message's parts are words
     counting = None

@@ -11,7 +11,7 @@ from msgspec.json import encode
 from ..answer import Answer, Choice, Piece
 from ..counts import counts
 from ..dice import Dice
-from ..faults import ERROR_MESSAGE, Malformation, Usage
+from ..faults import ERROR_MESSAGE, Malformation
 from ..framing import Frame
 from ..models import Model, Models
 from ..refused import Refused
@@ -78,7 +78,7 @@ def message(asked: Asked, answer: Answer) -> dict[str, Any]:
     """A whole message."""
     choice = answer.choices[0]
     content = [_whole_block(asked, answer, choice, list(pieces)) for _, pieces in _grouped(asked, choice)]
-    used = {} if asked.question.plan.usage == "absent" else {"usage": _usage(answer, asked.question.plan.usage)}
+    used = {} if asked.question.plan.usage == "absent" else {"usage": _usage(asked, answer)}
     return {**_head(answer), "content": content, **_stop(asked, choice), **used}
 
 
@@ -99,8 +99,9 @@ def _stop(asked: Asked, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _usage(answer: Answer, fault: Usage | None, said: int | None = None) -> dict[str, Any] | None:
+def _usage(asked: Asked, answer: Answer, said: int | None = None) -> dict[str, Any] | None:
     """Usage; the three parts of the input exclude each other (conformance 2.4)."""
+    fault = asked.question.plan.usage
     if fault == "null":
         return None
     counted = counts(answer, fault, said)
@@ -117,7 +118,7 @@ def _usage(answer: Answer, fault: Usage | None, said: int | None = None) -> dict
         },
         "output_tokens": form(counted.completion),
         "output_tokens_details": {"thinking_tokens": form(counted.reasoning)},
-        "service_tier": "standard",
+        "service_tier": asked.question.plan.service_tier or "standard",
     }
 
 
@@ -182,7 +183,7 @@ def frames(asked: Asked, answer: Answer) -> Iterator[Frame]:
     choice, fault = answer.choices[0], asked.question.plan.usage
     start = {**_head(answer), "content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
     if fault != "absent":
-        start["usage"] = _usage(answer, fault, said=min(1, answer.completion_tokens))
+        start["usage"] = _usage(asked, answer, said=min(1, answer.completion_tokens))
     yield _frame({"type": "message_start", "message": start}, kind="opening")
     if not _thinks(asked):
         yield Frame(b"", choice.reasoning_tokens, "token")
@@ -193,7 +194,7 @@ def frames(asked: Asked, answer: Answer) -> Iterator[Frame]:
                 yield _frame({"type": "ping"})
     delta: dict[str, Any] = {"type": "message_delta", "delta": {**_stop(asked, choice), "container": None}}
     if fault != "absent":
-        delta["usage"] = _usage(answer, fault)
+        delta["usage"] = _usage(asked, answer)
     for _ in range(2 if fault == "twice" else 1):
         yield _frame(delta, kind="usage")
     yield _frame({"type": "message_stop"}, kind="end")

@@ -61,8 +61,14 @@ def message(asked: Asked, answer: Answer) -> dict[str, Any]:
         "output": {"message": {"role": "assistant", "content": content}},
         **_stop(asked, choice),
         **_usage(answer, asked.question.plan.usage),
+        **_tier(asked),
         "metrics": {"latencyMs": _LATENCY_MS},
     }
+
+
+def _tier(asked: Asked) -> dict[str, Any]:
+    tier = asked.question.plan.service_tier or (asked.body.get("serviceTier") or {}).get("type")
+    return {} if tier is None else {"serviceTier": {"type": tier}}
 
 
 def _stop(asked: Asked, choice: Choice) -> dict[str, Any]:
@@ -155,7 +161,7 @@ def frames(asked: Asked, answer: Answer) -> Iterator[Frame]:
     stop = _stop(asked, choice)
     if stop:
         yield _frame("messageStop", stop, kind="finish")
-    metadata = {**_usage(answer, asked.question.plan.usage), "metrics": {"latencyMs": _LATENCY_MS}}
+    metadata = {**_usage(answer, asked.question.plan.usage), **_tier(asked), "metrics": {"latencyMs": _LATENCY_MS}}
     yield _frame("metadata", metadata, kind="end")
 
 

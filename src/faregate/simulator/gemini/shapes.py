@@ -154,6 +154,8 @@ def _used(asked: Asked, answer: Answer, said: int) -> dict[str, Any]:
         "totalTokenCount": form(counted.prompt + counted.completion),
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": form(counted.prompt)}],
     }
+    if asked.question.plan.service_tier is not None:
+        used["serviceTier"] = asked.question.plan.service_tier
     if counted.cached:
         used["cachedContentTokenCount"] = form(counted.cached)
     if counted.reasoning:

@@ -91,7 +91,7 @@ def _head(asked: Asked, answer: Answer, kind: str) -> dict[str, Any]:
         "created": answer.created,
         "model": answer.model,
         "system_fingerprint": fingerprint(answer.model),
-        **({"service_tier": body.tier} if isinstance(body, ChatBody) else {}),
+        **({"service_tier": asked.question.plan.service_tier or body.tier} if isinstance(body, ChatBody) else {}),
     }
 
 

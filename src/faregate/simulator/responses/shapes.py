@@ -89,7 +89,7 @@ def _response(asked: Asked, answer: Answer, status: str | None, items: list[Item
         "model": answer.model,
         "output": items,
         "reasoning": {"effort": None, "summary": None, **(body.get("reasoning") or {})},
-        "service_tier": _TIERS.get(tier, tier),
+        "service_tier": (asked.question.plan.service_tier if ended else None) or _TIERS.get(tier, tier),
         "text": {"format": {"type": "text"}, "verbosity": "medium", **body.get("text", {})},
         **(_usage(asked, answer) if ended else {"usage": None}),
     }

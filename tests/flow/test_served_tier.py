@@ -1,0 +1,110 @@
+"""The service tier that an answer names: where it may stand, in whatever pieces it comes, and what says nothing."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from faregate.core.call import Call, UsageRecord
+from faregate.core.chat import ChatRequest
+from faregate.core.money import Price, PriceEntry, Rates, Tariff
+from faregate.dialects import Observed
+from faregate.dialects.table import UPSTREAMS
+from faregate.flow.served_tier import ServedTier, TierWatch
+from faregate.wire.incoming import IncomingResponse
+
+PRICE = Price(
+    version="v",
+    entries=(
+        PriceEntry(rates=Rates(input=2)),
+        PriceEntry(rates=Rates(input=4), tier="priority"),
+        PriceEntry(rates=Rates(input=1), tier="flex"),
+    ),
+)
+ASKED = [{"service_tier": "flex", "usage": {"service_tier": "flex"}}, "service_tier", '{"service_tier":"flex"}']
+
+
+class Unchanged:
+    """A transform that shows what it is fed."""
+
+    def __init__(self) -> None:
+        self.observed = Observed()
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def close(self) -> bytes:
+        return b""
+
+
+def call_for(price: Price, asked: str = "priority") -> Call:
+    return Call(
+        id="c",
+        caller=None,  # type: ignore[arg-type]
+        operation="chat",
+        dialect="openai_chat",
+        request=ChatRequest(model="m", members={}),
+        deadline_at=0.0,
+        record=UsageRecord(id="c", received_at=0.0),
+        snapshot=None,  # type: ignore[arg-type]
+        tariff=Tariff.of(price, 0).asked(asked),
+    )
+
+
+def version_after(wire: str, body: bytes, asked: str = "priority") -> str:
+    call = call_for(PRICE, asked)
+    ServedTier(call, UPSTREAMS[wire].tier_marks, IncomingResponse(None, 200, None)).hear(body)  # type: ignore[arg-type]
+    assert call.tariff is not None
+    return call.tariff.version
+
+
+@pytest.mark.parametrize("given", ASKED)
+@pytest.mark.parametrize("tail", [{}, {"usage": {"service_tier": "standard"}}])
+def test_what_a_model_says_is_no_tier(given: Any, tail: dict[str, Any]) -> None:
+    """The arguments of a call are JSON in JSON, and a client may have a say in them."""
+    content = [{"type": "tool_use", "id": "t", "name": "f", "input": {"usage": given, "message": given}}]
+    body = json.dumps({"content": content, "metadata": given, **tail}).encode()
+    assert version_after("anthropic_messages", body) == ("v" if tail else "v@priority")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"service_tier"', b'{"service_tier":"\xff"}', b'"service_tier"'])
+def test_what_is_no_json_names_nothing(body: bytes) -> None:
+    assert version_after("openai_chat", body) == "v@priority"
+
+
+def test_prices_are_those_of_the_admission_and_a_tier_that_has_none_yet_is_the_ordinary_one() -> None:
+    later = PriceEntry(rates=Rates(input=9), valid_from=100)
+    price = Price(version="v", entries=(*PRICE.entries, later, PriceEntry(rates=Rates(), tier="scale", valid_from=100)))
+    tariff = Tariff.of(price, 50)
+    served = tariff.served("scale")
+    assert served is not None and served.version == "v" and served.ceiling_nano(1000, 0) == 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_tier_is_heard_in_whatever_pieces_a_stream_comes(seed: int) -> None:
+    dice = random.Random(seed)
+    names = [dice.choice(["priority", "flex", "default", "auto", "new", None, 3]) for _ in range(12)]
+    ends = dice.choice([b"\n\n", b"\r\n\r\n"])
+    separators = dice.choice([(",", ":"), (", ", ": ")])
+    events = [
+        {"choices": [{"delta": {"content": dice.choice(["x", "service_tier", 'a "service_tier":"flex"'])}}]}
+        for _ in names
+    ]
+    for event, name in zip(events, names, strict=True):
+        if name is not None:
+            event["service_tier"] = name  # type: ignore[assignment]
+    stream = b"".join(b"data: " + json.dumps(event, separators=separators).encode() + ends for event in events)
+    call = call_for(PRICE, "priority")
+    upstream = UPSTREAMS["openai_chat"]
+    served = ServedTier(call, upstream.tier_marks, IncomingResponse(None, 200, None))  # type: ignore[arg-type]
+    watch = TierWatch(Unchanged(), served, upstream)
+    given = b""
+    while stream:
+        size = dice.choice([1, 7, 60, 300, len(stream)])
+        given, stream = given + watch.feed(stream[:size]), stream[size:]
+    watch.close()
+    known = ["priority", *(name for name in names if name in ("priority", "flex", "default"))][-1]
+    assert call.tariff is not None and call.tariff.version == ("v" if known == "default" else f"v@{known}")
+    assert call.record.price_version in ("", call.tariff.version)
+    assert given.count(ends) == len(events)
