@@ -58,8 +58,8 @@ The office, which has an epoch of its own, commits these:
 - MOVE `MoveBudget`: source, target, amount -> bool. From one budget to another, in one step. False if the source has
   less than that available.
 - REFUND `Refund`: refund, reservation, amount -> bool. Gives back to what was charged, cust first (a grant does not
-  turn into paid credit), and the same to every budget. False if the reservation is not settled or adjusted, if more
-  than is left of its charge is asked for, or if this refund was done before.
+  turn into paid credit), and the same to every budget. False if the reservation is open, if more than is left of its
+  charge is asked for, or if this refund was done before. What was reaped is `adjusted` then: its process says no more.
 
 # Settlement
 

@@ -191,6 +191,8 @@ class Auditor:
         require(not request.delivered or row is not None, f"O1: output without a durable hold: {said}")
         if request.state in ("refused", "aborted"):
             require(not request.delivered and not charged, f"a refused request is free: {said}")
+        elif row is not None and self._is_final(row) and used != row.cost:
+            require(row.cost == charged <= max(used, request.delivered), f"refunded, and overcharged: {said}")
         elif request.state == "done":
             require(row is not None and charged + self._written_off[row.id] == used, f"not charged exactly: {said}")
         else:
@@ -199,6 +201,10 @@ class Auditor:
             durable = max(0 if row is None else row.ckpt, request.saved)
             floor = durable if request.used is None else min(durable, used)
             require(charged >= floor, f"charged below the checkpoint {durable}: {said}")
+
+    def _is_final(self, row: ReservationRow) -> bool:
+        """Whether it was refunded after it was reaped, so that what its process says later counts no more."""
+        return row.state == "adjusted" and bool(self._refunded[row.id, row.payer]) and row.charged == row.ckpt
 
     def _check_job(self, job: Job, row: ReservationRow | None) -> None:
         if job.state == "done":

@@ -54,7 +54,7 @@ class Office(Sender):
             case 7 | 8:
                 self._move(period)
             case 9 | 10:
-                self._refund([request for request in requests if request.state == "done" and request.used])
+                self._refund(requests)
             case _:
                 self._recall(PAYERS, False)
                 self.queue.append(Chargeback(dice.choice(self._payments)))
@@ -87,8 +87,10 @@ class Office(Sender):
         self._recall(tuple(names), False)
         self.queue.append(MoveBudget(names[0], names[1], self._dice.randrange(1, 300)))
 
-    def _refund(self, done: Sequence[Request]) -> None:
-        if done:
-            request = self._dice.choice(done)
-            amount = self._dice.randrange(1, (request.used or 0) + 3)
-            self.queue.append(Refund(self._name("refund"), request.id, amount))
+    def _refund(self, requests: Sequence[Request]) -> None:
+        """Of what is over, or seems to be: its process may only sleep."""
+        rows = self.store.reservations()
+        charged = [rows[request.id] for request in requests if request.id in rows and rows[request.id].charged]
+        if charged:
+            row = self._dice.choice(charged)
+            self.queue.append(Refund(self._name("refund"), row.id, self._dice.randrange(1, row.charged + 3)))

@@ -311,11 +311,13 @@ class ModelStore(Books):
 
     def _refund(self, _: int, record: Refund) -> bool:
         row = self._reservations.get(record.reservation)
-        if row is None or row.state not in ("settled", "adjusted") or record.refund in self._done:
+        if row is None or row.state == "open" or record.refund in self._done:
             return False
         if self._refunds[row.id] + record.amount > row.charged:
             return False
         self._done.add(record.refund)
         self._refunds[row.id] += record.amount
+        if row.state == "reaped":
+            self._end(row, "adjusted")
         self._give_back(row, record.amount, "refund")
         return True

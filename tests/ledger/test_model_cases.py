@@ -248,6 +248,32 @@ def test_f54_a_charge_is_given_back_once() -> None:
     assert world.say(Refund("third", "request:1", 10))
 
 
+@pytest.mark.parametrize("cost", [10, 30, 45])
+def test_what_a_process_left_behind_is_given_back_and_then_it_has_no_more_to_say(cost: int) -> None:
+    """The reaper's charge is refunded like any other; the process was not dead, and its settlement comes too late."""
+    world = World(100)
+    process = world.processes[0]
+    request = world.request(50)
+    process.send(Fate.DONE)
+    process.send(Fate.DONE)
+    (held,) = process.held.values()
+    process.produce(held, 30)
+    process.send(Fate.DONE)
+    world.reap(frozenset([process.epoch]))
+    assert world.store.reservations()[request.id].charged == 30
+    assert not world.say(Refund("too much", request.id, 31))
+    assert world.say(Refund("first", request.id, 20))
+    assert not world.say(Refund("first", request.id, 5))
+    process.finish(held, cost)
+    process.send(Fate.DONE)
+    row = world.store.reservations()[request.id]
+    assert (row.state, row.charged, request.state) == ("adjusted", 30, "done")
+    assert world.say(Refund("second", request.id, 10))
+    assert not world.say(Refund("third", request.id, 1))
+    assert world.available() == 100
+    world.audit()
+
+
 def test_f55_a_disputed_payment_that_was_spent_is_owed() -> None:
     world = World(100)
     world.request(80)

@@ -4,8 +4,13 @@ import re
 from decimal import Decimal
 from pathlib import Path
 
-from tests.running.client import Caller
+from faregate.core.money import format_amount
+from tests.running.client import Caller, eventually
 from tests.running.processes import Gateway, Simulator, simulated
+
+from .books import customer_of
+from .conftest import priced
+from .reopening import Reopened, kill
 
 CONFIG = """
 [ledger]
@@ -51,4 +56,35 @@ def test_a_charge_goes_back_in_parts_and_no_more(session_folder: Path, simulator
         assert refused(part) == said
     finally:
         gateway.stop()
+    assert gateway.command("ledger", "verify").returncode == 0
+
+
+def test_what_the_reaper_charged_for_a_process_that_died_goes_back_too(
+    session_folder: Path, simulator: Simulator
+) -> None:
+    gateway = Gateway(session_folder, priced(simulator))
+    customer = customer_of(gateway, "of-the-dead", "5", "test-model")
+    with customer.stream({"output_tokens": 10_000, "tokens_per_s": 500}) as connection:
+        request = connection.current.header("x-request-id") or ""
+        eventually(lambda: customer.books.rows("SELECT 1 FROM reservation WHERE checkpoint > 0"))
+        kill(gateway)
+    gateway = Reopened(gateway)
+    try:
+        found = customer.books.reservation(request)
+        assert found is not None and found.state == "reaped" and found.charged == customer.spent > 1
+
+        def refund(*words: str) -> int:
+            return gateway.command("credits", "refund", request, *words, "--reason", "it died").returncode
+
+        assert refund(format_amount(found.charged + 1)) != 0
+        assert refund(format_amount(found.charged - 1), "--once", "most") == 0
+        assert refund(format_amount(found.charged - 1), "--once", "most") == 0
+        assert customer.balance == 5 * 10**9 - 1
+        assert refund(format_amount(2)) != 0
+        assert refund() == 0
+        assert refund() != 0
+        assert customer.balance == 5 * 10**9
+        customer.books.in_order()
+    finally:
+        assert gateway.stop() == 0
     assert gateway.command("ledger", "verify").returncode == 0

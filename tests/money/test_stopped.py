@@ -165,6 +165,22 @@ def test_f12_who_wakes_after_others_spent_his_money_takes_none_that_is_not_there
     assert buyer.chat().status == 402
 
 
+def test_f12_who_wakes_after_his_charge_was_refunded_moves_it_no_more(buyer: Customer, stream: Connection) -> None:
+    """What the reaper charged is given back by hand; the process was not dead, and says later what it really was."""
+    with stopped(buyer.gateway):
+        end_leases(buyer)
+        with beside(buyer.gateway):
+            found = reaped(buyer, stream)
+            words = ("credits", "refund", stream.current.header("x-request-id") or "", "--reason", "cut off")
+            assert buyer.gateway.command(*words).returncode == 0
+            balance = buyer.balance
+    assert stream.rest().body.endswith(DONE)
+    late = buyer.settled(stream.current.header("x-request-id"))
+    assert (late.state, late.charged, late.cost) == ("adjusted", found.charged, found.charged)
+    assert buyer.balance == balance == 10_000_000
+    assert buyer.books.written_off("crash") == 0
+
+
 def test_f12_another_that_is_stopped_while_it_has_the_turn_holds_up_new_calls_alone(buyer: Customer) -> None:
     """They are told to come again, and load balancers to send none; a stream goes on and ends. Once the turn is free
     all is written, and exactly."""

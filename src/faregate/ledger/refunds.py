@@ -11,8 +11,9 @@ _WHEN = "%Y-%m-%d %H:%M:%SZ"
 
 
 def refund(writing: Transaction, reservation: bytes, amount_nano: int, move: Move) -> bool:
-    """Give back `amount_nano` of a settled reservation: bought credit first, so that a promotion never turns into it,
-    and as much to each budget. False where this very refund was made before.
+    """Give back `amount_nano` of a reservation that is over: bought credit first, so that a promotion never turns into
+    it, and as much to each budget. False where this very refund was made before. What the reaper charged is final from
+    then on, or the late word of a process that only slept would move a charge of which a part is gone.
 
     `move` says who, why and when; its `idempotency_key` is required. NoSuchRecord; Conflict for what is still open, or
     more than is left of the charge, or no key, or that of another move.
@@ -29,7 +30,7 @@ def refund(writing: Transaction, reservation: bytes, amount_nano: int, move: Mov
         if made != (reservation, "refund"):
             raise Conflict(f"the idempotency key {move.idempotency_key} belongs to another move")
         return False
-    if state not in ("settled", "adjusted"):
+    if state == "open":
         raise Conflict("what is not settled cannot be refunded")
     if amount_nano <= 0 or not writing.run(queries["raise_refunded"], (reservation, amount_nano)):
         raise _too_much(writing, reservation, payer)

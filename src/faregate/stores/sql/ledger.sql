@@ -248,7 +248,8 @@ WHERE t.id = ?1 AND t.kind = 'refund' AND (a.id = ?2 OR a.payer_id = ?2)
 GROUP BY t.created_at ORDER BY t.created_at;
 
 -- name: raise_refunded
-UPDATE reservation SET refunded = refunded + ?2 WHERE id = ?1 AND refunded + ?2 <= charged;
+UPDATE reservation SET refunded = refunded + ?2, state = CASE state WHEN 'reaped' THEN 'adjusted' ELSE state END
+WHERE id = ?1 AND refunded + ?2 <= charged;
 
 -- name: leased_otherwise
 SELECT a.name, a.leased, coalesce(sum(l.granted - l.settled), 0) FROM account AS a
