@@ -34,7 +34,12 @@ def shell(tmp_path: Path) -> Shell:
             for day in range(2):
                 for status in (200, 429):
                     who = {"organisation_id": organisation, "project_id": project, "key_id": key}
-                    used = {"usage": Usage(input=10, output=3), "cost_nano": 1_500_000_001, "status": status}
+                    images = 2 if organisation == "gone" else 0
+                    used = {
+                        "usage": Usage(input=10, output=3, images=images),
+                        "cost_nano": 1_500_000_001,
+                        "status": status,
+                    }
                     journal.append(at(NOON + day * DAY_S, **who, **used))
         assert await journal.close()
         await database.close()
@@ -49,6 +54,7 @@ def test_sums_by_day_project_and_key(shell: Shell) -> None:
     assert (first["requests"], first["errors"], first["input"], first["output"]) == (6, 3, 60, 18)
     assert first["cost"] == "9.000000006"
     assert first["bytes_in"] == 60 and "project" not in first
+    assert first["others"] == {"images": 4}
     lines = shell.json("usage", "--org", "acme", "--by", "project,key", "--until", "2024-10-04")
     assert [(line["project"], line["key"], line["requests"]) for line in lines] == [
         ("api", "of api", 2),
@@ -64,7 +70,9 @@ def test_the_table_names_names(shell: Shell) -> None:
     table = shell.ok("usage", "--by", "org,project", "--model", "gpt-4o").splitlines()
     assert re.split(r" {2,}", table[0])[:5] == ["ORG", "PROJECT", "REQUESTS", "ERRORS", "INPUT"]
     assert any(line.startswith("acme (") and " web (" in line and line.endswith(" 6.000000004") for line in table)
-    assert any(line.startswith("gone ") for line in table)
+    assert any(re.search(r"^gone .* 8 +6\.000000004$", line) for line in table)
+    assert re.split(r" {2,}", table[0])[-2:] == ["IMAGES", "COST"]
+    assert "IMAGES" not in shell.ok("usage", "--org", "acme")
     assert "in order" in shell.ok("ledger", "verify")
 
 

@@ -34,7 +34,7 @@ NOW = 1_000_000.0
 ENDS_AT = NOW + 1000.0
 TABLES = (
     *("account", "transfer", "lease", "reservation", "reservation_leg", "batch", "epoch"),
-    *("usage_row", "usage_context", "usage_day"),
+    *("usage_row", "usage_context", "usage_day", "usage_day_rare"),
 )
 Tables = dict[str, list[tuple[Any, ...]]]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -38,7 +39,26 @@ def rolled_up(records: list[UsageRecord]) -> Rolled:
     return expected
 
 
+def rare_of(records: list[UsageRecord]) -> dict[tuple[object, ...], int]:
+    """The same of the counters that few calls have."""
+    expected: dict[tuple[object, ...], int] = {}
+    for one in {each.id: each for each in reversed(records)}.values():
+        for name in RARE:
+            if count := getattr(one.usage, name):
+                key = (int(one.received_at) // DAY_S, one.organisation_id, one.project_id, one.key_id, one.model, name)
+                expected[key] = expected.get(key, 0) + count
+    return expected
+
+
+async def read_rare(database: SqliteDatabase) -> dict[tuple[object, ...], int]:
+    rows = await database.read(lambda reading: reading.all("SELECT * FROM usage_day_rare"))
+    return {row[:-1]: row[-1] for row in rows}
+
+
+RARE = ("cache_write_1h", "audio_input", "audio_output", "image_input", "image_output", "images", "milliseconds")
+RARE += ("characters", "pages", "searches", "requests")
 _counts = st.integers(0, 10**12)
+_rare_counts = st.sampled_from([0, 0, 0, 1, 10**9])
 _records = st.builds(
     at,
     st.sampled_from([NOON, NOON + 1, NOON + DAY_S, DAY * DAY_S - 0.001, DAY * DAY_S + 0.0]),
@@ -48,7 +68,10 @@ _records = st.builds(
     model=st.sampled_from(["", "m"]),
     provider=st.sampled_from("xy"),
     status=st.sampled_from([0, 200, 399, 400, 503]),
-    usage=st.builds(Usage, input=_counts, cache_read=_counts, cache_write=_counts, output=_counts, reasoning=_counts),
+    usage=st.one_of(
+        st.builds(Usage, input=_counts, cache_read=_counts, cache_write=_counts, output=_counts, reasoning=_counts),
+        st.builds(Usage, input=_counts, **dict.fromkeys(RARE, _rare_counts)),
+    ),
     bytes_in=_counts,
     bytes_out=_counts,
     cost_nano=_counts,
@@ -72,6 +95,7 @@ def test_the_roll_up_is_the_sum_of_the_rows_whatever_is_sent_twice(
             await write(database, writers[number % 2], group)
         sent = [one for group in groups for one in group]
         assert await read_days(database) == rolled_up(sent)
+        assert await read_rare(database) == rare_of(sent)
         assert await database.read(differences) == []
         found = await database.read(lambda reading: reading.one("SELECT count(*) FROM usage"))
         assert found == (len({one.id for one in sent}),)
@@ -138,6 +162,39 @@ def test_sums_beyond_all_measure_stop_at_the_largest(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_rare_sums_beyond_all_measure_do_too(tmp_path: Path) -> None:
+    async def story(database: SqliteDatabase) -> None:
+        journal = Journal(database)
+        for images in (2**62, 2**62, 5, 2**70):
+            journal.append(at(NOON, usage=Usage(images=images)))
+            assert await journal.close()
+        assert journal.dropped == 0
+        assert list((await read_rare(database)).values()) == [2**63 - 1]
+
+    play(tmp_path, story)
+
+
+def test_counters_that_few_calls_have_are_told_apart_as_wanted(tmp_path: Path) -> None:
+    async def story(database: SqliteDatabase) -> None:
+        heard = Usage(input=1, audio_input=5, milliseconds=1_500)
+        group = [at(NOON + day * DAY_S, project_id=project, usage=heard) for day in range(3) for project in "pq"]
+        await write(database, UsageRows(), [*group, at(NOON, project_id="r", usage=Usage(input=1, requests=2))])
+
+        async def counted(**wanted: object) -> list[tuple[object, ...]]:
+            found = await database.read(lambda reading: sums(reading, Wanted(**wanted)))  # type: ignore[arg-type]
+            return [(line.project_id, line.requests, line.others) for line in found]
+
+        assert await counted() == [(None, 7, {"audio_input": 30, "milliseconds": 9_000, "requests": 2})]
+        assert await counted(by=("project",), until=date(2024, 10, 5)) == [
+            ("p", 2, {"audio_input": 10, "milliseconds": 3_000}),
+            ("q", 2, {"audio_input": 10, "milliseconds": 3_000}),
+            ("r", 1, {"requests": 2}),
+        ]
+        assert await counted(project_id="r", since=date(2024, 10, 5)) == []
+
+    play(tmp_path, story)
+
+
 def test_sums_are_told_apart_as_wanted(tmp_path: Path) -> None:
     async def story(database: SqliteDatabase) -> None:
         group = [
@@ -194,6 +251,53 @@ def test_a_roll_up_that_is_not_its_rows_is_found(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_a_rare_sum_that_is_not_that_of_its_rows_is_found(tmp_path: Path) -> None:
+    async def story(database: SqliteDatabase) -> None:
+        await write(database, UsageRows(), [at(NOON, usage=Usage(images=2)), at(NOON, usage=Usage(pages=3))])
+
+        def tamper(writing: Transaction) -> None:
+            writing.run("UPDATE usage_day_rare SET amount = 1 WHERE counter = 'images'")
+            writing.run("UPDATE usage_row SET rare = '{' WHERE rare LIKE '%pages%'")
+
+        await database.run(tamper)
+        found = await database.read(differences)
+        assert [one.surplus for one in found] == [{"others.images": -1}, {"others.pages": 3}]
+        assert [finding.invariant for finding in (await database.read(verify)).findings] == ["I10"] * 2
+
+    play(tmp_path, story)
+
+
+def test_rare_counters_of_rows_from_before_their_roll_up_are_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "faregate.db"
+    known = sqlite.migrations()
+    records = [at(NOON + day * DAY_S, usage=Usage(images=2, pages=day)) for day in (0, 0, 1)]
+    counted = [{name: count for name in RARE if (count := getattr(one.usage, name))} for one in records]
+    rares = [*(msgspec.json.encode(one).decode() for one in counted), "", "{", '{"images":1e99}']
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "migrations", lambda: known[:14])
+        asyncio.run(SqliteDatabase(file).close())
+    with sqlite3.connect(file) as connection:
+        connection.execute(
+            "INSERT INTO usage_context VALUES (7, x'00', ?, ?, ?, 'POST', 'chat', 'd', 'm', ?, 'x', 'm', 'r',"
+            " 'a', '', 'provider', 1, 200, 0, 0, 'v', 0)",
+            (records[0].organisation_id, records[0].project_id, records[0].key_id, records[0].model),
+        )
+        for number, rare in enumerate(rares):
+            connection.execute(
+                "INSERT INTO usage_row VALUES (?, 7, ?, '', '', '', 0, 0, 0, 0, 0, -1.0, 0.0, 0, 0, 0, 0, ?)",
+                (bytes([number]) * 16, NOON + (DAY_S if number == 2 else 0), rare),
+            )
+    connection.close()
+
+    async def story(database: SqliteDatabase) -> None:
+        assert await read_rare(database) == rare_of(records)
+        assert all("others" not in name for one in await database.read(differences) for name in one.surplus)
+
+    play(tmp_path, story)
+
+
 def test_rows_from_before_the_roll_up_are_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "faregate.db"
     known = sqlite.migrations()
@@ -228,7 +332,7 @@ def test_the_command_line_knows_the_same_groups() -> None:
 
 def test_the_tokens_of_a_day_are_those_of_its_records(tmp_path: Path) -> None:
     async def story(database: SqliteDatabase) -> None:
-        used = Usage(input=1, cache_read=20, cache_write=300, output=4000, reasoning=50_000)
+        used = Usage(input=1, cache_read=20, cache_write=200, audio_input=100, output=4000, reasoning=50_000, images=9)
         whose = {"organisation_id": "its-o", "project_id": "its-p", "key_id": "its-k"}
         records = [at(NOON, usage=used, **whose), at(NOON + 1, usage=Usage(output=7), **(whose | {"key_id": "l"}))]
         records += [at(NOON + DAY_S, usage=used, **whose), at(NOON, usage=used, organisation_id="other")]

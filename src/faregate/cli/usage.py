@@ -28,7 +28,7 @@ _GROUP_COLUMNS: Mapping[str, Callable[[UsageSum], date | str | None]] = {
     "key": lambda line: _named(line.key, line.key_id),
     "model": lambda line: line.model or "-",
 }
-_COLUMNS: Mapping[str, Callable[[UsageSum], int | str]] = {
+_COLUMNS: Mapping[str, Callable[[UsageSum], date | int | str | None]] = {
     "requests": lambda line: line.requests,
     "errors": lambda line: line.errors,
     "input": lambda line: line.input,
@@ -36,8 +36,8 @@ _COLUMNS: Mapping[str, Callable[[UsageSum], int | str]] = {
     "cache write": lambda line: line.cache_write,
     "output": lambda line: line.output,
     "reasoning": lambda line: line.reasoning,
-    "cost": lambda line: format_amount(line.cost_nano),
 }
+_OTHER_COLUMNS = {"requests": "priced requests"}  # beside the requests that were made
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,7 +52,18 @@ def run(arguments: argparse.Namespace) -> int:
         show_json([_members(line, groups) for line in lines])
         return 0
     columns = {**{group: _GROUP_COLUMNS[group] for group in groups}, **_COLUMNS}
-    show_table(list(columns), ([value(line) for value in columns.values()] for line in lines))
+    others = sorted({name for line in lines for name in line.others})  # a column only for what there is
+    show_table(
+        [*columns, *(_OTHER_COLUMNS.get(name, name.replace("_", " ")) for name in others), "cost"],
+        (
+            [
+                *(value(line) for value in columns.values()),
+                *(line.others.get(name, 0) for name in others),
+                format_amount(line.cost_nano),
+            ]
+            for line in lines
+        ),
+    )
     return 0
 
 
@@ -77,7 +88,8 @@ def _wanted(reading: Transaction, directory: Directory, arguments: argparse.Name
 def _members(line: UsageSum, groups: list[str]) -> dict[str, object]:
     """A sum as JSON has it: costs are strings, because JSON's numbers are not exact."""
     shown = [*(member for group in groups for member in _MEMBERS[group]), *_COUNTS]
-    return {**{member: getattr(line, member) for member in shown}, "cost": format_amount(line.cost_nano)}
+    counted = {member: getattr(line, member) for member in shown}
+    return {**counted, "others": line.others, "cost": format_amount(line.cost_nano)}
 
 
 def _named(name: str | None, identity: str | None) -> str | None:

@@ -4,7 +4,7 @@ Its writer is the journal, which adds what its rows sum up to in the transaction
 of the sums are there together or not at all. A day is that of `received_at`, in UTC, as days since 1970.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 
 import msgspec
@@ -32,6 +32,7 @@ _EPOCH = date(1970, 1, 1)
 
 DayKey = tuple[int, str, str, str, str]  # day, organisation, project, key, model
 Counts = list[int]  # as COUNTERS
+RareCounts = dict[tuple[int, str, str, str, str, str], int]  # a DayKey and the name of a counter
 
 
 class UsageDays:
@@ -42,16 +43,22 @@ class UsageDays:
         head, values = queries["add_days"], queries["day_values"]
         self._rows = Rows(head, values, queries["day_conflict"])
         self._capped_rows = Rows(head, values, queries["day_conflict_capped"])
+        head, values = queries["add_rare"], queries["rare_values"]
+        self._rare_rows = Rows(head, values, queries["rare_conflict"])
+        self._capped_rare_rows = Rows(head, values, queries["rare_conflict_capped"])
 
-    def add(self, writing: Transaction, sums: dict[DayKey, Counts]) -> None:
+    def add(self, writing: Transaction, sums: dict[DayKey, Counts], rare: RareCounts) -> None:
         """Add the sums of rows that this transaction has inserted. The engine's own refusals where a sum gets too large
         for a column."""
         self._rows.insert(writing, [(*key, *counts) for key, counts in sums.items()])
+        if rare:
+            self._rare_rows.insert(writing, [(*key, count) for key, count in rare.items()])
 
-    def add_capped(self, writing: Transaction, sums: dict[DayKey, Counts]) -> None:
+    def add_capped(self, writing: Transaction, sums: dict[DayKey, Counts], rare: RareCounts) -> None:
         """The same, slower; a sum that gets too large stays the largest that there is."""
         rows = [(*key, *(min(count, _SUM_MAX) for count in counts)) for key, counts in sums.items()]
         self._capped_rows.insert(writing, rows)
+        self._capped_rare_rows.insert(writing, [(*key, min(count, _SUM_MAX)) for key, count in rare.items()])
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +74,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageSum(msgspec.Struct, frozen=True, kw_only=True):
-    """A sum of usage. What it is not told apart by is None; so is the name of what the directory does not have."""
+    """A sum of usage. What it is not told apart by is None; so is the name of what the directory does not have.
+    `others` are the counters that few calls have, by their names in Usage, where they count something."""
 
     day: date | None
     organisation_id: str | None
@@ -87,6 +95,7 @@ class UsageSum(msgspec.Struct, frozen=True, kw_only=True):
     bytes_in: int
     bytes_out: int
     cost_nano: int
+    others: dict[str, int]
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,8 +117,12 @@ def sums(reading: Transaction, wanted: Wanted) -> list[UsageSum]:
     )
     whose = (wanted.organisation_id, wanted.project_id, wanted.key_id, wanted.model)
     apart = tuple(int(group in wanted.by) for group in GROUPS)
-    rows = reading.all(named_queries("usage_days")["sums"], (*bounds, *whose, *apart))
-    return [_sum_of(row) for row in rows if row[8] is not None]
+    parameters = (*bounds, *whose, *apart)
+    rows = reading.all(named_queries("usage_days")["sums"], parameters)
+    others: dict[Row, dict[str, int]] = {}
+    for *key, counter, amount in reading.all(named_queries("usage_days")["rare_sums"], parameters):
+        others.setdefault(tuple(key), {})[counter] = amount
+    return [_sum_of(row, others) for row in rows if row[8] is not None]
 
 
 def tokens_of_day(reading: Transaction, subject: str, subject_id: str, day: int) -> int:
@@ -142,6 +155,18 @@ def differences(reading: Transaction) -> list[Difference]:
                 surplus={name: count for name, count in zip(COUNTERS, surplus, strict=True) if count},
             )
         )
+    for *key, counter, surplus in reading.all(named_queries("usage_days")["rare_differences"]):
+        day, organisation, project, key_id, model = key
+        found.append(
+            Difference(
+                day=_date_of(day),
+                organisation_id=organisation,
+                project_id=project,
+                key_id=key_id,
+                model=model,
+                surplus={f"others.{counter}": surplus},
+            )
+        )
     return found
 
 
@@ -151,10 +176,12 @@ def kept_since(reading: Transaction) -> bytes:
     return first_id(row[0] if row else 0.0)
 
 
-def _sum_of(row: Row) -> UsageSum:
+def _sum_of(row: Row, others: Mapping[Row, dict[str, int]]) -> UsageSum:
     names = UsageSum.__struct_fields__
-    members = dict(zip(names[1:], row[1:], strict=True))
-    return UsageSum(day=None if row[0] is None else _date_of(row[0]), **members)
+    members = dict(zip(names[1:-1], row[1:], strict=True))
+    day, organisation, _, project, _, key, _, model, *_ = row
+    mine = others.get((day, organisation, project, key, model), {})
+    return UsageSum(day=None if day is None else _date_of(day), others=mine, **members)
 
 
 def _date_of(day: int) -> date:

@@ -17,7 +17,7 @@ import msgspec
 from ..core.call import UsageRecord
 from ..core.usage import NO_USAGE, Usage, UsageSource
 from .database import Row, Rows, StoreUnavailable, Transaction, Value, named_queries
-from .usage_days import COUNTERS, DAY_S, Counts, DayKey, UsageDays
+from .usage_days import COUNTERS, DAY_S, Counts, DayKey, RareCounts, UsageDays
 
 _CONTEXTS_MAX = 50_000
 _RECEIVED_AT_MAX = 1e11  # unix seconds; what lies beyond is no time of day
@@ -71,6 +71,7 @@ class UsageRows:
         self._days = UsageDays()
         self._counted: dict[int, dict[int, Counts]] = {}  # by day and context's id, in this transaction
         self._counted_contexts: dict[int, Context] = {}
+        self._counted_rare: list[tuple[int, int, Usage]] = []  # with the day and context of each; most often none
         queries = named_queries("journal")
         self._rows = Rows(queries["insert_usage"], queries["usage_values"], queries["usage_conflict"])
         self._ensure_context = queries["ensure_context"]
@@ -89,7 +90,7 @@ class UsageRows:
         self._forget_counts()
         if self._rows.insert(writing, self._values(writing, records)) != len(records):
             raise Repeated
-        self._days.add(writing, self._sums())
+        self._days.add(writing, self._sums(), self._rare_sums())
 
     def insert_singly(self, writing: Transaction, records: Sequence[UsageRecord]) -> list[UsageRecord]:
         """Insert what can be inserted, and is not there yet, and add it to the roll-up; gives the records that no
@@ -107,7 +108,7 @@ class UsageRows:
                 refused.append(record)
         self._forget_counts()
         self._values(writing, new)  # counts them
-        self._days.add_capped(writing, self._sums())
+        self._days.add_capped(writing, self._sums(), self._rare_sums())
         return refused
 
     def committed(self) -> None:
@@ -128,6 +129,7 @@ class UsageRows:
     def _forget_counts(self) -> None:
         self._counted.clear()
         self._counted_contexts.clear()
+        self._counted_rare.clear()
 
     def _values(self, writing: Transaction, records: Sequence[UsageRecord]) -> list[tuple[Value, ...]]:
         """What is bound for the records; counts them."""
@@ -144,6 +146,9 @@ class UsageRows:
             context = _context(record, usage)
             context_id = contexts.get(context) or self._make_context(writing, context)
             first_byte_ms = record.first_byte_ms
+            rare = _rare(usage)
+            if rare:
+                self._counted_rare.append((day_start // DAY_S, context_id, usage))
             values.append(
                 (
                     bytearray.fromhex(record.id.replace("-", "")),
@@ -163,7 +168,7 @@ class UsageRows:
                     record.bytes_out,
                     record.hold_nano,
                     record.cost_nano,
-                    _rare(usage),
+                    rare,
                 )
             )
             counts = day_counts.get(context_id)
@@ -203,6 +208,18 @@ class UsageRows:
                 key = day, context[0], context[1], context[2], context[_MODEL]
                 known = sums.get(key)
                 sums[key] = counts if known is None else [one + other for one, other in zip(known, counts, strict=True)]
+        return sums
+
+    def _rare_sums(self) -> RareCounts:
+        """What was counted of the rare counters, likewise."""
+        sums: RareCounts = {}
+        for day, context_id, usage in self._counted_rare:
+            context = self._counted_contexts[context_id]
+            for name in _RARE:
+                count = getattr(usage, name)
+                if count:
+                    key = day, context[0], context[1], context[2], context[_MODEL], name
+                    sums[key] = sums.get(key, 0) + count
         return sums
 
     def _make_context(self, writing: Transaction, context: Context) -> int:

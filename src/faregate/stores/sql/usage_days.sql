@@ -33,6 +33,20 @@ ON CONFLICT (day, organisation_id, project_id, key_id, model) DO UPDATE SET
     bytes_out = min(usage_day.bytes_out + excluded.bytes_out, 9223372036854775807),
     cost = min(usage_day.cost + excluded.cost, 9223372036854775807)
 
+-- name: add_rare
+INSERT INTO usage_day_rare (day, organisation_id, project_id, key_id, model, counter, amount) VALUES
+
+-- name: rare_values
+(?, ?, ?, ?, ?, ?, ?)
+
+-- name: rare_conflict
+ON CONFLICT (day, organisation_id, project_id, key_id, model, counter) DO UPDATE SET
+    amount = usage_day_rare.amount + excluded.amount
+
+-- name: rare_conflict_capped
+ON CONFLICT (day, organisation_id, project_id, key_id, model, counter) DO UPDATE SET
+    amount = min(usage_day_rare.amount + excluded.amount, 9223372036854775807)
+
 -- name: sums
 SELECT s.day, s.organisation_id, o.name, s.project_id, p.name, s.key_id, k.name, s.model, s.requests, s.errors,
     s.input, s.cache_read, s.cache_write, s.output, s.reasoning, s.bytes_in, s.bytes_out, s.cost
@@ -52,10 +66,25 @@ LEFT JOIN project AS p ON p.id = s.project_id
 LEFT JOIN api_key AS k ON k.id = s.key_id
 ORDER BY 1, 3, 2, 5, 4, 7, 6, 8;
 
+-- name: rare_sums
+SELECT CASE WHEN ?7 THEN day END, CASE WHEN ?8 THEN organisation_id END, CASE WHEN ?9 THEN project_id END,
+    CASE WHEN ?10 THEN key_id END, CASE WHEN ?11 THEN model END, counter, sum(amount)
+FROM usage_day_rare
+WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR organisation_id = ?3) AND (?4 IS NULL OR project_id = ?4)
+    AND (?5 IS NULL OR key_id = ?5) AND (?6 IS NULL OR model = ?6)
+GROUP BY 1, 2, 3, 4, 5, 6;
+
 -- name: tokens_of_day
-SELECT total(input) + total(cache_read) + total(cache_write) + total(output) + total(reasoning) FROM usage_day
-WHERE day = ?1 AND (?2 IS NULL OR organisation_id = ?2) AND (?3 IS NULL OR project_id = ?3)
-    AND (?4 IS NULL OR key_id = ?4);
+SELECT (
+    SELECT total(input) + total(cache_read) + total(cache_write) + total(output) + total(reasoning) FROM usage_day
+    WHERE day = ?1 AND (?2 IS NULL OR organisation_id = ?2) AND (?3 IS NULL OR project_id = ?3)
+        AND (?4 IS NULL OR key_id = ?4)
+) + (
+    SELECT total(amount) FROM usage_day_rare
+    WHERE day = ?1 AND (?2 IS NULL OR organisation_id = ?2) AND (?3 IS NULL OR project_id = ?3)
+        AND (?4 IS NULL OR key_id = ?4)
+        AND counter IN ('cache_write_1h', 'audio_input', 'audio_output', 'image_input', 'image_output')
+);
 
 -- name: model_was_used
 SELECT 1 FROM usage_day WHERE model = ? LIMIT 1;
@@ -80,6 +109,22 @@ GROUP BY 1, 2, 3, 4, 5
 HAVING sum(requests) <> 0 OR sum(errors) <> 0 OR sum(input) <> 0 OR sum(cache_read) <> 0 OR sum(cache_write) <> 0
     OR sum(output) <> 0 OR sum(reasoning) <> 0 OR sum(bytes_in) <> 0 OR sum(bytes_out) <> 0 OR sum(cost) <> 0
 ORDER BY 1, 2, 3, 4, 5;
+
+-- name: rare_differences
+SELECT day, organisation_id, project_id, key_id, model, counter, sum(amount)
+FROM (
+    SELECT day, organisation_id, project_id, key_id, model, counter, amount FROM usage_day_rare
+    UNION ALL
+    SELECT CAST(u.received_at AS INTEGER) / 86400, u.organisation_id, u.project_id, u.key_id, u.model, j.key, -j.value
+    FROM usage AS u, json_each(iif(json_valid(u.rare), u.rare, '{}')) AS j
+    WHERE u.rare <> '' AND typeof(j.value) = 'integer'
+) AS both
+WHERE day * 86400 >= (SELECT deleted_before FROM usage_retention WHERE only_row = 1)
+    AND day * 86400 >= coalesce(
+        (SELECT deleted_before FROM usage_retention_of AS r WHERE r.organisation_id = both.organisation_id), 0.0)
+GROUP BY 1, 2, 3, 4, 5, 6
+HAVING sum(amount) <> 0
+ORDER BY 1, 2, 3, 4, 5, 6;
 
 -- name: subtract_usage
 UPDATE usage_day SET
