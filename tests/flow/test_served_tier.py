@@ -4,6 +4,7 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from faregate.core.call import Call, UsageRecord
@@ -11,6 +12,7 @@ from faregate.core.chat import ChatRequest
 from faregate.core.money import Price, PriceEntry, Rates, Tariff
 from faregate.dialects import Observed
 from faregate.dialects.table import UPSTREAMS
+from faregate.flow.funds import charge_as_told
 from faregate.flow.served_tier import ServedTier, TierWatch
 from faregate.wire.incoming import IncomingResponse
 
@@ -22,6 +24,7 @@ PRICE = Price(
         PriceEntry(rates=Rates(input=1), tier="flex"),
     ),
 )
+NO_HEAD = IncomingResponse(None, 200, None)  # type: ignore[arg-type]
 ASKED = [{"service_tier": "flex", "usage": {"service_tier": "flex"}}, "service_tier", '{"service_tier":"flex"}']
 
 
@@ -54,7 +57,7 @@ def call_for(price: Price, asked: str = "priority") -> Call:
 
 def version_after(wire: str, body: bytes, asked: str = "priority") -> str:
     call = call_for(PRICE, asked)
-    ServedTier(call, UPSTREAMS[wire].tier_marks, IncomingResponse(None, 200, None)).hear(body)  # type: ignore[arg-type]
+    ServedTier(call, UPSTREAMS[wire].tier_marks, NO_HEAD).hear(body)
     assert call.tariff is not None
     return call.tariff.version
 
@@ -81,6 +84,17 @@ def test_prices_are_those_of_the_admission_and_a_tier_that_has_none_yet_is_the_o
     assert served is not None and served.version == "v" and served.ceiling_nano(1000, 0) == 2
 
 
+def test_another_attempt_is_charged_by_what_is_asked_until_its_own_answer_says_more() -> None:
+    call = call_for(PRICE, "")
+    call.request.members["service_tier"] = msgspec.Raw(b'"priority"')
+    for dropped, version in (((), "v@priority"), (("service_tier",), "v")):
+        ServedTier(call, UPSTREAMS["openai_chat"].tier_marks, NO_HEAD).hear(b'{"service_tier":"flex"}')
+        assert call.record.price_version == "v@flex"
+        call.dropped = dropped
+        charge_as_told(call)
+        assert call.tariff is not None and call.tariff.version == call.record.price_version == version
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_tier_is_heard_in_whatever_pieces_a_stream_comes(seed: int) -> None:
     dice = random.Random(seed)
@@ -97,7 +111,7 @@ def test_a_tier_is_heard_in_whatever_pieces_a_stream_comes(seed: int) -> None:
     stream = b"".join(b"data: " + json.dumps(event, separators=separators).encode() + ends for event in events)
     call = call_for(PRICE, "priority")
     upstream = UPSTREAMS["openai_chat"]
-    served = ServedTier(call, upstream.tier_marks, IncomingResponse(None, 200, None))  # type: ignore[arg-type]
+    served = ServedTier(call, upstream.tier_marks, NO_HEAD)
     watch = TierWatch(Unchanged(), served, upstream)
     given = b""
     while stream:
