@@ -5,7 +5,6 @@ The model and what is to be done with it stand in the path (`models/{model}:{ver
 one all the same (proto JSON has such a field) is not believed, and the name is not sent on.
 """
 
-import re
 from typing import Annotated, Any
 
 import msgspec
@@ -15,13 +14,12 @@ from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import Members, decode, decode_members, members_decoder
 from ..weights import Weight
-from .body import Body, Part, body_decoder, part_decoder
+from .body import Blob, Body, Part, body_decoder, part_decoder
 from .spelling import REQUEST, camel, respelled
 
 COUNTED = "generateContentRequest"  # countTokens takes a whole request in it, instead of contents alone
 _STREAM = "streamGenerateContent"
 _CLIENTS_OWN = frozenset({"functionDeclarations", "function_declarations"})  # tools that the client runs
-_KINDS = re.compile(rb'"(?:mimeType|mime_type)"\s*:\s*"(image|audio)/')
 _CONFIG_NAME = "generationConfig"
 _OUTPUT_NAMES = ("maxOutputTokens", "max_output_tokens")
 
@@ -36,7 +34,6 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
     config = read.generation_config
     weight = Weight(len(body))
     _check_parts(read, weight)
-    kinds = set(_KINDS.findall(body)) if b"/" in body else set()
     contents = members.get("contents", b"")
     return ChatRequest(
         model=model.removeprefix("models/"),
@@ -54,8 +51,8 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
         images=weight.images,
         media_bytes=weight.media_bytes,
         is_open=weight.is_open or _asks_elsewhere(read, members),
-        has_images=b"image" in kinds,
-        has_audio=b"audio" in kinds,
+        has_images=weight.has_images,
+        has_audio=weight.has_audio,
     )
 
 
@@ -84,10 +81,15 @@ def _check_parts(read: Body, weight: Weight) -> None:
             part: Part = decode(part_decoder, raw, f"contents[{index}].parts[{number}]")
             response = part.function_response
             for each in (part, *((response.parts if response is not None else None) or ())):
-                if each.inline_data is not None:
-                    is_picture = each.inline_data.mime_type.startswith("image/")
-                    weight.take(len(each.inline_data.data), is_picture=is_picture)
-                elif each.file_data is not None:
+                media = each.inline_data or each.file_data
+                if media is None:
+                    continue
+                kind = media.mime_type.partition("/")[0]
+                weight.has_images = weight.has_images or kind == "image"
+                weight.has_audio = weight.has_audio or kind == "audio"
+                if isinstance(media, Blob):
+                    weight.take(len(media.data), is_picture=kind == "image")
+                else:
                     weight.refer()
 
 

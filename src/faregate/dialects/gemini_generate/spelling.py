@@ -2,7 +2,7 @@
 1.11); what is inside arguments, responses, schemas and labels is the client's own and stays as it is."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -10,7 +10,8 @@ import msgspec
 from ...core.errors import MalformedRequest
 from ..bodies import decode, members_decoder
 
-_SNAKE_NAME = re.compile(rb'"[a-z]+(?:_[a-z0-9]+)+"\s*:')
+_TAIL = re.compile(rb'(_[a-z0-9_]*+)"\s*+:')  # of a name, from its first underscore: to look for what is rare is quick
+_CAPITAL = re.compile(r"[A-Z]")
 _UNDERSCORE = re.compile(r"_([a-z0-9])")
 _list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -118,15 +119,24 @@ def camel(name: str) -> str:
     return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
 
 
-def may_be_snake(body: bytes) -> bool:
-    """Whether a body may hold names in snake_case at all."""
-    return b"_" in body and _SNAKE_NAME.search(body) is not None
+def _snake(shape: Shape) -> Iterator[str]:
+    """The names of the fields of a shape, and of those in it, that are others in snake_case."""
+    for name, inner in shape.items():
+        if _CAPITAL.search(name):
+            yield _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
+        if inner is not None:
+            yield from _snake(inner)
 
 
-def respelled(body: bytes, shape: Shape = REQUEST) -> bytes:
-    """A JSON object with the fields of `shape` in camelCase, all else as it came. MalformedRequest where a field is
-    given in both spellings."""
-    return bytes(_respelled(msgspec.Raw(body), shape, "")) if may_be_snake(body) else body
+_TAILS = {name[name.index("_") :].encode() for name in _snake(REQUEST)}
+
+
+def respelled(body: bytes) -> bytes:
+    """A request with its fields in camelCase, all else as it came. MalformedRequest where a field is given in both
+    spellings."""
+    if _TAILS.isdisjoint(_TAIL.findall(body)):
+        return body
+    return bytes(_respelled(msgspec.Raw(body), REQUEST, ""))
 
 
 def _respelled(raw: msgspec.Raw, shape: Shape, path: str) -> msgspec.Raw:
