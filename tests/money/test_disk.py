@@ -128,6 +128,28 @@ def test_an_answer_whose_settlement_waits_for_too_long_leaves_and_says_what_it_c
     check_at_rest(buyer, cost)
 
 
+@pytest.mark.parametrize("first_token_ms", [0, 300])
+def test_an_answer_whose_hold_never_gets_to_the_disk_is_not_given_and_costs_nothing(
+    disk: Disk, buyer: Customer, first_token_ms: int
+) -> None:
+    """What is at hand to hold from was leased before the disk was full. The call is written down all the same."""
+    for _ in range(3):
+        buyer.served()
+    charged = buyer.spent
+    disk.fill()
+    answer = buyer.chat({"output_tokens": 5, "first_token_ms": first_token_ms})
+    assert (answer.status, answer.header("x-credits-used")) == (503, None)
+    assert answer.error["message"] == "The ledger cannot be written; try again in a moment."
+    disk.empty()
+    eventually(lambda: buyer.get("/readyz").status == 200)
+    assert buyer.books.reservation(answer.header("x-request-id") or "") is None
+    eventually(lambda: buyer.books.rows("SELECT 1 FROM usage WHERE status = 503"))
+    assert buyer.record(answer.header("x-request-id"))["cost"] == "0"
+    whole = buyer.served()  # what was held for it is there again
+    check_at_rest(buyer, charged + cost_of(HELLO_TOKENS, 5))
+    assert whole.header("x-credits-used") == format_amount(cost_of(HELLO_TOKENS, 5))
+
+
 def test_a_stop_with_a_full_disk_says_so_and_the_next_start_puts_the_books_in_order(
     disk: Disk, buyer: Customer, simulator: Simulator
 ) -> None:

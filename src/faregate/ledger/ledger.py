@@ -19,8 +19,6 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-import msgspec
-
 from ..core.call import UsageRecord
 from ..core.errors import NoFunds, Overloaded
 from ..stores.database import Database, StoreUnavailable, Transaction, Writer, named_queries
@@ -31,7 +29,8 @@ from .epochs import Epoch
 from .holds import Hold
 from .notices import Notices
 from .receipts import Receipts, Unstorable
-from .records import Record, Result
+from .records import Result, Settle, Settled
+from .sent import Sent, forget
 from .slices import Slices
 from .verify import verify_recent
 
@@ -44,21 +43,9 @@ OPEN_PATIENCE_S = 1.0
 SETTLE_PATIENCE_S = 2.0
 
 _LOST = "The gateway lost its place in the ledger; try again."
+_REFUSED = "The ledger cannot be written; try again in a moment."
 
 Report = Callable[[str, str], None]
-
-
-class _Sent(msgspec.Struct):
-    """A batch on its way, and when it was put together, by this process's clock."""
-
-    seq: int
-    records: list[Record]
-    calls: dict[bytes, UsageRecord]  # those that it settles, by their reservations
-    built_at: float
-    answers: list[Callable[[], None]]  # to who waits for it to be on the disk
-    is_first: bool = True  # it was not sent before
-    is_reported: bool = False  # to be on its way for too long
-    singly: bool = False  # a row of its calls was refused
 
 
 class Ledger:
@@ -91,7 +78,7 @@ class Ledger:
         self._notices = Notices(run_folder, self._epoch.node, self._recalled, self._bereft)
         self._answers: list[Callable[[], None]] = []  # to recalls, with the next batch
         self._seq = 0
-        self._sent: _Sent | None = None
+        self._sent: Sent | None = None
         self._armed = False
         self._is_over = False
         self._reaped_at = self._loop.time()
@@ -168,12 +155,24 @@ class Ledger:
 
     def settlement(self, hold: Hold) -> Signal[None] | None:
         """What to wait for before the end of an answer leaves, again and again until it is None: then the settlement is
-        on the disk (O2). Overloaded where the hold's slices were lost: then nothing of the answer may leave."""
-        if hold.is_settled or hold.is_waived or (self._relaxed and hold.is_open):
-            if hold.is_lost or not hold.is_open:
-                raise Overloaded(_LOST, retry_after_s=1.0)
+        on the disk (O2). Overloaded where the hold's slices were lost, or the hold is not on the disk after all that
+        time: then nothing of the answer may leave, and nothing is charged."""
+        if not (hold.is_settled or hold.is_waived or (self._relaxed and hold.is_open)):
+            return self._news(hold, SETTLE_PATIENCE_S, may_be_waived=True)
+        if hold.is_open and not hold.is_lost:
             return None
-        return self._news(hold, SETTLE_PATIENCE_S, may_be_waived=True)
+        if hold.is_settled or hold.is_lost:
+            raise Overloaded(_LOST, retry_after_s=1.0)
+        if self._sent is not None and self._sent.is_under_way:
+            return self._news(hold, 0.0, may_be_waived=True)  # it may be there in a moment
+        self._forgo(hold)
+        raise Overloaded(_REFUSED, retry_after_s=1.0)
+
+    def _forgo(self, hold: Hold) -> None:
+        if self._sent is not None:
+            forget(hold.reservation, self._sent.records, self._sent.calls)
+        forget(hold.reservation, self.slices.queue, self._calls)
+        self.slices.learn(Settle(hold.reservation, 0), Settled(False), 0.0)
 
     def _news(self, hold: Hold, patience_s: float, *, may_be_waived: bool = False) -> Signal[None]:
         """The next news of a hold, for one who waits for it; where the patience is over, that fails or is waived."""
@@ -239,7 +238,7 @@ class Ledger:
         calls, self._calls = self._calls, {}
         answers, self._answers = self._answers, []
         self._seq += 1
-        self._sent = _Sent(self._seq, records, calls, self._loop.time(), answers)
+        self._sent = Sent(self._seq, records, calls, self._loop.time(), answers)
         self._submit()
 
     def _submit(self) -> None:
@@ -247,6 +246,7 @@ class Ledger:
         if sent is None or self._is_over:
             return
         epoch, is_first, sent.is_first = self._epoch.number, sent.is_first, False
+        sent.is_under_way = True
         receipts = self._receipts
 
         def work(writing: Transaction) -> list[Result]:
@@ -311,6 +311,8 @@ class Ledger:
         if self.healthy:
             self._report("error", f"ledger_refused: {error}")
         self.healthy = False
+        if self._sent is not None:
+            self._sent.is_under_way = False
         self._loop.call_later(RETRY_INTERVAL_S, self._submit)
 
     @property
@@ -361,7 +363,7 @@ class Ledger:
             if signal.is_set:
                 del self._awaited[hold]
             elif now > until and may_be_waived:
-                self.waived += 1
+                self.waived += hold.is_open
                 hold.is_waived = True
                 signal.set(None)
             elif now > until:
