@@ -1,9 +1,12 @@
 """Streams that are relayed byte for byte: what a chunk should not hold is the client's to see, and breaks nothing."""
 
+import itertools
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from faregate.dialects.table import DIALECTS
 
@@ -40,3 +43,44 @@ def test_odd_deltas_of_messages(member: str, odd: Any) -> None:
     event = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", member: odd}}
     sent = b"event: content_block_delta\ndata: " + json.dumps(event).encode() + b"\n\n"
     assert stream.feed(sent) == sent
+
+
+_WORDS = st.text(st.sampled_from('ab "\\\n\r\u00e9'), max_size=12)
+_KINDS = st.sampled_from(
+    ["output_text.delta", "function_call_arguments.delta", "output_text.done", "refusal.delta", "odd"]
+)
+
+
+@st.composite
+def _responses_event(draw: st.DrawFn, number: int) -> bytes:
+    kind = f"response.{draw(_KINDS)}"
+    event = {
+        "type": kind,
+        "sequence_number": number,
+        "item_id": "i",
+        "delta": draw(_WORDS),
+        "obfuscation": draw(_WORDS),
+    }
+    if draw(st.booleans()):
+        event = dict(sorted(event.items()))
+    separators = draw(st.sampled_from([(",", ":"), (", ", ": ")]))
+    end = draw(st.sampled_from(["\n", "\n", "\n", "\r\n"]))
+    first = draw(st.sampled_from([f"event: {kind}", f"event:{kind}", ": a comment"]))
+    return f"{first}{end}data: {json.dumps(event, separators=separators)}{end}{end}".encode()
+
+
+@given(st.data())
+def test_events_of_responses_are_the_same_in_whatever_pieces_they_come(data: st.DataObject) -> None:
+    dialect = DIALECTS["openai_responses"]
+    events = [data.draw(_responses_event(number)) for number in range(data.draw(st.integers(1, 6)))]
+    sent = b"".join(events)
+    seen = []
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(sent) - 1), max_size=8)))
+    split = [sent[start:end] for start, end in itertools.pairwise([0, *cuts, len(sent)])]
+    for pieces in (events, [sent], split):
+        request = dialect.parse_request(b'{"model":"m","stream":true,"input":"x"}')
+        stream = dialect.forward_stream(request, exact=True)
+        out = b"".join([stream.feed(piece) for piece in pieces])
+        observed = stream.observed
+        seen.append((out, observed.deltas, observed.has_content, request.events_sent))
+    assert seen[0] == seen[1] == seen[2]

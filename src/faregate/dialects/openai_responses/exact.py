@@ -10,10 +10,10 @@ from ...core.catalog import model_shown
 from ...core.chat import ChatRequest
 from ...core.events import Ended, Failed, Finished, Started, UsageReported
 from ...wire.messages import BadMessage
-from ...wire.sse import MEDIA_LINE_BYTES_MAX, Frame, FrameParser
+from ...wire.sse import MEDIA_LINE_BYTES_MAX, RETURN, Frame, FrameParser
 from .. import Observed, Result, UpstreamWords
 from ..bodies import Members, members_decoder
-from ..counters import tokens_of
+from ..counters import PLAIN_EVENT_BYTES_MAX, tokens_of
 from .parser import ENDS, Parser, event_decoder, failure_of
 from .renderer import Renderer
 from .result import check_ended, decode_response, parse_result, render_result
@@ -22,6 +22,17 @@ from .usage import read_usage
 _ABSENT = msgspec.Raw(b"null")
 _NOT_JSON = UpstreamWords("An event is not the JSON it should be.")
 _CONTENT = (".delta", ".done", ".added")
+_PLAIN = {  # what most events are, by their first line: how their data begins
+    b"event: response.%b.delta" % name: b'data: {"type":"response.%b.delta",' % name
+    for name in (
+        b"output_text",
+        b"reasoning_summary_text",
+        b"reasoning_text",
+        b"refusal",
+        b"function_call_arguments",
+        b"custom_tool_call_input",
+    )
+}
 
 
 class _Asked:
@@ -60,17 +71,36 @@ def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
 
 
 class Exact:
-    """A stream as it came (dialects.StreamTransform)."""
+    """A stream as it came (dialects.StreamTransform). A piece that is one event with a few words in it, as most are, is
+    known by its lines and not decoded."""
+
+    __slots__ = ("_asked", "_frames", "_is_flowing", "_request", "observed")
 
     def __init__(self, request: ChatRequest) -> None:
         self.observed = Observed()
         self._request = request
         self._asked = _Asked(request)
         self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)
+        self._is_flowing = False  # content has begun, and no event is half here
 
     def feed(self, data: bytes) -> bytes:
         """See StreamTransform."""
-        return b"".join([self._frame(frame) for frame in self._frames.feed(data)])
+        if self._is_flowing and data[-3:] == b"}\n\n" and len(data) <= PLAIN_EVENT_BYTES_MAX and RETURN not in data:
+            line, _, rest = data.partition(b"\n")
+            begins = _PLAIN.get(line)
+            if (
+                begins is not None
+                and rest[: len(begins)] == begins
+                and rest.count(b"\n") == 2
+                and rest.find(b'"response"') < 0
+            ):
+                self.observed.deltas += 1
+                self._request.events_sent += 1
+                return data
+        out = b"".join([self._frame(frame) for frame in self._frames.feed(data)])
+        observed = self.observed
+        self._is_flowing = observed.has_content and self._frames.empty and not observed.done and observed.error is None
+        return out
 
     def close(self) -> bytes:
         """See StreamTransform."""
