@@ -24,6 +24,8 @@ from openai_streams import (
     sse,
 )
 
+from faregate.core.chat import ChatRequest
+from faregate.dialects.openai_chat.repair import Repair
 from faregate.wire.messages import BadMessage
 
 
@@ -241,3 +243,75 @@ def test_odd_shapes_raise_nothing_but_bad_message(value: Any) -> None:
                 continue
             except ValueError as failure:  # an unknown shape that is kept may not be what the SDK's types say
                 assert "validation error" in str(failure)
+
+
+WORDS = st.text(st.sampled_from('abc é中\U0001f600"\\\n\x7f'), min_size=1, max_size=9)
+SHAPES: list[Members] = [
+    {"delta": {"content": "?"}},
+    {"delta": {"content": "?", "reasoning_content": None}},
+    {"delta": {"content": "", "reasoning_content": "?"}, "logprobs": None},
+    {"delta": {"role": "assistant", "content": "?"}, "finish_reason": ""},
+    {"delta": {"content": "?", "refusal": "x"}},
+    {"delta": {"content": "?"}, "content": "odd"},
+    {"delta": {"content": "?"}, "finish_reason": "stop"},
+    {"delta": {}, "text": "?"},
+]
+
+
+STYLES = st.fixed_dictionaries(
+    {
+        "choice": st.sampled_from(SHAPES),
+        "created": st.sampled_from([1, 2]),
+        "index": st.sampled_from([0, 0, 1]),
+        "usage": st.sampled_from([None, None, USAGE]),
+        "separators": st.sampled_from([(",", ":"), (", ", ": ")]),
+        "end": st.sampled_from(["\n\n", "\n\n", "\r\n\r\n", "\n\n: ping\n\n"]),
+        "is_ascii": st.booleans(),
+    }
+)
+
+
+@st.composite
+def like_events(draw: st.DrawFn) -> list[bytes]:
+    """Events as hosts write them: many that differ in their words alone, now and then another."""
+    events = []
+    for style in draw(st.lists(STYLES, min_size=1, max_size=3)):
+        for words in draw(st.lists(WORDS, min_size=1, max_size=4)):
+            choice = json.loads(json.dumps(style["choice"]).replace('"?"', json.dumps(words)))
+            event = {"id": "c", "object": "chat.completion.chunk", "created": style["created"], "model": "m"}
+            event["choices"] = [{"index": style["index"], **choice}]
+            if style["usage"] is not None:
+                event["usage"] = style["usage"]
+            said = json.dumps(event, separators=style["separators"], ensure_ascii=style["is_ascii"])
+            events.append(f"data: {said}{style['end']}".encode())
+    return events
+
+
+@given(like_events(), st.data())
+def test_events_that_differ_in_their_words_alone_are_written_as_any_other(
+    events: list[bytes], data: st.DataObject
+) -> None:
+    """By the piece, where the pattern of the last one may serve, all at once, or cut anywhere."""
+    whole = b"".join([*events, b"data: [DONE]\n\n"])
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=6)))
+    split = [whole[start:end] for start, end in itertools.pairwise([0, *cuts, len(whole)])]
+    seen = []
+    for pieces in ([*events, b"data: [DONE]\n\n"], [whole], split):
+        transform = Repair(ChatRequest(model="m", members={}, choices=2))
+        out = b"".join(transform.feed(piece) for piece in pieces)
+        observed = transform.observed
+        seen.append((out, observed.deltas, observed.usage, observed.finished, observed.done))
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_an_event_that_ends_otherwise_than_the_last_one_is_another() -> None:
+    def event(words: str, **more: Any) -> bytes:
+        choice = {"index": 0, "delta": {"content": words}, **more}
+        return f"data: {json.dumps({'id': 'c', 'created': 1, 'model': 'm', 'choices': [choice]})}\n\n".encode()
+
+    transform = Repair(ChatRequest(model="m", members={}))
+    out = b"".join(transform.feed(event(word)) for word in ("a", "b", "c"))
+    assert not transform.observed.finished
+    assert b'"finish_reason":"stop"' not in out + transform.feed(event("d", finish_reason="stop"))
+    assert transform.observed.finished
+    assert transform.feed(b"data: [DONE]\n\n").count(b'"finish_reason":"stop"') == 1

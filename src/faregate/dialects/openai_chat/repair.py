@@ -17,6 +17,7 @@ from ..counters import tokens_of
 from .errors import words_of
 from .exact import said_in
 from .halves import may_hold_halves, restore_halves, shelter_halves
+from .plain import Pattern, only_words, pattern_of
 from .repair_rules import (
     Members,
     created_of,
@@ -37,6 +38,7 @@ __all__ = ["Repair", "repair_result"]
 
 _OBJECT = "chat.completion.chunk"
 _EARLY_MAX = 16  # events before the one that names the answer
+_PATTERNS_MAX = 8  # that are tried in vain, one after the other
 _UNSAID = UpstreamWords("The provider's stream failed.")
 
 _decode = msgspec.json.Decoder().decode
@@ -68,7 +70,8 @@ class Repair:
 
     __slots__ = (
         *("_asked_model", "_choice_count", "_choices", "_early", "_failure", "_head", "_include_usage", "_over"),
-        *("_parser", "_sheltered", "_splits_cache", "_usage", "_usage_chunk", "observed"),
+        *("_parser", "_pattern", "_patterns", "_said", "_sheltered", "_splits_cache", "_usage", "_usage_chunk"),
+        "observed",
     )
 
     def __init__(self, request: ChatRequest) -> None:
@@ -86,24 +89,43 @@ class Repair:
         self._over = False
         self._sheltered = False  # whether halves of characters were met
         self._failure: BadMessage | None = None
+        self._said: tuple[str, str] | None = None  # by the last event, where that did nothing but say it
+        self._pattern: Pattern | None = None  # of that event, where nothing of the next one is here yet
+        self._patterns = _PATTERNS_MAX
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes that `data` completes."""
+        if self._pattern is not None:
+            shown = self._pattern.shown(data, self.observed)
+            if shown is not None:
+                self._patterns = _PATTERNS_MAX
+                return shown
+            self._pattern = None
         if self._failure is not None:
             raise self._failure
         if self._over:
             return b""
         out: list[bytes] = []
+        begins = self._parser.empty
+        self._said = None
         try:
-            for event, event_data in self._events(data):
+            events = self._events(data)
+            for event, event_data in events:
                 self._take(event, event_data, out)
                 if self._over:
                     break
+            if self._said is not None and begins and self._parser.empty and len(events) == len(out) == 1:
+                self._find_pattern(data, out[0], self._said)
         except BadMessage as failure:
             self._failure = failure
             if not out:
                 raise
         return b"".join(out)
+
+    def _find_pattern(self, data: bytes, shown: bytes, said: tuple[str, str]) -> None:
+        if self._patterns and not self._sheltered:
+            self._patterns -= 1
+            self._pattern = pattern_of(data, shown, said)
 
     def close(self) -> bytes:
         """The end of a stream whose body ended: empty where it was over already, or is not complete."""
@@ -216,6 +238,8 @@ class Repair:
         if not state.opened:
             state.opened = True
             delta = {"role": "assistant", **delta}
+        elif native is None and says and not choice.get("text"):
+            self._said = only_words(delta)
         choice["delta"] = delta
         self._send(chunk, [choice], out)
 
