@@ -262,6 +262,7 @@ STYLES = st.fixed_dictionaries(
     {
         "choice": st.sampled_from(SHAPES),
         "created": st.sampled_from([1, 2]),
+        "unknown": st.sampled_from([3, 4]),
         "index": st.sampled_from([0, 0, 1]),
         "usage": st.sampled_from([None, None, USAGE]),
         "separators": st.sampled_from([(",", ":"), (", ", ": ")]),
@@ -280,6 +281,7 @@ def like_events(draw: st.DrawFn) -> list[bytes]:
             choice = json.loads(json.dumps(style["choice"]).replace('"?"', json.dumps(words)))
             event = {"id": "c", "object": "chat.completion.chunk", "created": style["created"], "model": "m"}
             event["choices"] = [{"index": style["index"], **choice}]
+            event["unknown"] = style["unknown"]
             if style["usage"] is not None:
                 event["usage"] = style["usage"]
             said = json.dumps(event, separators=style["separators"], ensure_ascii=style["is_ascii"])
