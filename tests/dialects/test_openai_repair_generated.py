@@ -307,13 +307,15 @@ def test_events_that_differ_in_their_words_alone_are_written_as_any_other(
 
 
 def test_an_event_that_ends_otherwise_than_the_last_one_is_another() -> None:
-    def event(words: str, **more: Any) -> bytes:
+    def event(words: str, unknown: int = 3, **more: Any) -> bytes:
         choice = {"index": 0, "delta": {"content": words}, **more}
-        return f"data: {json.dumps({'id': 'c', 'created': 1, 'model': 'm', 'choices': [choice]})}\n\n".encode()
+        chunk = {"id": "c", "created": 1, "model": "m", "choices": [choice], "unknown": unknown}
+        return f"data: {json.dumps(chunk)}\n\n".encode()
 
     transform = Repair(ChatRequest(model="m", members={}))
-    out = b"".join(transform.feed(event(word)) for word in ("a", "b", "c"))
+    for number, word in enumerate("abcd"):
+        assert f'"unknown":{3 + number // 3}'.encode() in transform.feed(event(word, unknown=3 + number // 3))
     assert not transform.observed.finished
-    assert b'"finish_reason":"stop"' not in out + transform.feed(event("d", finish_reason="stop"))
+    assert b'"finish_reason":"stop"' not in transform.feed(event("e", unknown=4, finish_reason="stop"))
     assert transform.observed.finished
     assert transform.feed(b"data: [DONE]\n\n").count(b'"finish_reason":"stop"') == 1
