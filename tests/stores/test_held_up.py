@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from faregate.core.limits import Refused
+from faregate.stores import counter_table
 from faregate.stores.counter_table import PATIENCE_S, HeldUp
 from faregate.stores.counters import MachineCounters
 from tests.money.crew import crew_config, workers_of
@@ -83,6 +85,83 @@ def test_a_process_that_is_held_up_can_end(tmp_path: Path) -> None:
             with pytest.raises(HeldUp):
                 await counters.take(demand_of("concurrency", 2))
             counters.close()
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for long."""
+    monkeypatch.setattr(counter_table, "PATIENCE_S", 0.01)
+
+
+async def is_refused_while(other: MachineCounters, counters: MachineCounters, settling: object = None) -> None:
+    """`counters` is held up by `other`, and cannot settle a call that ends."""
+    with other._file.section():
+        with pytest.raises(HeldUp):
+            await counters.take(demand_of("concurrency", 2))
+        if settling is not None:
+            settling.settle(9)  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not counter_table._OFD, reason="two files of one process do not keep each other out")
+def test_one_timer_looks_whether_it_is_over_however_often_that_came_and_none_after_the_end(
+    tmp_path: Path, impatient: None
+) -> None:
+    """One that outlived its file would take locks on whatever has its descriptor then."""
+    timers: list[asyncio.TimerHandle] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+
+        def kept(*arguments: Any) -> asyncio.TimerHandle:
+            timers.append(call_later(*arguments))
+            return timers[-1]
+
+        counters, other = (MachineCounters(tmp_path, nothing_used) for _ in range(2))
+        loop.call_later = kept  # type: ignore[method-assign]
+        for _ in range(3):
+            await is_refused_while(other, counters)
+            [taken] = await take(counters, demand_of("concurrency", 2), 1)
+            taken.settle(0)  # type: ignore[attr-defined]
+        await is_refused_while(other, counters)
+        assert sum(not timer.cancelled() for timer in timers) == 1
+        counters.close()
+        assert all(timer.cancelled() for timer in timers)
+        other.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.skipif(not counter_table._OFD, reason="two files of one process do not keep each other out")
+def test_what_ended_meanwhile_is_settled_as_soon_as_that_is_over(tmp_path: Path, impatient: None) -> None:
+    async def run() -> None:
+        counters, other = (MachineCounters(tmp_path, nothing_used) for _ in range(2))
+        first, _ = await take(counters, demand_of("concurrency", 2), 2)
+        await is_refused_while(other, counters, first)
+        answers = await take(counters, demand_of("concurrency", 2), 1)
+        assert isinstance(answers[0], Refused)  # it is not, in the midst of what heard of it
+        for _ in range(2):  # turns of the loop
+            await asyncio.sleep(0)
+        answers = await take(counters, demand_of("concurrency", 2), 2)
+        assert [isinstance(answer, Refused) for answer in answers] == [False, True]
+        counters.close()
+        other.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.skipif(not counter_table._OFD, reason="two files of one process do not keep each other out")
+def test_a_process_that_ends_settles_first_what_it_could_not_before(tmp_path: Path, impatient: None) -> None:
+    async def run() -> None:
+        counters, other = (MachineCounters(tmp_path, nothing_used) for _ in range(2))
+        [first] = await take(counters, demand_of("daily_tokens", 10), 1)
+        await is_refused_while(other, counters, first)
+        counters.close()
+        answers = await take(other, demand_of("daily_tokens", 10), 2)
+        assert [isinstance(answer, Refused) for answer in answers] == [False, True]
+        other.close()
 
     asyncio.run(run())
 

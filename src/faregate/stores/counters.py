@@ -105,8 +105,7 @@ class MachineCounters:
         self._reads: dict[tuple[str, str, int], Future[StoreError | None]] = {}
         self._typical_ns = SECOND_NS  # what calls take
         self._compared_ns, self._ahead_s = -_COMPARED_FOR_NS, 0.0  # when our clock was compared with unix time
-        self._said_full = False
-        self._closed = False
+        self._said_full = self._closed = False
         self._unsettled: list[tuple[MachineTaken, Places, int]] = []  # while another process holds the section up
         self._going_on: TimerHandle | None = None
 
@@ -314,20 +313,22 @@ class MachineCounters:
             if shared:
                 file.leave()
 
-    # Another process holds it up
-
     def _heard(self, level: str, text: str) -> None:
-        """The file is held up, or no longer."""
+        """The file is held up, or no longer; that is heard inside the section, so what waits is settled after it."""
         self._report(level, text)
-        if self.is_held_up:
-            self._going_on = get_running_loop().call_later(_LOOK_AGAIN_S, self._go_on)
+        self._look_again(_LOOK_AGAIN_S if self.is_held_up else 0.0)
+
+    def _look_again(self, in_s: float) -> None:
+        if self._going_on is not None:
+            self._going_on.cancel()
+        self._going_on = get_running_loop().call_later(in_s, self._go_on)
 
     def _go_on(self) -> None:
         """Settle what could not be, once that can be."""
         try:
             self._file.enter()
         except (OSError, HeldUp):
-            self._going_on = get_running_loop().call_later(_LOOK_AGAIN_S, self._go_on)
+            self._look_again(_LOOK_AGAIN_S)
             return
         self._file.leave()
         unsettled, self._unsettled = self._unsettled, []
@@ -363,8 +364,6 @@ class MachineCounters:
         with self._file.section():
             self._cells.learn(bound, day, tokens, deaths)
 
-    # Looking
-
     def standing(self, bounds: Sequence[Bound], /) -> Standing | None:
         """Of the bounds on requests the one with the least left; None where there is none, or it cannot be seen."""
         try:
@@ -382,6 +381,8 @@ class MachineCounters:
 
     def close(self) -> None:
         """Hold nothing any more, and let others have our column. Idempotent."""
+        if self._unsettled and not self._closed:
+            self._go_on()
         self._closed = True
         if self._going_on is not None:
             self._going_on.cancel()
