@@ -198,7 +198,7 @@ class DataPlane:
             ),
             callers=self._callers,
             floodgates={
-                house.name: Floodgate.of(house.facts, folder, alone=is_alone)
+                house.name: Floodgate.of(house.facts, folder, self._report_of_limits, alone=is_alone)
                 for house in self._houses.houses
                 if settings.limits.address_net
             },
@@ -233,10 +233,13 @@ class DataPlane:
         self._counters = MachineCounters(
             self._options.data / COUNTERS_FOLDER,
             self._tokens_of_day,
-            lambda level, text: self._log.event(level, "limits", message=text),
+            self._report_of_limits,
             alone=self._options.post is None,
         )
         return self._counters
+
+    def _report_of_limits(self, level: str, text: str) -> None:
+        self._log.event(level, "limits", message=text)
 
     async def _tokens_of_day(self, subject: str, subject_id: str, day: int) -> int:
         return await self._database.read(lambda reading: tokens_of_day(reading, subject, subject_id, day))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faregate.stores.address_net import AddressNet
+from faregate.stores import counter_table
+from faregate.stores.address_net import HELD_UP_S, AddressNet
 
 SECOND_NS = 1_000_000_000
 HOME = "203.0.113.7"
@@ -55,6 +56,21 @@ def test_what_counts_as_one_address(tmp_path: Path, one: str, other: str, same: 
     assert here.take(one) is None
     assert (here.peek(other) is not None) == same
     here.close()
+
+
+@pytest.mark.skipif(not counter_table._OFD, reason="two files of one process do not keep each other out")
+def test_a_net_that_is_held_up_lets_nobody_pass_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counter_table, "PATIENCE_S", 0.01)
+    said: list[tuple[str, str]] = []
+    here, other = (AddressNet(tmp_path, "test", 3, 60, report=lambda *words: said.append(words)) for _ in range(2))
+    with other._file.section():
+        assert [here.take(HOME), here.peek(HOME)] == [HELD_UP_S] * 2
+    assert here.take(HOME) is None
+    [(level, text), over] = said
+    assert (level, over) == ("error", ("info", "held up no longer"))
+    assert text.startswith("held up by ")
+    here.close()
+    other.close()
 
 
 def test_what_is_no_address_passes(tmp_path: Path) -> None:

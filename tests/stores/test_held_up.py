@@ -14,11 +14,12 @@ import pytest
 
 from faregate.core.limits import Refused
 from faregate.stores import counter_table
+from faregate.stores.address_net import AddressNet
 from faregate.stores.counter_table import PATIENCE_S, HeldUp
 from faregate.stores.counters import MachineCounters
 from tests.money.crew import crew_config, workers_of
 from tests.running.client import DONE, Caller, eventually
-from tests.running.processes import Gateway, Simulator
+from tests.running.processes import Gateway, Simulator, simulated
 
 from .counting import bound_of, demand_of, nothing_used, take
 from .test_counting_processes import end, heard, say, start
@@ -191,6 +192,22 @@ def test_workers_refuse_what_is_counted_say_by_whom_they_are_held_up_and_come_ba
                 eventually(lambda: caller.chat().status == 200)
         told = [line for line in held_up_lines(gateway) if f"process {other.pid}, which is stopped" in line]
         assert 1 <= len(told) <= len(workers_of(gateway))
+    finally:
+        assert gateway.stop() == 0
+
+
+@pytest.mark.skipif(not counter_table._OFD, reason="needs locks of open files")
+def test_a_net_that_is_held_up_is_in_the_log(session_folder: Path, simulator: Simulator) -> None:
+    gateway = Gateway(session_folder, simulated(simulator), {"FAREGATE_LIMITS_ADDRESS_NET": "true"})
+    try:
+        [name] = [path.name for path in (gateway.data / "counters").glob("addresses-*-keys-*")]
+        other = AddressNet(gateway.data / "counters", name.removeprefix("addresses-").rpartition("-")[0], 1, 1)
+        with other._file.section():
+            assert Caller(gateway, "none").chat().status == 429
+        assert Caller(gateway, "none").chat().status == 401
+        other.close()
+        eventually(lambda: held_up_lines(gateway)[-1] == "held up no longer")
+        assert held_up_lines(gateway)[0].startswith(f"held up by process {os.getpid()}: ")
     finally:
         assert gateway.stop() == 0
 

@@ -6,6 +6,8 @@ less than ten times a second, for all such addresses and all processes together,
 nothing (F99).
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from .house_file import HouseFile
 
 _LOOKUPS, _LOOKUPS_S = 2, 0.28  # at most nine in any second
 _ANY = "::"  # all addresses together
+
+Report = Callable[[str, str], object]  # (level, text)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,13 +32,15 @@ class Floodgate:
     counts_all: bool
 
     @classmethod
-    def of(cls, facts: HouseFile, folder: Path, *, alone: bool) -> "Floodgate":
-        """What a house says of it; `alone` where no other process counts with this one. OSError."""
+    def of(cls, facts: HouseFile, folder: Path, report: Report, *, alone: bool) -> "Floodgate":
+        """What a house says of it; `alone` where no other process counts with this one; `report` hears of one that is
+        stopped there. OSError."""
+        made = functools.partial(AddressNet, folder, alone=alone, report=report)
         net, keys = facts.address_net, facts.bad_keys
         return cls(
-            requests=AddressNet(folder, f"{facts.name}-all", net.requests, net.window_s, alone=alone),
-            bad_keys=AddressNet(folder, f"{facts.name}-keys", keys.requests, keys.window_s, alone=alone),
-            lookups=AddressNet(folder, f"{facts.name}-lookups", _LOOKUPS, _LOOKUPS_S, alone=alone, cells=8),
+            requests=made(f"{facts.name}-all", net.requests, net.window_s),
+            bad_keys=made(f"{facts.name}-keys", keys.requests, keys.window_s),
+            lookups=made(f"{facts.name}-lookups", _LOOKUPS, _LOOKUPS_S, cells=8),
             counts_all=net.counts == "all",
         )
 

@@ -36,10 +36,12 @@ class AddressNet:
         *,
         alone: bool = False,
         cells: int = CELLS,
+        report: Callable[[str, str], object] = lambda _, __: None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = CounterFile(folder / f"addresses-{name}-{LAYOUT}", ((cells, _CELL_WORDS),), alone=alone)
+        path, regions = folder / f"addresses-{name}-{LAYOUT}", ((cells, _CELL_WORDS),)
+        self._file = CounterFile(path, regions, alone=alone, report=report)
         region = self._file.regions[0]
         region.ask_disk()
         self._first = region.first
