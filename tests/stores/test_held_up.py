@@ -136,6 +136,28 @@ def test_one_timer_looks_whether_it_is_over_however_often_that_came_and_none_aft
 
 
 @pytest.mark.skipif(not counter_table._OFD, reason="two files of one process do not keep each other out")
+def test_who_holds_it_up_is_found_without_going_through_descriptors(
+    tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are thousands of them, with as many connections."""
+    said: list[str] = []
+
+    def listed(folder: Path) -> Iterator[Path]:
+        raise AssertionError(f"{folder} is gone through")
+
+    async def run() -> None:
+        counters = MachineCounters(tmp_path, nothing_used, lambda _, text: said.append(text))
+        other = MachineCounters(tmp_path, nothing_used)
+        monkeypatch.setattr(Path, "iterdir", listed)
+        await is_refused_while(other, counters)
+        assert said[0].startswith(f"held up by process {os.getpid()}: ")
+        counters.close()
+        other.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.skipif(not counter_table._OFD, reason="two files of one process do not keep each other out")
 def test_what_ended_meanwhile_is_settled_as_soon_as_that_is_over(tmp_path: Path, impatient: None) -> None:
     async def run() -> None:
         counters, other = (MachineCounters(tmp_path, nothing_used) for _ in range(2))

@@ -45,7 +45,8 @@ COUNT_BITS = 44  # of a column's word in a cell; above them its generation
 COUNT_MASK = (1 << COUNT_BITS) - 1
 _MAGIC = 0x46415245_47415445
 _DEATHS, _ALONE, _HIGH, _GENERATIONS, _HEADER_WORDS = 5, 6, 7, 16, 512
-_PIDS = _GENERATIONS + COLUMNS  # of the processes that have the columns
+_OWNERS = _GENERATIONS + COLUMNS  # who has the columns: its pid, and below it its descriptor of the file
+_DESCRIPTOR_BITS = 32
 _GENERATION_MAX = (1 << 63 - COUNT_BITS) - 1
 _SECTION_BYTE, _COLUMN_BYTE = 0, 1
 _BEING_MADE = -1  # the tag of a cell whose maker is at it, or died over it
@@ -128,7 +129,7 @@ class CounterFile:
             if _try_lock(self._descriptor, _COLUMN_BYTE + column):
                 self._bury(column)
                 self.view[_HIGH] = max(self.view[_HIGH], column + 1)
-                self.view[_PIDS + column] = os.getpid()
+                self.view[_OWNERS + column] = os.getpid() << _DESCRIPTOR_BITS | self._descriptor
                 return column
         raise OSError(errno.EAGAIN, f"{COLUMNS} processes count on these limits already")
 
@@ -195,8 +196,8 @@ class CounterFile:
         """Who is in the critical section, as far as the system tells."""
         inode = os.fstat(self._descriptor).st_ino
         for column in range(self.view[_HIGH]):
-            pid = self.view[_PIDS + column]
-            if column != self.column and _has_lock(pid, inode, _SECTION_BYTE):
+            pid, descriptor = divmod(self.view[_OWNERS + column], 1 << _DESCRIPTOR_BITS)
+            if column != self.column and _has_lock(pid, descriptor, inode, _SECTION_BYTE):
                 return f"process {pid}{', which is stopped' if _is_stopped(pid) else ''}"
         return "another process"
 
@@ -360,19 +361,16 @@ def _unlock(descriptor: int, byte: int) -> None:
         fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)
 
 
-# Who has a lock: Linux tells of each open file of a process (proc(5), /proc/PID/fdinfo).
+# Who has a lock: Linux tells of each open file of a process (proc(5), /proc/PID/fdinfo). Of one alone it is asked: with
+# thousands of connections there are thousands of them.
 
 
-def _has_lock(pid: int, inode: int, byte: int) -> bool:
+def _has_lock(pid: int, descriptor: int, inode: int, byte: int) -> bool:
     try:
-        for file in Path(f"/proc/{pid}/fdinfo").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                for line in file.read_text("ascii").splitlines():
-                    if line.startswith("lock:") and line.endswith(f":{inode} {byte} {byte}"):
-                        return True
+        lines = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text("ascii").splitlines()
     except OSError:
-        pass
-    return False
+        return False
+    return any(line.startswith("lock:") and line.endswith(f":{inode} {byte} {byte}") for line in lines)
 
 
 def _is_stopped(pid: int) -> bool:
