@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faregate.dialects.counters import tokens_of
 from faregate.dialects.table import DIALECTS
 
 _STREAMS = {
@@ -45,7 +46,8 @@ def test_odd_deltas_of_messages(member: str, odd: Any) -> None:
     assert stream.feed(sent) == sent
 
 
-_WORDS = st.text(st.sampled_from('ab "\\\n\r\u00e9'), max_size=12)
+_LETTERS = st.sampled_from('ab ",\\\n\r\u00e9')
+_WORDS = st.text(_LETTERS, max_size=12) | st.text(_LETTERS, min_size=13, max_size=200)  # a token, or many
 _KINDS = st.sampled_from(
     ["output_text.delta", "function_call_arguments.delta", "output_text.done", "refusal.delta", "odd"]
 )
@@ -84,3 +86,18 @@ def test_events_of_responses_are_the_same_in_whatever_pieces_they_come(data: st.
         observed = stream.observed
         seen.append((out, observed.deltas, observed.has_content, request.events_sent))
     assert seen[0] == seen[1] == seen[2]
+
+
+@pytest.mark.parametrize("words", ["a", "a" * 15, "a" * 16, "a" * 400, '",' * 60, "\\" * 90, "\u00e9\n" * 9], ids=len)
+def test_an_event_of_responses_with_many_words_counts_as_many_tokens(words: str) -> None:
+    """Also one that is a piece of its own, behind others."""
+    dialect = DIALECTS["openai_responses"]
+    stream = dialect.forward_stream(dialect.parse_request(b'{"model":"m","stream":true,"input":"x"}'), exact=True)
+    event = {"type": "response.output_text.delta", "item_id": "i", "delta": words, "sequence_number": 1}
+    sent = f"event: {event['type']}\ndata: {json.dumps(event, separators=(',', ':'))}\n\n".encode()
+    counted = []
+    for _ in range(3):
+        before = stream.observed.deltas
+        assert stream.feed(sent) == sent
+        counted.append(stream.observed.deltas - before)
+    assert counted == [tokens_of(words)] * 3

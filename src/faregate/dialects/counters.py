@@ -3,6 +3,7 @@
 TOKENS_MAX = 1_000_000_000
 PLAIN_EVENT_BYTES_MAX = 768  # of a stream's event that is a token or two; larger ones are looked into
 _CHARACTERS_PER_TOKEN_MAX = 8  # no script has more for long
+TOKEN_BYTES_MAX = 2 * _CHARACTERS_PER_TOKEN_MAX - 1  # of words that count as one token, whatever their script
 
 
 def tokens_of(*texts: object) -> int:

@@ -13,7 +13,7 @@ from ...wire.messages import BadMessage
 from ...wire.sse import MEDIA_LINE_BYTES_MAX, RETURN, Frame, FrameParser
 from .. import Observed, Result, UpstreamWords
 from ..bodies import Members, members_decoder
-from ..counters import PLAIN_EVENT_BYTES_MAX, tokens_of
+from ..counters import PLAIN_EVENT_BYTES_MAX, TOKEN_BYTES_MAX, tokens_of
 from .parser import ENDS, Parser, event_decoder, failure_of
 from .renderer import Renderer
 from .result import check_ended, decode_response, parse_result, render_result
@@ -33,6 +33,9 @@ _PLAIN = {  # what most events are, by their first line: how their data begins
         b"custom_tool_call_input",
     )
 }
+_DELTA = b'"delta":"'
+_DELTA_ENDS = b'","'  # inside a string a quote is escaped, so the next member begins here
+_DELTA_BYTES_MAX = len(_DELTA) + TOKEN_BYTES_MAX + len(_DELTA_ENDS)
 
 
 class _Asked:
@@ -93,6 +96,8 @@ class Exact:
                 and rest[: len(begins)] == begins
                 and rest.count(b"\n") == 2
                 and rest.find(b'"response"') < 0
+                and (at := rest.find(_DELTA)) > 0
+                and rest.find(_DELTA_ENDS, at + len(_DELTA), at + _DELTA_BYTES_MAX) > 0
             ):
                 self.observed.deltas += 1
                 self._request.events_sent += 1
