@@ -132,6 +132,7 @@ EVENTS: dict[str, tuple[list[tuple[str, Members]], tuple[str, Members]]] = {
                 "item_id": "i",
                 "output_index": 0,
                 "delta": " word",
+                "logprobs": [],
             },
         ),
     ),
