@@ -7,6 +7,7 @@ A body may be megabytes of one picture, so it is gone through as seldom as can b
 decodes them once, as Part, and has them weighed; nothing is searched for.
 """
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -17,7 +18,18 @@ DEPTH_MAX = 4  # of lists within lists: messages, their parts, and what a call's
 _LIST, _STRING, _OBJECT = b"["[0], b'"'[0], b"{"[0]
 _DATA = b'"data:'
 _PICTURES = frozenset({"image_url", "input_image", "computer_screenshot"})
-_FILES = frozenset({"file", "input_file", "video_url"})
+_FILES = frozenset({"file", "input_file", "input_audio", "video_url", "audio_url", "document_url", "file_url", "video"})
+# Where a part of these says which file it is, by an address or an id, and where it has the bytes. Hosts take addresses
+# for bytes too: DashScope (Qwen-Omni) in `input_audio.data`, OpenRouter (PDF inputs) in `file_data`; "audio_url" is
+# vLLM's (multimodal inputs), "document_url" Mistral's (API, chat completions).
+_ADDRESSES = ("file", "file_id", "file_url", "video_url", "audio_url", "document_url")
+_CONTENTS = ("file_data", "input_audio")
+_INNER_ADDRESSES = ("url", "file_id", "file_url")
+_INNER_CONTENTS = ("data", "file_data")
+_BACKSLASH = b"\\"[0]
+_SCHEME_CHARACTERS = 16  # an address has its "://" within them
+_ESCAPED_BYTES = 6
+_ESCAPED = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
 
 
 class Weight(msgspec.Struct):
@@ -49,8 +61,12 @@ class _Holding(msgspec.Struct, kw_only=True):
     output: msgspec.Raw = NULL
     image_url: msgspec.Raw = NULL
     video_url: msgspec.Raw = NULL
+    audio_url: msgspec.Raw = NULL
+    document_url: msgspec.Raw = NULL
     input_audio: msgspec.Raw = NULL
     file: msgspec.Raw = NULL
+    file_id: msgspec.Raw = NULL
+    file_url: msgspec.Raw = NULL
     file_data: msgspec.Raw = NULL
     result: msgspec.Raw = NULL
 
@@ -72,6 +88,8 @@ class _Bytes(msgspec.Struct):
 
     url: msgspec.Raw = NULL
     data: msgspec.Raw = NULL
+    file_id: msgspec.Raw = NULL
+    file_url: msgspec.Raw = NULL
     file_data: msgspec.Raw = NULL
 
 
@@ -92,6 +110,8 @@ def parts_of(raw: bytes | msgspec.Raw) -> list[Part]:
 
 
 def _part_of(raw: msgspec.Raw) -> Part | None:
+    if memoryview(raw)[0] != _OBJECT:
+        return None  # a list may have a million numbers, and an error takes ten times as long as a look
     try:
         return _part_decoder.decode(raw)
     except msgspec.ValidationError:
@@ -104,13 +124,11 @@ def weigh(parts: Iterable[Part | TypedPart], weight: Weight, depth: int = 0) -> 
         kind = part.type
         if kind in _PICTURES:
             weight.has_images = True
-            weight.take(_embedded(part.image_url), is_picture=True)
+            weight.take(_held(part, ("image_url",), ())[0], is_picture=True)
         elif kind == "image_generation_call":
             weight.take(_length(part.result), is_picture=True)
-        elif kind == "input_audio":
-            weight.has_audio = True
-            weight.take(_embedded(part.input_audio), is_picture=False)
         elif kind in _FILES:
+            weight.has_audio = weight.has_audio or kind == "input_audio"
             _weigh_file(part, weight)
         elif depth < DEPTH_MAX:
             if kind == "computer_call_output":
@@ -121,22 +139,41 @@ def weigh(parts: Iterable[Part | TypedPart], weight: Weight, depth: int = 0) -> 
 
 
 def _weigh_file(part: Part | TypedPart, weight: Weight) -> None:
-    embedded = _length(part.file_data) or _embedded(part.file) or _embedded(part.video_url)
+    """Which of several a provider takes is not known: all that are there count."""
+    embedded, is_elsewhere = _held(part, _ADDRESSES, _CONTENTS)
     if embedded:
         weight.take(embedded, is_picture=False)
-    else:
+    if is_elsewhere or not embedded:
         weight.refer()
 
 
-def _embedded(raw: msgspec.Raw) -> int:
-    """How long the base64 is that a part holds; 0 where it only says where to find it."""
-    first = memoryview(raw)[0]
-    if first == _STRING:
-        return _length(raw) if memoryview(raw)[: len(_DATA)] == _DATA else 0
-    if first != _OBJECT:
-        return 0
-    held = _bytes_decoder.decode(raw)
-    return _embedded(held.url) or _length(held.data) or _length(held.file_data)
+def _held(said: msgspec.Struct, addresses: tuple[str, ...], contents: tuple[str, ...]) -> tuple[int, bool]:
+    """How long the base64 is that a part holds, in its members or one level below, and whether any of them only says
+    where to find it."""
+    embedded, is_elsewhere = 0, False
+    for name in addresses + contents:
+        raw = getattr(said, name)
+        if raw is NULL:
+            continue
+        first = memoryview(raw)[0]
+        if first == _STRING:
+            is_address = memoryview(raw)[: len(_DATA)] != _DATA if name in addresses else _is_address(raw)
+            embedded += 0 if is_address else _length(raw)
+            is_elsewhere = is_elsewhere or is_address
+        elif first == _OBJECT and not isinstance(said, _Bytes):
+            inner, is_outside = _held(_bytes_decoder.decode(raw), _INNER_ADDRESSES, _INNER_CONTENTS)
+            embedded += inner
+            is_elsewhere = is_elsewhere or is_outside
+    return embedded, is_elsewhere
+
+
+def _is_address(raw: msgspec.Raw) -> bool:
+    """Whether a string begins as an address does, in whatever escapes; base64 has no colon."""
+    head = bytes(memoryview(raw)[1 : 1 + _SCHEME_CHARACTERS])
+    if _BACKSLASH in head:
+        head = bytes(memoryview(raw)[1 : 1 + _SCHEME_CHARACTERS * _ESCAPED_BYTES])
+        head = _ESCAPED.sub(lambda found: bytes((int(found[1], 16),)), head).replace(b"\\/", b"/")
+    return b"://" in head
 
 
 def _length(raw: msgspec.Raw) -> int:

@@ -35,10 +35,19 @@ class _Source(msgspec.Struct):
     content: msgspec.Raw = NULL
 
 
-class _Block(msgspec.Struct):
-    type: str
+class _Holding(msgspec.Struct, kw_only=True):
     source: msgspec.Raw = NULL
     content: msgspec.Raw = NULL
+
+
+class _Block(_Holding, kw_only=True):
+    type: str
+
+
+class _InnerBlock(_Holding, kw_only=True):
+    """A block in a block, which nobody has checked; that it says no type is no error, of which a body may have many."""
+
+    type: str | None = None
 
 
 class _Named(msgspec.Struct):
@@ -61,8 +70,9 @@ class _Body(msgspec.Struct):
 
 _decoder = msgspec.json.Decoder(_Body)
 _elements_decoder = msgspec.json.Decoder(list[msgspec.Raw])
-_block_decoder = msgspec.json.Decoder(_Block)
 _blocks_decoder = msgspec.json.Decoder(list[_Block])
+_inner_decoder = msgspec.json.Decoder(_InnerBlock)
+_inner_blocks_decoder = msgspec.json.Decoder(list[_InnerBlock])
 _source_decoder = msgspec.json.Decoder(_Source)
 
 
@@ -164,24 +174,26 @@ def _asks_elsewhere(said: _Body, members: Members) -> bool:
     return is_hosted or bytes(members.get("mcp_servers", NULL)) not in (b"null", b"[]")
 
 
-def _inner_blocks(content: msgspec.Raw) -> list[_Block]:
+def _inner_blocks(content: msgspec.Raw) -> list[_InnerBlock]:
     """The blocks in a block; none of what is no list, nor what is no block: whoever reads it says what is wrong."""
     if memoryview(content)[0] != _LIST:
         return []
     try:
-        return _blocks_decoder.decode(content)
+        return _inner_blocks_decoder.decode(content)
     except msgspec.ValidationError:
-        return [block for each in _elements_decoder.decode(content) if (block := _block(each)) is not None]
+        return [block for each in _elements_decoder.decode(content) if (block := _inner_block(each)) is not None]
 
 
-def _block(raw: msgspec.Raw) -> _Block | None:
+def _inner_block(raw: msgspec.Raw) -> _InnerBlock | None:
+    if memoryview(raw)[0] != _OBJECT:
+        return None  # quickly: a list may have a million numbers
     try:
-        return _block_decoder.decode(raw)
+        return _inner_decoder.decode(raw)
     except msgspec.ValidationError:
         return None
 
 
-def _weigh(blocks: Iterable[_Block], weight: Weight, depth: int = 0) -> None:
+def _weigh(blocks: Iterable[_Block | _InnerBlock], weight: Weight, depth: int = 0) -> None:
     for block in blocks:
         if block.type == "container_upload":
             weight.refer()
@@ -194,7 +206,7 @@ def _weigh(blocks: Iterable[_Block], weight: Weight, depth: int = 0) -> None:
                 _weigh_source(block, weight, depth)
 
 
-def _weigh_source(block: _Block, weight: Weight, depth: int) -> None:
+def _weigh_source(block: _Block | _InnerBlock, weight: Weight, depth: int) -> None:
     try:
         source = _source_decoder.decode(block.source)
     except msgspec.ValidationError:
