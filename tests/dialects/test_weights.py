@@ -1,16 +1,23 @@
 """What a body weighs does not depend on how its JSON is spelled, nor on what is wrong with another part of it."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from faregate.core.chat import ChatRequest
+from faregate.core.errors import MalformedRequest
+from faregate.dialects import NOWHERE, Asked
 from faregate.dialects.anthropic_messages import request as anthropic
+from faregate.dialects.gemini_generate import request as gemini
 from faregate.dialects.openai_chat import request as chat
 from faregate.dialects.openai_responses import request as responses
 
 Body = dict[str, Any]
+
+
+GENERATE = Asked("m:generateContent")
 
 
 def turn(*parts: object) -> list[Body]:
@@ -77,3 +84,84 @@ def test_what_is_seen_is_what_stands_where_a_picture_does() -> None:
     shot = read(responses, {"input": [{"type": "computer_call_output", "call_id": "c", "output": screen}]})
     assert (shot.images, shot.has_images) == (1, True)
     assert shot.text_bytes < 1_000
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_audio", "input_audio": {"data": "https://x/y.mp3", "format": "mp3"}},
+        {"type": "input_audio", "input_audio": "https://x/y.mp3"},
+        {"type": "file", "file": {"filename": "y.pdf", "file_data": "https://x/y.pdf"}},
+        {"type": "file", "file_id": "f"},
+        {"type": "file", "file": {"file_id": "f"}, "file_data": "AAAA"},
+        {"type": "file", "file": {"file_id": "f", "file_data": "AAAA"}},
+        {"type": "input_file", "file_url": "https://x", "file": {"file_data": "AAAA"}},
+        {"type": "audio_url", "audio_url": {"url": "https://x/y.mp3"}},
+        {"type": "video_url", "video_url": {"url": "https://x/y.mp4", "data": "AAAA"}},
+        {"type": "document_url", "document_url": "https://x/y.pdf"},
+        {"type": "video", "video": ["https://x/1.png"]},
+    ],
+)
+def test_a_file_that_is_elsewhere_is_seen_wherever_it_is_named(part: Body) -> None:
+    """An address may stand where bytes do, and bytes that nobody looks at beside it."""
+    written = json.dumps({"model": "m", "messages": turn(part), "input": turn(part)})
+    slashes = written.replace("/", "\\/")
+    for body in (written, slashes, written.replace("https", "".join(f"\\u{ord(each):04x}" for each in "https"))):
+        assert chat.parse_request(body.encode()).is_open
+        assert responses.parse_request(body.encode()).is_open
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_audio", "input_audio": {"data": "/AAA" * 1000, "format": "mp3"}},
+        {"type": "file", "file": {"filename": "y.pdf", "file_data": "data:application/pdf;base64," + "/AAA" * 1000}},
+        {"type": "input_file", "file_data": "/AAA" * 1000, "file_id": None},
+        {"type": "video_url", "video_url": {"url": "data:video/mp4;base64," + "/AAA" * 1000}},
+    ],
+)
+def test_a_file_that_is_there_counts_by_its_bytes(part: Body) -> None:
+    for slash in ("/", "\\/"):
+        body = json.dumps({"model": "m", "messages": turn(part)}).replace("/", slash)
+        read = chat.parse_request(body.encode())
+        assert (read.is_open, read.images) == (False, 1)
+        assert 4000 <= read.media_bytes <= 5100
+        assert read.text_bytes + read.media_bytes == len(body)
+
+
+def test_what_a_body_for_gemini_has_is_seen_however_its_names_are_spelled() -> None:
+    body = {
+        "contents": [{"parts": [{"file_data": {"mime_type": "audio/mpeg", "file_uri": "gs://x"}}]}],
+        "generation_config": {"candidate_count": 8},
+    }
+    plain = json.dumps(body)
+    assert gemini.parse_request(plain.encode(), GENERATE).is_open
+    for written in ("_", "d", "c", "t"):
+        spelled = plain
+        for name in ("file_data", "mime_type", "file_uri", "generation_config", "candidate_count"):
+            spelled = spelled.replace(name, name.replace(written, f"\\u{ord(written):04x}"))
+        read = gemini.parse_request(spelled.encode(), GENERATE)
+        assert (read.is_open, read.images, read.has_audio, read.choices) == (True, 1, True, 8)
+
+
+@pytest.mark.parametrize("unit", [b"_", b"a_", rb"\u005f", rb"\"_", rb"\"a_\u005f", rb"\"_\":"])
+def test_a_text_is_not_gone_through_again_and_again_for_names(unit: bytes) -> None:
+    body = b'{"contents":[{"parts":[{"text":"%b"}]}]}' % (unit * (200_000 // len(unit)))
+    assert quickly(gemini, body).messages == 1
+
+
+def quickly(dialect: Any, body: bytes) -> ChatRequest:
+    began = time.process_time()
+    read = dialect.parse_request(body, GENERATE if dialect is gemini else NOWHERE)
+    assert time.process_time() - began < 1.5
+    return read
+
+
+def test_what_is_nested_is_not_gone_through_at_every_depth() -> None:
+    text = b'"%b"' % (b"x" * 20_000_000)
+    lists = b"[" * 400 + text + b"]" * 400
+    addresses = b'{"url":' * 400 + text + b"}" * 400
+    picture = b'{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":%b}]}]}' % addresses
+    assert quickly(chat, picture).images == 1
+    with pytest.raises(MalformedRequest):
+        quickly(gemini, b'{"generation_config":{},"contents":%b}' % lists)

@@ -10,9 +10,15 @@ import msgspec
 from ...core.errors import MalformedRequest
 from ..bodies import decode, members_decoder
 
-_TAIL = re.compile(rb'(_[a-z0-9_]*+)"\s*+:')  # of a name, from its first underscore: to look for what is rare is quick
+# The end of a name, from its first underscore: to look for what is rare is quick. It is bounded, or a text of
+# nothing but underscores would be gone through from each of them to its end.
+_TAIL = re.compile(rb'(_[a-z0-9_]{1,40}+)"\s*+:')
+_BACKSLASH = b"\\"[0]
+# A name in which a character is written as its number; ours have at most 40, of which each takes six bytes.
+_ESCAPED_NAME = re.compile(rb'"[a-z0-9_]{0,40}+\\u00(?:[a-zA-Z0-9_]|\\u00){0,240}+"\s*+:')
 _CAPITAL = re.compile(r"[A-Z]")
 _UNDERSCORE = re.compile(r"_([a-z0-9])")
+_LIST, _OBJECT = b"["[0], b"{"[0]
 _list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 # What the fields of a message hold: None for a plain value or what is not ours, a table for a message or a list of it.
@@ -134,18 +140,25 @@ _TAILS = {name[name.index("_") :].encode() for name in _snake(REQUEST)}
 def respelled(body: bytes) -> bytes:
     """A request with its fields in camelCase, all else as it came. MalformedRequest where a field is given in both
     spellings."""
-    if _TAILS.isdisjoint(_TAIL.findall(body)):
+    if _TAILS.isdisjoint(_TAIL.findall(body)) and not _has_escaped_name(body):
         return body
-    return bytes(_respelled(msgspec.Raw(body), REQUEST, ""))
+    return bytes(_respelled(msgspec.Raw(body.strip()), REQUEST, ""))
+
+
+def _has_escaped_name(body: bytes) -> bool:
+    return _BACKSLASH in body and body.find(b"\\u00") >= 0 and _ESCAPED_NAME.search(body) is not None
 
 
 def _respelled(raw: msgspec.Raw, shape: Shape, path: str) -> msgspec.Raw:
-    first = bytes(raw).lstrip()[:1]
-    if first == b"[":
-        items = decode(_list_decoder, raw, path)
-        return _encoded([_respelled(item, shape, f"{path}[{index}]") for index, item in enumerate(items)])
-    if first != b"{":
-        return raw
+    if memoryview(raw)[0] != _LIST:
+        return _respelled_object(raw, shape, path)
+    items = decode(_list_decoder, raw, path)
+    return _encoded([_respelled_object(item, shape, f"{path}[{index}]") for index, item in enumerate(items)])
+
+
+def _respelled_object(raw: msgspec.Raw, shape: Shape, path: str) -> msgspec.Raw:
+    if memoryview(raw)[0] != _OBJECT:
+        return raw  # of no message: whoever reads it says what is wrong with it
     found: dict[str, msgspec.Raw] = {}
     for name, value in decode(members_decoder, raw, path).items():
         spelled = camel(name)
