@@ -99,7 +99,7 @@ def test_what_is_seen_is_what_stands_where_a_picture_does() -> None:
         {"type": "audio_url", "audio_url": {"url": "https://x/y.mp3"}},
         {"type": "video_url", "video_url": {"url": "https://x/y.mp4", "data": "AAAA"}},
         {"type": "document_url", "document_url": "https://x/y.pdf"},
-        {"type": "video", "video": ["https://x/1.png"]},
+        {"type": "video", "video": ["https://x/1.png"], "file_data": "AAAA"},
     ],
 )
 def test_a_file_that_is_elsewhere_is_seen_wherever_it_is_named(part: Body) -> None:

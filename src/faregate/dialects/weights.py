@@ -15,14 +15,14 @@ import msgspec
 from .bodies import NULL
 
 DEPTH_MAX = 4  # of lists within lists: messages, their parts, and what a call's result holds
-_LIST, _STRING, _OBJECT = b"["[0], b'"'[0], b"{"[0]
+_LIST, _STRING, _OBJECT, _NULL = b"["[0], b'"'[0], b"{"[0], b"n"[0]
 _DATA = b'"data:'
 _PICTURES = frozenset({"image_url", "input_image", "computer_screenshot"})
 _FILES = frozenset({"file", "input_file", "input_audio", "video_url", "audio_url", "document_url", "file_url", "video"})
 # Where a part of these says which file it is, by an address or an id, and where it has the bytes. Hosts take addresses
 # for bytes too: DashScope (Qwen-Omni) in `input_audio.data`, OpenRouter (PDF inputs) in `file_data`; "audio_url" is
-# vLLM's (multimodal inputs), "document_url" Mistral's (API, chat completions).
-_ADDRESSES = ("file", "file_id", "file_url", "video_url", "audio_url", "document_url")
+# vLLM's (multimodal inputs), "document_url" Mistral's (API, chat completions), "video" DashScope's, a list of pictures.
+_ADDRESSES = ("file", "file_id", "file_url", "video_url", "audio_url", "document_url", "video")
 _CONTENTS = ("file_data", "input_audio")
 _INNER_ADDRESSES = ("url", "file_id", "file_url")
 _INNER_CONTENTS = ("data", "file_data")
@@ -63,6 +63,7 @@ class _Holding(msgspec.Struct, kw_only=True):
     video_url: msgspec.Raw = NULL
     audio_url: msgspec.Raw = NULL
     document_url: msgspec.Raw = NULL
+    video: msgspec.Raw = NULL
     input_audio: msgspec.Raw = NULL
     file: msgspec.Raw = NULL
     file_id: msgspec.Raw = NULL
@@ -164,6 +165,8 @@ def _held(said: msgspec.Struct, addresses: tuple[str, ...], contents: tuple[str,
             inner, is_outside = _held(_bytes_decoder.decode(raw), _INNER_ADDRESSES, _INNER_CONTENTS)
             embedded += inner
             is_elsewhere = is_elsewhere or is_outside
+        elif first != _NULL:
+            is_elsewhere = True  # a list of pictures, say
     return embedded, is_elsewhere
 
 
