@@ -2,6 +2,7 @@
 
 import json
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from faregate.core.call import Call, UsageRecord
 from faregate.core.chat import ChatRequest
 from faregate.core.money import Price, PriceEntry, Rates, Tariff
 from faregate.dialects import Observed
-from faregate.dialects.table import UPSTREAMS
+from faregate.dialects.table import DIALECTS, UPSTREAMS
 from faregate.flow.funds import charge_as_told
 from faregate.flow.served_tier import ServedTier, TierWatch
 from faregate.wire.incoming import IncomingResponse
@@ -24,6 +25,7 @@ PRICE = Price(
         PriceEntry(rates=Rates(input=1), tier="flex"),
     ),
 )
+GATE: Any = SimpleNamespace(dialects=DIALECTS)
 NO_HEAD = IncomingResponse(None, 200, None)  # type: ignore[arg-type]
 ASKED = [{"service_tier": "flex", "usage": {"service_tier": "flex"}}, "service_tier", '{"service_tier":"flex"}']
 
@@ -87,11 +89,11 @@ def test_prices_are_those_of_the_admission_and_a_tier_that_has_none_yet_is_the_o
 def test_another_attempt_is_charged_by_what_is_asked_until_its_own_answer_says_more() -> None:
     call = call_for(PRICE, "")
     call.request.members["service_tier"] = msgspec.Raw(b'"priority"')
-    for dropped, version in (((), "v@priority"), (("service_tier",), "v")):
+    for dropped, version in (((), "v@priority"), (("serviceTier",), "v@priority"), (("service_tier",), "v")):
         ServedTier(call, UPSTREAMS["openai_chat"].tier_marks, NO_HEAD).hear(b'{"service_tier":"flex"}')
         assert call.record.price_version == "v@flex"
         call.dropped = dropped
-        charge_as_told(call)
+        charge_as_told(GATE, call)
         assert call.tariff is not None and call.tariff.version == call.record.price_version == version
 
 

@@ -108,6 +108,25 @@ def test_a_tier_that_the_provider_is_not_told_is_not_charged(tiered: Gateway) ->
     assert "@" not in record["price_version"]
 
 
+@pytest.mark.parametrize(
+    ("dialect", "asked", "tier"),
+    [
+        ("openai_chat", {"serviceTier": "flex"}, ""),
+        ("openai_chat", {"serviceTier": "flex", "service_tier": "priority"}, "priority"),
+        ("openai_responses", {"serviceTier": "flex"}, ""),
+        ("anthropic_messages", {"serviceTier": "flex", "service_tier": "auto"}, ""),
+        ("gemini_generate", {"serviceTier": "flex"}, "flex"),
+        ("gemini_generate", {"service_tier": "flex"}, "flex"),
+    ],
+)
+def test_what_another_dialect_calls_a_tier_asks_for_none(
+    buyer: Customer, dialect: str, asked: dict[str, str], tier: str
+) -> None:
+    path, body = call_of(dialect, dialect, {}, stream=False)
+    quoted = buyer.ask("POST", "/v1/quote", {"path": path, "body": body | asked}).json()
+    assert quoted["price_version"].partition("@")[2] == tier
+
+
 def half_nano(record: dict[str, Any]) -> int:
     """What a request costs at half of the plain price, by its own record."""
     usage = record["usage"]

@@ -29,7 +29,7 @@ _WINDOW_TOKENS = 200_000  # of a model of which nobody has said it
 _TARIFFS_MAX = 10_000
 _TOKENS_MAX = 2**31
 _LOWERED_TOKENS_MIN = 4_096
-_TIER_MEMBERS = frozenset({"service_tier", "serviceTier"})  # in the dialects' spellings
+_TIER = "service_tier"  # what most dialects call it
 _STRING = b'"'[0]
 AGAIN_TOKENS_MAX = 2_000  # of what is said to a model that is asked again (structured.py)
 
@@ -74,12 +74,13 @@ class Tariffs:
         return tariff
 
 
-def charge_as_told(call: Call) -> None:
+def charge_as_told(gate: Gate, call: Call) -> None:
     """What a call costs at the target that it is put to, until its answer says more: one that is not told of a service
     tier gives none."""
     tariff = call.tariff
     if tariff is not None and tariff.has_tiers:
-        charge_by(call, tariff.asked(_tier_asked(call.request) if _TIER_MEMBERS.isdisjoint(call.dropped) else ""))
+        member = _tier_member(gate, call)
+        charge_by(call, tariff.asked("" if member in call.dropped else _tier_asked(call.request, member)))
 
 
 def charge_by(call: Call, tariff: Tariff) -> None:
@@ -89,18 +90,20 @@ def charge_by(call: Call, tariff: Tariff) -> None:
     call.record.token_rate = tariff.rate_of(0)
 
 
-def tariff_of(gate: Gate, model: Model, request: ChatRequest) -> Tariff:
-    """What a request costs, by the service tier that it asks for (money.md section 1: fixed at admission)."""
+def tariff_of(gate: Gate, call: Call, model: Model) -> Tariff:
+    """What a call costs, by the service tier that it asks for (money.md section 1: fixed at admission)."""
     tariff = gate.tariffs.of(model)
-    return tariff.asked(_tier_asked(request)) if tariff.has_tiers else tariff
+    return tariff.asked(_tier_asked(call.request, _tier_member(gate, call))) if tariff.has_tiers else tariff
 
 
-def _tier_asked(request: ChatRequest) -> str:
-    members = request.members
-    if members.keys().isdisjoint(_TIER_MEMBERS):
-        return ""
-    raw = next(members[name] for name in _TIER_MEMBERS if name in members)
-    return msgspec.json.decode(raw) if memoryview(raw)[0] == _STRING else ""
+def _tier_member(gate: Gate, call: Call) -> str:
+    """Where a call's dialect says its tier. What others call it is a member like any, of which no provider hears."""
+    return gate.dialects[call.dialect].parameters.get(_TIER, _TIER)
+
+
+def _tier_asked(request: ChatRequest, member: str) -> str:
+    raw = request.members.get(member)
+    return msgspec.json.decode(raw) if raw is not None and memoryview(raw)[0] == _STRING else ""
 
 
 def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()) -> Hold:
@@ -110,7 +113,7 @@ def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()
     if gate.ledger.blocked and not gate.ledger.blocked.isdisjoint((call.caller.payer, *budgets)):
         raise GatewayError("This account's books are not in order; the operator has been told.", kind="account_blocked")
     caller, request, record = call.caller, call.request, call.record
-    call.tariff = tariff = tariff_of(gate, model, request)
+    call.tariff = tariff = tariff_of(gate, call, model)
     asked = request.output_tokens_cap or request.output_tokens_max
     cap = output_tokens_max(model, request)
     if asked is not None and model.max_output_tokens and asked > cap:

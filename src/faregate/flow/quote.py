@@ -36,7 +36,7 @@ async def quote(gate: Gate, call: Call) -> Quote:
         found.target = targets[0]
         translation.prepare(gate, call, model, targets)
         structured.prepare(gate, call, model)
-        call.tariff = tariff = funds.tariff_of(gate, model, call.request)
+        call.tariff = tariff = funds.tariff_of(gate, call, model)
         found.price_version = tariff.version
         prompt, output = gate.expectations.tokens(model.id, call.request)
         found.expected_nano = tariff.charge_nano(Usage(input=prompt, output=output))

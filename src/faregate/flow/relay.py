@@ -329,7 +329,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
     )
     head, body = fitted(gate, call, provider, _head(gate, provider, target, speech, call), body)
     if call.dropped or call.record.attempts > 1:
-        charge_as_told(call)
+        charge_as_told(gate, call)
     return gate.client.send(provider.origin, b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, timeouts)
 
 
