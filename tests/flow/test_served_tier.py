@@ -124,3 +124,17 @@ def test_a_tier_is_heard_in_whatever_pieces_a_stream_comes(seed: int) -> None:
     assert call.tariff is not None and call.tariff.version == ("v" if known == "default" else f"v@{known}")
     assert call.record.price_version in ("", call.tariff.version)
     assert given.count(ends) == len(events)
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_what_comes_after_the_end_names_nothing(end: bytes, size: int) -> None:
+    said = [b'{"service_tier":"priority"}', b"[DONE]", b'{"service_tier":"flex"}']
+    stream = b"\xef\xbb\xbf" + b"".join(b"data: " + data + end for data in said)
+    call = call_for(PRICE, "")
+    upstream = UPSTREAMS["openai_chat"]
+    watch = TierWatch(Unchanged(), ServedTier(call, upstream.tier_marks, NO_HEAD), upstream)
+    for start in range(0, len(stream), size):
+        watch.feed(stream[start : start + size])
+    watch.close()
+    assert call.record.price_version == "v@priority"

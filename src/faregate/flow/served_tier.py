@@ -19,9 +19,10 @@ from ..dialects.bodies import members_decoder
 from ..wire.eventstream import MessageParser
 from ..wire.incoming import IncomingResponse
 from ..wire.messages import BadMessage
-from ..wire.sse import MEDIA_LINE_BYTES_MAX, FrameParser
+from ..wire.sse import DONE, MEDIA_LINE_BYTES_MAX, FrameParser, parse_frame
 from .funds import charge_by
 
+_END = parse_frame(DONE).data
 _NAME_BYTES_MAX = NAME_CHARACTERS_MAX + len('""')
 
 
@@ -84,7 +85,7 @@ def _member(data: bytes, path: tuple[str, ...]) -> bytes:
 class TierWatch:
     """A stream's transform (dialects.StreamTransform) whose upstream is read for the tier as well."""
 
-    __slots__ = ("_frames", "_inner", "_messages", "_served", "observed")
+    __slots__ = ("_frames", "_inner", "_is_over", "_messages", "_served", "observed")
 
     def __init__(self, inner: StreamTransform, served: ServedTier, upstream: Upstream) -> None:
         self.observed: Observed = inner.observed
@@ -93,6 +94,7 @@ class TierWatch:
         is_binary = not upstream.stream_type.startswith(b"text/")
         self._messages = MessageParser() if is_binary else None
         self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)
+        self._is_over = False  # what comes after the end mark counts for nothing, though it came in one piece with it
 
     def feed(self, data: bytes) -> bytes:
         """See StreamTransform."""
@@ -104,8 +106,8 @@ class TierWatch:
     def close(self) -> bytes:
         """See StreamTransform."""
         last = self._frames.close()
-        if last is not None and last.data is not None and not self.observed.done:
-            self._served.hear(last.data)
+        if last is not None and not self.observed.done:
+            self._hear(last.data)
         return self._inner.close()
 
     def _read(self, data: bytes) -> None:
@@ -114,5 +116,9 @@ class TierWatch:
                 self._served.hear(message.payload)
         elif not (self._frames.empty and data.endswith(b"\n\n") and self._served.is_old(data)):
             for frame in self._frames.feed(data):
-                if frame.data is not None:
-                    self._served.hear(frame.data)
+                self._hear(frame.data)
+
+    def _hear(self, data: bytes | None) -> None:
+        self._is_over = self._is_over or data == _END
+        if data is not None and not self._is_over:
+            self._served.hear(data)
