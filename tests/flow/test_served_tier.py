@@ -138,3 +138,27 @@ def test_what_comes_after_the_end_names_nothing(end: bytes, size: int) -> None:
         watch.feed(stream[start : start + size])
     watch.close()
     assert call.record.price_version == "v@priority"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [b'{"service_tier":"flex"}', b'{"service_tier": "priority"}', b'{"service_tier":"flex"}'],
+        [b'{"service_tier":"flex"}', b'{"service_tier":"\\u0070riority"}', b'{"service_tier":"flex"}'],
+        [b'{"service_tier":"flex"}', b'{"response":{"service_tier":"priority"}}', b'{"service_tier":"flex"}'],
+    ],
+)
+def test_the_last_name_counts_however_it_is_written(said: list[bytes]) -> None:
+    call = call_for(PRICE, "")
+    served = ServedTier(call, UPSTREAMS["openai_responses"].tier_marks, NO_HEAD)
+    for data, version in zip(said, ("v@flex", "v@priority", "v@flex"), strict=True):
+        served.hear(data)
+        assert call.record.price_version == version
+
+
+def test_of_two_names_for_a_tier_the_last_counts() -> None:
+    call = call_for(PRICE, "")
+    served = ServedTier(call, UPSTREAMS["gemini_generate"].tier_marks, NO_HEAD)
+    for name, tier in (("serviceTier", "priority"), ("trafficType", "ON_DEMAND"), ("serviceTier", "priority")):
+        served.hear(b'{"usageMetadata":{"%b":"%b"}}' % (name.encode(), tier.encode()))
+    assert call.record.price_version == "v@priority"

@@ -62,17 +62,18 @@ class ServedTier:
                 continue  # not there, or no name
 
     def _take(self, data: bytes, path: tuple[str, ...], raw: bytes) -> None:
-        name = msgspec.json.decode(raw, type=str)
-        member = b'"%b":%b' % (path[-1].encode(), raw)
-        if member in data and member.partition(b":")[0] in self._said:
-            self._said[member.partition(b":")[0]] = member
-        self._serve(name)
+        self._serve(msgspec.json.decode(raw, type=str))
+        name = b'"%b"' % path[-1].encode()
+        if name in self._said:
+            member = b"%b:%b" % (name, raw)
+            self._said[name] = member if member in data else b""
 
     def _serve(self, name: str) -> None:
         tariff = self._asked.served(name)
-        if tariff is not None:
+        if tariff is not None and tariff is not self._call.tariff:
             self._asked.expect(tariff)  # later calls are held for what this one was given
             charge_by(self._call, tariff)
+            self._said = dict.fromkeys(self._said, b"")  # to say again what was said before would be news
 
 
 def _member(data: bytes, path: tuple[str, ...]) -> bytes:
