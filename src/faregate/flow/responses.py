@@ -17,8 +17,9 @@ from ..wire.sse import parse_frame
 
 DIALECT = "openai_responses"
 _NULL = msgspec.Raw(b"null")
-_STRING = b'"'[0]
-_REFERENCE = b'"item_reference"'
+_LIST, _STRING = b"["[0], b'"'[0]
+_REFERENCE = "item_reference"
+_REFERENCE_MEMBER = b'"item_reference"'
 
 
 class _Output(msgspec.Struct):
@@ -66,7 +67,7 @@ class ResponseStates:
         given = bytes(members.get("input", _NULL))
         previous = msgspec.json.decode(members.get("previous_response_id", _NULL), type=str | None)
         is_kept = bytes(members.get("store", _NULL)) != b"false" and not call.no_retention
-        refers = _REFERENCE in given
+        refers = _may_refer(given)
         if previous is None and not refers and not is_kept:
             return None
         items = tuple(_own_items(given))
@@ -103,7 +104,7 @@ class ResponseStates:
             said = _item_decoder.decode(item)
         except msgspec.ValidationError:
             return item  # whoever reads it says what is wrong with it
-        if said.type != "item_reference":
+        if said.type != _REFERENCE:
             return item
         found = await self._shelf.find_item(project_id, said.id or "")
         meant = None if found is None else _given_back(found)
@@ -111,6 +112,20 @@ class ResponseStates:
             message = f"Item with id '{said.id}' not found. Items are not persisted when `store` is set to false."
             raise NotFound(message, param="input")
         return meant
+
+
+def _may_refer(given: bytes) -> bool:
+    """Whether items of an input are references; its letters may be written as their numbers."""
+    if _REFERENCE_MEMBER in given:
+        return True
+    return given[0] == _LIST and given.find(b"\\u00") >= 0 and any(map(_is_reference, _own_items(given)))
+
+
+def _is_reference(item: bytes) -> bool:
+    try:
+        return _item_decoder.decode(item).type == _REFERENCE
+    except msgspec.ValidationError:
+        return False
 
 
 def _own_items(raw: bytes) -> Iterator[bytes]:
