@@ -11,9 +11,10 @@ import pytest
 from faregate.core.call import Call, UsageRecord
 from faregate.core.chat import ChatRequest
 from faregate.core.money import Price, PriceEntry, Rates, Tariff
+from faregate.core.usage import NO_USAGE, Usage
 from faregate.dialects import Observed
 from faregate.dialects.table import DIALECTS, UPSTREAMS
-from faregate.flow.funds import charge_as_told
+from faregate.flow.funds import charge_as_told, settle
 from faregate.flow.served_tier import ServedTier, TierWatch
 from faregate.wire.incoming import IncomingResponse
 
@@ -162,3 +163,22 @@ def test_of_two_names_for_a_tier_the_last_counts() -> None:
     for name, tier in (("serviceTier", "priority"), ("trafficType", "ON_DEMAND"), ("serviceTier", "priority")):
         served.hear(b'{"usageMetadata":{"%b":"%b"}}' % (name.encode(), tier.encode()))
     assert call.record.price_version == "v@priority"
+
+
+@pytest.mark.parametrize(
+    ("second", "cost", "version"), [(NO_USAGE, 1_000, "v@flex"), (Usage(input=1), 1_001, "v@priority")]
+)
+def test_where_the_second_answer_never_came_the_record_says_the_price_of_the_first(
+    second: Usage, cost: int, version: str
+) -> None:
+    charged = []
+    ledger = SimpleNamespace(settle=lambda hold, cost, record: charged.append(cost))
+    call = call_for(PRICE, "flex")
+    call.earlier, call.earlier_nano, call.earlier_tariff = Usage(input=1_000), 1_000, call.tariff
+    assert call.tariff is not None
+    call.tariff = call.tariff.asked("priority")
+    call.record.price_version, call.record.usage = call.tariff.version, second
+    settle(SimpleNamespace(ledger=ledger), call, SimpleNamespace(amount=10_000))  # type: ignore[arg-type]
+    assert charged == [cost] == [call.record.cost_nano]
+    assert call.record.price_version == version
+    assert call.record.usage.input == 1_000 + second.input

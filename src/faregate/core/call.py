@@ -76,8 +76,8 @@ class Call(msgspec.Struct, kw_only=True):
     `dropped` and `adjusted` name the parameters that the provider was not told, or told otherwise (and, as
     `answer.NAME`, what its client could not be shown); it `is_strict` where nothing may be dropped. Where the
     gateway sees to it that the answer keeps to a schema, that is `schema`; a stream is then held back until it
-    does, if it `is_held`. Once an answer did not, and the model is asked again, that answer's usage and cost are
-    `earlier` and `earlier_nano`, and `correction` is what it is told besides.
+    does, if it `is_held`. Once an answer did not, and the model is asked again, that answer's usage, cost and
+    tariff are `earlier`, `earlier_nano` and `earlier_tariff`, and `correction` is what it is told besides.
     """
 
     id: str
@@ -102,4 +102,5 @@ class Call(msgspec.Struct, kw_only=True):
     is_held: bool = False
     earlier: Usage | None = None
     earlier_nano: int = 0
+    earlier_tariff: Tariff | None = None
     correction: tuple[Message, ...] = ()

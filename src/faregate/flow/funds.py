@@ -210,6 +210,9 @@ def settle(gate: Gate, call: Call, hold: Hold) -> None:
             record.token_rate = call.tariff.rate_of(record.usage.prompt)
     if call.earlier is not None and not (call.is_waived and record.usage is NO_USAGE):
         cost_nano += call.earlier_nano
+        if record.usage is NO_USAGE and call.earlier_tariff is not None:  # the second attempt came to nothing
+            charge_by(call, call.earlier_tariff)
+            record.token_rate = call.earlier_tariff.rate_of(call.earlier.prompt)
         record.usage = call.earlier if record.usage is NO_USAGE else call.earlier.add(record.usage)
     chargeable = cost_nano
     if cost_nano > hold.amount:

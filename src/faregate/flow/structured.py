@@ -90,6 +90,7 @@ def _ask_again(call: Call, answer: WholeAnswer | StreamAnswer, text: str, fault:
     assert call.conversation is not None
     call.earlier = answer.used()
     call.earlier_nano = 0 if call.tariff is None else call.tariff.charge_nano(call.earlier)
+    call.earlier_tariff = call.tariff
     call.record.usage = NO_USAGE
     call.correction = _correction(text, fault)
     messages = (*call.conversation.messages, *call.correction)
