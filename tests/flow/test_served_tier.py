@@ -182,3 +182,11 @@ def test_where_the_second_answer_never_came_the_record_says_the_price_of_the_fir
     assert charged == [cost] == [call.record.cost_nano]
     assert call.record.price_version == version
     assert call.record.usage.input == 1_000 + second.input
+
+
+def test_an_ordinary_tier_with_a_price_of_its_own_is_held_for_as_what_it_may_become() -> None:
+    """A target that cannot be told of the tier is asked for none, and charged so."""
+    tariff = Tariff.of(
+        Price(version="v", entries=(*PRICE.entries, PriceEntry(rates=Rates(input=1), tier="default"))), 0
+    )
+    assert tariff.asked("default").ceiling_nano(1_000, 0) == tariff.asked("").charge_nano(Usage(input=1_000)) == 2

@@ -259,8 +259,8 @@ class Tariff:
         for each in (plain, family.open, *tiers.values()):
             each._family = family
             family.open.expect(each)
-        for name in names - {ORDINARY}:
-            tiers[name].expect(plain)  # a provider may have no room in a tier
+        for name in names:
+            tiers[name].expect(plain)  # a provider may have no room in a tier, or cannot be told of it
         return plain
 
     @property
