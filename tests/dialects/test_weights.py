@@ -144,6 +144,15 @@ def test_what_a_body_for_gemini_has_is_seen_however_its_names_are_spelled() -> N
         assert (read.is_open, read.images, read.has_audio, read.choices) == (True, 1, True, 8)
 
 
+def test_a_picture_written_in_escapes_hides_no_text_of_a_body_that_is_written_anew() -> None:
+    words, letters = "word " * 1000, rb"\u0041" * 1000
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,LETTERS"}}
+    tool = {"type": "function", "name": "f", "parameters": {}}
+    body = json.dumps({"model": "m", "messages": turn(picture, {"type": "text", "text": words}), "tools": [tool]})
+    read = chat.parse_request(body.encode().replace(b"LETTERS", letters))
+    assert read.images == 1 and read.text_bytes > len(words)
+
+
 @pytest.mark.parametrize("unit", [b"_", b"a_", rb"\u005f", rb"\"_", rb"\"a_\u005f", rb"\"_\":"])
 def test_a_text_is_not_gone_through_again_and_again_for_names(unit: bytes) -> None:
     body = b'{"contents":[{"parts":[{"text":"%b"}]}]}' % (unit * (200_000 // len(unit)))

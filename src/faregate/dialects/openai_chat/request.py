@@ -82,6 +82,7 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
     if any(tool.name is not None and tool.type == "function" and tool.function is NULL for tool in chat.tools or ()):
         body = msgspec.json.encode(with_whole_tools(msgspec.json.decode(body)))
         members = decode_members(body)
+        chat = decode(_chat_decoder, body)  # what is weighed is what is sent: escapes are gone from it
     weight = Weight(len(body))
     for index, message in enumerate(chat.messages):
         content = message.content
