@@ -129,6 +129,13 @@ def test_a_file_that_is_there_counts_by_its_bytes(part: Body) -> None:
         assert read.text_bytes + read.media_bytes == len(body)
 
 
+def test_bytes_in_a_part_hide_no_address_beside_them() -> None:
+    part = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}, "fileData": {"fileUri": "gs://x"}}
+    for parts in ([part], [{"functionResponse": {"name": "f", "parts": [part]}}]):
+        read = gemini.parse_request(json.dumps({"contents": [{"parts": parts}]}).encode(), GENERATE)
+        assert (read.is_open, read.images) == (True, 2)
+
+
 def test_what_a_body_for_gemini_has_is_seen_however_its_names_are_spelled() -> None:
     body = {
         "contents": [{"parts": [{"file_data": {"mime_type": "audio/mpeg", "file_uri": "gs://x"}}]}],

@@ -14,7 +14,7 @@ from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import Members, decode, decode_members, members_decoder
 from ..weights import Weight
-from .body import Blob, Body, Part, body_decoder, part_decoder
+from .body import Blob, Body, File, Part, body_decoder, part_decoder
 from .spelling import REQUEST, camel, respelled
 
 COUNTED = "generateContentRequest"  # countTokens takes a whole request in it, instead of contents alone
@@ -81,16 +81,19 @@ def _check_parts(read: Body, weight: Weight) -> None:
             part: Part = decode(part_decoder, raw, f"contents[{index}].parts[{number}]")
             response = part.function_response
             for each in (part, *((response.parts if response is not None else None) or ())):
-                media = each.inline_data or each.file_data
-                if media is None:
-                    continue
-                kind = media.mime_type.partition("/")[0]
-                weight.has_images = weight.has_images or kind == "image"
-                weight.has_audio = weight.has_audio or kind == "audio"
-                if isinstance(media, Blob):
-                    weight.take(len(media.data), is_picture=kind == "image")
-                else:
-                    weight.refer()
+                for media in (each.inline_data, each.file_data):
+                    if media is not None:
+                        _weigh(media, weight)
+
+
+def _weigh(media: Blob | File, weight: Weight) -> None:
+    kind = media.mime_type.partition("/")[0]
+    weight.has_images = weight.has_images or kind == "image"
+    weight.has_audio = weight.has_audio or kind == "audio"
+    if isinstance(media, Blob):
+        weight.take(len(media.data), is_picture=kind == "image")
+    else:
+        weight.refer()
 
 
 def _asks_elsewhere(read: Body, members: Members) -> bool:
