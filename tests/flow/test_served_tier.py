@@ -190,3 +190,8 @@ def test_an_ordinary_tier_with_a_price_of_its_own_is_held_for_as_what_it_may_bec
         Price(version="v", entries=(*PRICE.entries, PriceEntry(rates=Rates(input=1), tier="default"))), 0
     )
     assert tariff.asked("default").ceiling_nano(1_000, 0) == tariff.asked("").charge_nano(Usage(input=1_000)) == 2
+
+
+def test_half_of_a_character_beside_it_hides_no_tier() -> None:
+    event = rb'{"choices":[{"delta":{"content":"\ud83d"}}],"service_tier":"flex"}'
+    assert version_after("openai_chat", event) == "v@flex"

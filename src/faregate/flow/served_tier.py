@@ -16,6 +16,7 @@ from ..core.call import Call
 from ..core.tiers import NAME_CHARACTERS_MAX
 from ..dialects import Observed, StreamTransform, TierMarks, Upstream
 from ..dialects.bodies import members_decoder
+from ..dialects.openai_chat.halves import may_hold_halves, shelter_halves
 from ..wire.eventstream import MessageParser
 from ..wire.incoming import IncomingResponse
 from ..wire.messages import BadMessage
@@ -53,6 +54,8 @@ class ServedTier:
         """A whole answer, or the data of an event."""
         if self.is_old(data):
             return
+        if may_hold_halves(data):  # which is no JSON by itself, and yet what some events say
+            data = shelter_halves(data)
         for path in self._paths:
             try:
                 raw = _member(data, path)
