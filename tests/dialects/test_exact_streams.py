@@ -101,3 +101,61 @@ def test_an_event_of_responses_with_many_words_counts_as_many_tokens(words: str)
         assert stream.feed(sent) == sent
         counted.append(stream.observed.deltas - before)
     assert counted == [tokens_of(words)] * 3
+
+
+_FEW_WORDS = st.text(st.sampled_from('ab "\\\n\r\u00e9\u4e2d'), min_size=1, max_size=12)  # a token or two
+_STYLES = st.fixed_dictionaries(
+    {
+        "delta": st.sampled_from([{"content": "?"}, {"content": "?", "role": None}, {"reasoning_content": "?"}]),
+        "finish": st.sampled_from([None, None, "stop"]),
+        "model": st.sampled_from(["m", "m-2026-01-01", "other"]),
+        "usage": st.sampled_from(["absent", None, None, {"prompt_tokens": 1, "completion_tokens": 2}]),
+        "separators": st.sampled_from([(",", ":"), (",", ":"), (", ", ": ")]),
+        "end": st.sampled_from(["\n\n", "\n\n", "\r\n\r\n", "\n\n: ping\n\n"]),
+        "unknown": st.sampled_from([3, 4]),
+    }
+)
+
+
+@st.composite
+def _like_chunks(draw: st.DrawFn) -> list[bytes]:
+    """Chunks as vendors write them: many that differ in their words alone, now and then another."""
+    chunks = []
+    for style in draw(st.lists(_STYLES, min_size=1, max_size=3)):
+        for words in draw(st.lists(_FEW_WORDS, min_size=1, max_size=4)):
+            delta = json.loads(json.dumps(style["delta"]).replace('"?"', json.dumps(words)))
+            choice = {"index": 0, "delta": delta, "finish_reason": style["finish"]}
+            chunk = {"id": "c", "model": style["model"], "choices": [choice], "unknown": style["unknown"]}
+            if style["usage"] != "absent":
+                chunk["usage"] = style["usage"]
+            said = json.dumps(chunk, separators=style["separators"], ensure_ascii=False)
+            chunks.append(f"data: {said}{style['end']}".encode())
+    return chunks
+
+
+@given(_like_chunks(), st.booleans(), st.data())
+def test_chunks_of_chat_are_the_same_in_whatever_pieces_they_come(
+    chunks: list[bytes], keeps_usage: bool, data: st.DataObject
+) -> None:
+    dialect = DIALECTS["openai_chat"]
+    body = {**_STREAMS["openai_chat"], **({"stream_options": {"include_usage": True}} if keeps_usage else {})}
+    sent = b"".join(chunks)
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(sent) - 1), max_size=6)))
+    seen = []
+    for pieces in (chunks, [sent], [sent[start:end] for start, end in itertools.pairwise([0, *cuts, len(sent)])]):
+        stream = dialect.forward_stream(dialect.parse_request(json.dumps(body).encode()), exact=True)
+        out = b"".join([*(stream.feed(piece) for piece in pieces), stream.close()])
+        observed = stream.observed
+        seen.append((out, observed.deltas, observed.usage, observed.finished, observed.model))
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_a_chunk_whose_end_differs_from_the_last_one_is_another() -> None:
+    dialect = DIALECTS["openai_chat"]
+    stream = dialect.forward_stream(dialect.parse_request(json.dumps(_STREAMS["openai_chat"]).encode()), exact=True)
+    for number, words in enumerate("abcdef"):
+        choice = {"index": 0, "delta": {"content": words}, "finish_reason": None}
+        chunk = {"id": "c", "model": "m", "choices": [choice], "unknown": number // 3}
+        sent = f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n".encode()
+        assert stream.feed(sent) == sent
+    assert stream.observed.deltas == 6

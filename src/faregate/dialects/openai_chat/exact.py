@@ -23,6 +23,7 @@ from ..counters import PLAIN_EVENT_BYTES_MAX, tokens_of
 from ..splice import cut_member, member_bytes, replace_member
 from .errors import words_of
 from .halves import may_hold_halves, shelter_halves
+from .plain import PATTERNS_MAX, Pattern, content_pattern_of
 from .usage import read_usage, with_cache_split
 
 _USAGE_NULL = b',"usage":null'
@@ -56,6 +57,8 @@ class Exact:
         "_model_asked",
         "_model_shown",
         "_model_written",
+        "_pattern",
+        "_patterns",
         "_reported",
         "_splits_cache",
         "observed",
@@ -71,11 +74,19 @@ class Exact:
         self._model_written = b""  # the member as the upstream writes it, where it must be written anew
         self._model_shown = b'"model":' + msgspec.json.encode(request.model)
         self._last = b""  # the newest events with choices
+        self._pattern: Pattern | None = None  # of the last piece, where that was one event with words in it
+        self._patterns = PATTERNS_MAX
         self._reported = False  # whether usage came alone, as it does at the end
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for `data`."""
         observed = self.observed
+        if self._pattern is not None:
+            shown = self._pattern.shown(data, observed)
+            if shown is not None:
+                self._patterns = PATTERNS_MAX
+                return shown
+            self._pattern = None
         if (
             self._is_flowing
             and data[:8] == b'data: {"'  # slices cost half as much as startswith and endswith
@@ -98,7 +109,12 @@ class Exact:
                 self._last = data
                 if self._keep_usage:
                     shown = data
-                return shown.replace(written, self._model_shown) if written else shown
+                if written:
+                    shown = shown.replace(written, self._model_shown)
+                if self._patterns and events == 1:
+                    self._patterns -= 1
+                    self._pattern = content_pattern_of(data, shown)
+                return shown
         out = b"".join([self._frame(frame) for frame in self._frames.feed(data)])
         self._is_flowing = observed.has_content and self._frames.empty
         return out

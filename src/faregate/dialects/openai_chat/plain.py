@@ -7,7 +7,10 @@ from typing import Any
 from .. import Observed
 from ..counters import tokens_in
 
+PATTERNS_MAX = 8  # that are tried in vain, one after the other: what some hosts write differs in more, every time
+
 _WORDS = re.compile(rb'[^"\\\x00-\x1f]+').fullmatch  # of a JSON string: nothing that is written otherwise than it is
+_CONTENT = re.compile(rb'"content"\s*:\s*"([^"\\\x00-\x1f]+)"').search
 _COLON = re.compile(rb'\s*:\s*"').match
 _QUOTE = b'"'[0]
 
@@ -44,13 +47,21 @@ def only_words(delta: dict[str, Any]) -> tuple[str, str] | None:
 
 def pattern_of(data: bytes, shown: bytes, said: tuple[str, str]) -> Pattern | None:
     """The pattern of an event whose bytes are `data`, and of what the client is shown of it; None where it has none."""
-    around, shown_around = _around(data, *said), _around(shown, *said)
+    member, words = b'"%b"' % said[0].encode(), said[1].encode()
+    around, shown_around = _around(data, member, words), _around(shown, member, words)
     return None if around is None or shown_around is None else Pattern(around, shown_around)
 
 
-def _around(data: bytes, name: str, text: str) -> tuple[bytes, bytes] | None:
-    member = b'"%b"' % name.encode()
-    words = text.encode()
+def content_pattern_of(data: bytes, shown: bytes) -> Pattern | None:
+    """As pattern_of, for an event that says its words in `content` and is not decoded."""
+    content = _CONTENT(data)
+    if content is None:
+        return None
+    around, shown_around = _around(data, b'"content"', content[1]), _around(shown, b'"content"', content[1])
+    return None if around is None or shown_around is None else Pattern(around, shown_around)
+
+
+def _around(data: bytes, member: bytes, words: bytes) -> tuple[bytes, bytes] | None:
     at = data.find(member)
     colon = None if at < 0 or data.count(member) > 1 else _COLON(data, at + len(member))
     if colon is None or _WORDS(words) is None:

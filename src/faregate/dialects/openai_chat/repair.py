@@ -17,7 +17,7 @@ from ..counters import tokens_of
 from .errors import words_of
 from .exact import said_in
 from .halves import may_hold_halves, restore_halves, shelter_halves
-from .plain import Pattern, only_words, pattern_of
+from .plain import PATTERNS_MAX, Pattern, only_words, pattern_of
 from .repair_rules import (
     Members,
     created_of,
@@ -38,7 +38,6 @@ __all__ = ["Repair", "repair_result"]
 
 _OBJECT = "chat.completion.chunk"
 _EARLY_MAX = 16  # events before the one that names the answer
-_PATTERNS_MAX = 8  # that are tried in vain, one after the other
 _UNSAID = UpstreamWords("The provider's stream failed.")
 
 _decode = msgspec.json.Decoder().decode
@@ -91,14 +90,14 @@ class Repair:
         self._failure: BadMessage | None = None
         self._said: tuple[str, str] | None = None  # by the last event, where that did nothing but say it
         self._pattern: Pattern | None = None  # of that event, where nothing of the next one is here yet
-        self._patterns = _PATTERNS_MAX
+        self._patterns = PATTERNS_MAX
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes that `data` completes."""
         if self._pattern is not None:
             shown = self._pattern.shown(data, self.observed)
             if shown is not None:
-                self._patterns = _PATTERNS_MAX
+                self._patterns = PATTERNS_MAX
                 return shown
             self._pattern = None
         if self._failure is not None:
