@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faregate.dialects.counters import tokens_of
@@ -71,6 +71,7 @@ def _responses_event(draw: st.DrawFn, number: int) -> bytes:
     return f"{first}{end}data: {json.dumps(event, separators=separators)}{end}{end}".encode()
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_events_of_responses_are_the_same_in_whatever_pieces_they_come(data: st.DataObject) -> None:
     dialect = DIALECTS["openai_responses"]
@@ -133,6 +134,7 @@ def _like_chunks(draw: st.DrawFn) -> list[bytes]:
     return chunks
 
 
+@settings(deadline=None)
 @given(_like_chunks(), st.booleans(), st.data())
 def test_chunks_of_chat_are_the_same_in_whatever_pieces_they_come(
     chunks: list[bytes], keeps_usage: bool, data: st.DataObject

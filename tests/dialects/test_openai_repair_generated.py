@@ -290,6 +290,7 @@ def like_events(draw: st.DrawFn) -> list[bytes]:
 
 
 @given(like_events(), st.data())
+@settings(deadline=None)
 def test_events_that_differ_in_their_words_alone_are_written_as_any_other(
     events: list[bytes], data: st.DataObject
 ) -> None:
