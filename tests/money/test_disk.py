@@ -1,5 +1,6 @@
 """The disk refuses, fills up, or is read-only: new calls are refused, streams end, nothing is lost, all comes back."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from faregate.core.money import format_amount
-from tests.running.client import CHAT, DONE, Caller, eventually
+from tests.running.client import CHAT, DONE, Answer, Caller, eventually
 from tests.running.processes import CLEAN, Gateway, Simulator
 
 from .books import Customer, cost_of, customer_of
@@ -148,6 +149,33 @@ def test_an_answer_whose_hold_never_gets_to_the_disk_is_not_given_and_costs_noth
     whole = buyer.served()  # what was held for it is there again
     check_at_rest(buyer, charged + cost_of(HELLO_TOKENS, 5))
     assert whole.header("x-credits-used") == format_amount(cost_of(HELLO_TOKENS, 5))
+
+
+def test_of_a_disk_that_stalls_only_what_is_on_its_way_is_waited_for(buyer: Customer) -> None:
+    """A call that is in the batch on its way cannot be called back: it waits, and is answered. One behind it can."""
+    for _ in range(3):
+        buyer.served()
+    charged = buyer.spent
+    answers: dict[str, Answer] = {}
+
+    def call(name: str, first_token_ms: int) -> None:
+        answers[name] = buyer.chat({"output_tokens": 5, "first_token_ms": first_token_ms})
+
+    callers = [threading.Thread(target=call, args=args) for args in (("on its way", 0), ("behind it", 300))]
+    with (buyer.gateway.data / "faregate.db.turn").open("rb") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        callers[0].start()
+        eventually(lambda: buyer.gauge("faregate_in_flight") == 1)
+        callers[1].start()
+        callers[1].join(10)
+        assert "on its way" not in answers
+    for caller in callers:
+        caller.join(10)
+    behind, first = answers["behind it"], answers["on its way"]
+    assert (behind.status, behind.header("x-credits-used")) == (503, None)
+    assert (first.status, first.header("x-credits-used")) == (200, format_amount(cost_of(HELLO_TOKENS, 5)))
+    eventually(lambda: buyer.get("/readyz").status == 200)
+    check_at_rest(buyer, charged + cost_of(HELLO_TOKENS, 5))
 
 
 def test_a_stop_with_a_full_disk_says_so_and_the_next_start_puts_the_books_in_order(

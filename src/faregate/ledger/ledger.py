@@ -41,6 +41,7 @@ RETRY_INTERVAL_S = 0.05
 OPEN_DELAY_S = 0.02
 OPEN_PATIENCE_S = 1.0
 SETTLE_PATIENCE_S = 2.0
+STALL_PATIENCE_S = 10.0
 
 _LOST = "The gateway lost its place in the ledger; try again."
 _REFUSED = "The ledger cannot be written; try again in a moment."
@@ -156,16 +157,19 @@ class Ledger:
     def settlement(self, hold: Hold) -> Signal[None] | None:
         """What to wait for before the end of an answer leaves, again and again until it is None: then the settlement is
         on the disk (O2). Overloaded where the hold's slices were lost, or the hold is not on the disk after all that
-        time: then nothing of the answer may leave, and nothing is charged."""
+        time: then nothing of the answer may leave, and nothing is charged, unless the disk only stalls, and that long.
+        """
         if not (hold.is_settled or hold.is_waived or (self._relaxed and hold.is_open)):
             return self._news(hold, SETTLE_PATIENCE_S, may_be_waived=True)
         if hold.is_open and not hold.is_lost:
             return None
         if hold.is_settled or hold.is_lost:
             raise Overloaded(_LOST, retry_after_s=1.0)
-        if self._sent is not None and self._sent.is_under_way:
-            return self._news(hold, 0.0, may_be_waived=True)  # it may be there in a moment
-        self._forgo(hold)
+        sent = self._sent
+        if sent is None or not sent.is_under_way or not sent.concerns(hold.reservation):
+            self._forgo(hold)
+        elif self._loop.time() - sent.built_at < STALL_PATIENCE_S:
+            return self._news(hold, 0.0, may_be_waived=True)  # it may be there in a moment, and cannot be called back
         raise Overloaded(_REFUSED, retry_after_s=1.0)
 
     def _forgo(self, hold: Hold) -> None:
