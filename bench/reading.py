@@ -204,14 +204,15 @@ def event_us(dialect: Dialect, body: bytes, *, exact: bool) -> float:
 def main() -> None:
     """Measure, and print what was found."""
     write = sys.stdout.write
-    write(f"{'microseconds':20} {'100 KB':>9} {'picture':>9} {'exact':>9} {'compatible':>11}\n")
+    write("| dialect, us | 100 KB of turns | a picture of 3 MB | exact event | compatible event |\n")
+    write("| --- | --- | --- | --- | --- |\n")
     for name, make in BODIES.items():
         dialect = DIALECTS[name]
         turns, picture = (json.dumps(body).encode() for body in make())
         asked = STREAMED if name == "gemini_generate" else Asked()
         read = [body_us(dialect, turns, asked, 50), body_us(dialect, picture, asked, 3)]
         events = [event_us(dialect, turns, exact=exact) for exact in (True, False)]
-        write(f"{name:20} {read[0]:9.0f} {read[1]:9.0f} {events[0]:9.2f} {events[1]:11.2f}  ({len(turns)} bytes)\n")
+        write(f"| {name} | {read[0]:.0f} | {read[1]:.0f} | {events[0]:.2f} | {events[1]:.2f} |\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from ..core.call import Call
 from ..core.tiers import NAME_CHARACTERS_MAX
 from ..dialects import Observed, StreamTransform, TierMarks, Upstream
 from ..dialects.bodies import members_decoder
-from ..dialects.openai_chat.halves import may_hold_halves, shelter_halves
+from ..dialects.halves import may_hold_halves, shelter_halves
 from ..wire.eventstream import MessageParser
 from ..wire.incoming import IncomingResponse
 from ..wire.messages import BadMessage

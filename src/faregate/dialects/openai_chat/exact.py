@@ -20,9 +20,9 @@ from ...core.chat import ChatRequest
 from ...wire.sse import DONE, FRAME_ENDS, RETURN, Frame, FrameParser
 from .. import Observed, UpstreamWords
 from ..counters import PLAIN_EVENT_BYTES_MAX, tokens_of
+from ..halves import may_hold_halves, shelter_halves
 from ..splice import cut_member, member_bytes, replace_member
 from .errors import words_of
-from .halves import may_hold_halves, shelter_halves
 from .plain import PATTERNS_MAX, Pattern, content_pattern_of
 from .usage import read_usage, with_cache_split
 

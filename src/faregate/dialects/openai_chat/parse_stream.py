@@ -29,8 +29,8 @@ from ...core.events import (
 from ...wire.messages import BadMessage
 from .. import UpstreamWords
 from ..frames import FramedParser
+from ..halves import HalvesJoined, may_hold_halves, shelter_halves
 from .errors import words_of
-from .halves import HalvesJoined, may_hold_halves, shelter_halves
 from .parse_answer import (
     NULL,
     Answer,

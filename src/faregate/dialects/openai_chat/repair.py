@@ -14,9 +14,9 @@ from ...wire.messages import BadMessage
 from ...wire.sse import DONE, RETURN, FrameParser, data_frame
 from .. import Observed, UpstreamWords
 from ..counters import tokens_of
+from ..halves import may_hold_halves, restore_halves, shelter_halves
 from .errors import words_of
 from .exact import said_in
-from .halves import may_hold_halves, restore_halves, shelter_halves
 from .plain import PATTERNS_MAX, Pattern, only_words, pattern_of
 from .repair_rules import (
     Members,
