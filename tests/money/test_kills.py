@@ -15,7 +15,7 @@ from .reopening import Reopened
 
 KILLS = 20
 MANY = 100_000
-READY_WITHIN_S = 2.0
+AS_LONG_AS_WRITING = 4.0  # 1 to 2 measured; row by row it is over 10
 
 
 def test_f10_kills_at_random_moments_break_no_invariant(session_folder: Path, simulator: Simulator) -> None:
@@ -57,7 +57,9 @@ def test_f10_many_open_reservations_do_not_delay_the_start(session_folder: Path,
     customer.served()
     spent = customer.spent
     assert gateway.stop() == 0
+    began_s = time.process_time()
     dead_epoch(gateway.data, customer.organisation, MANY, 5000, 77)
+    written_s = time.process_time() - began_s  # how fast this machine is now
     assert customer.leased == MANY * 5000 + 12345
     gateway = Reopened(gateway)
     took_s = cpu_s(gateway.pid)  # what the machine does beside it is not counted
@@ -67,4 +69,4 @@ def test_f10_many_open_reservations_do_not_delay_the_start(session_folder: Path,
         assert (proof.open_reservations, proof.active_leases) == (0, 0)
     finally:
         assert gateway.stop() == 0
-    assert took_s < READY_WITHIN_S
+    assert took_s < AS_LONG_AS_WRITING * written_s
