@@ -28,6 +28,7 @@ from .flow.admission import Callers
 from .flow.expectations import Expectations
 from .flow.funds import Tariffs
 from .flow.gate import FlowLimits, Gate
+from .flow.health import Health, HealthLimits
 from .flow.idempotency import Runs
 from .flow.responses import ResponseStates
 from .flow.unattended import Unattended
@@ -174,6 +175,11 @@ class DataPlane:
             unattended=Unattended(
                 drained_calls_max=settings.limits.drained_calls_max,
                 requests_bytes_max=settings.limits.bodies_bytes_max,
+            ),
+            health=Health(
+                picked(HealthLimits, settings.health),
+                self._log.event,
+                active=lambda: len(self._door.in_flight),
             ),
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
             responses=ResponseStates(self._shelf),

@@ -55,6 +55,8 @@ def gauges(server: Server, door: Door, gate: Gate, journal: Journal, runs: Runs)
     waived = gate.ledger.waived
     yield "gauge", "faregate_connections", "Open client connections.", len(server.connections)
     yield "gauge", "faregate_in_flight", "Calls under way.", len(door.in_flight)
+    yield "gauge", "faregate_targets_ejected", "Targets that are left alone for now.", len(gate.health.ejected)
+    yield "counter", "faregate_ejections", "Targets ejected since the start.", gate.health.ejections
     yield "counter", "faregate_key_lookups", "Keys looked up in the store since the start.", door.callers.lookups
     yield "gauge", "faregate_keys_unknown", "Keys that are remembered to be none.", door.callers.unknown
     yield "gauge", "faregate_loop_lag_seconds", "How late the last tick of the event loop was.", gate.deadlines.lag_s

@@ -1,7 +1,7 @@
 """One frozen Settings tree, from faregate.toml, then the environment.
 
 Unknown keys and wrong types are refused, with file, line and key. Units stand in the names: `_s` seconds,
-`_ms` milliseconds, `_bytes_max` bytes. A scalar of [server], [limits], [deadlines], [keys], [usage] and [log]
+`_ms` milliseconds, `_bytes_max` bytes. A scalar of [server], [limits], [deadlines], [health], [keys], [usage] and [log]
 may be set by the environment as well, which wins: `FAREGATE_SERVER_PORT=9000`, lists with commas between.
 """
 
@@ -115,6 +115,20 @@ class DeadlinesSettings(_Table, frozen=True):
     connect_timeout_s: Seconds = 3.0
     first_byte_timeout_s: Seconds = 30.0
     idle_timeout_s: Seconds = 30.0
+
+
+class HealthSettings(_Table, frozen=True):
+    """[health]: when a target is ejected, and for how long; `flow.health.HealthLimits`, name by name. One that limits
+    us is left alone for as long as it says, and for `limited_s_max`."""
+
+    failures_in_row_max: Count = 5
+    failed_share_max: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.85
+    window_s: Seconds = 10.0
+    window_calls_min: Count = 50
+    pause_s_min: Seconds = 30.0
+    pause_s_max: Seconds = 300.0
+    last_trial_interval_s: Seconds = 1.0
+    limited_s_max: Seconds = 3600.0
 
 
 class KeysSettings(_Table, frozen=True):
@@ -237,6 +251,7 @@ class Settings(_Table, frozen=True):
     limits: LimitsSettings = LimitsSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
     deadlines: DeadlinesSettings = DeadlinesSettings()
+    health: HealthSettings = HealthSettings()
     keys: KeysSettings = KeysSettings()
     usage: UsageSettings = UsageSettings()
     ledger: LedgerSettings = LedgerSettings()
@@ -260,6 +275,7 @@ _FIXED_TABLES: dict[str, type[_Table]] = {
     "limits": LimitsSettings,
     "idempotency": IdempotencySettings,
     "deadlines": DeadlinesSettings,
+    "health": HealthSettings,
     "keys": KeysSettings,
     "usage": UsageSettings,
     "ledger": LedgerSettings,

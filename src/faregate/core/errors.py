@@ -14,7 +14,8 @@
     │   ├── UpstreamRefused       the provider's own 4xx, passed on with its words
     │   └── SchemaMissed          answers that are not what the client's schema allows
     ├── UpstreamError             the provider's fault (503)
-    │   ├── UpstreamUnavailable   down, refusing us, or sending garbage
+    │   ├── UpstreamUnavailable   down, or sending garbage
+    │   │   └── UpstreamDenied    refusing us, until the operator mends it
     │   └── UpstreamLimited       rate limits us
     ├── DeadlineExceeded          the longest request is over
     └── GatewayError              our own fault, or our own overload
@@ -148,21 +149,38 @@ class SchemaMissed(CallerError):
 
 class UpstreamError(CallError):
     """The provider's fault: another target may be tried while the client has seen nothing. `reason` is what the
-    operator is told in the log; the client is not, and nothing of what was said is in it."""
+    operator is told in the log; the client is not, and nothing of what was said is in it. It `is_worth_retrying` for
+    the client where not everything is known to be down."""
 
     kind = "upstream_unavailable"
     retryable = True
 
     def __init__(
-        self, message: str, *, retry_after_s: float | None = 1.0, status: int = 0, reason: str | None = None
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = 1.0,
+        status: int = 0,
+        reason: str | None = None,
+        is_worth_retrying: bool = True,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.status = status
         self.reason = reason or message
+        self.is_worth_retrying = is_worth_retrying
 
 
 class UpstreamUnavailable(UpstreamError):
-    """Down, refusing our key, or sending garbage."""
+    """Down, or sending garbage."""
+
+
+class UpstreamDenied(UpstreamUnavailable):
+    """Refusing our key, out of our credit, or without the name that the model is to have there: what only the operator
+    can mend. It `is_everywhere` where all models of the provider are refused so."""
+
+    def __init__(self, message: str, *, is_everywhere: bool, status: int = 0, reason: str | None = None) -> None:
+        super().__init__(message, status=status, reason=reason)
+        self.is_everywhere = is_everywhere
 
 
 class UpstreamLimited(UpstreamError):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.call import UsageRecord
-from ..core.errors import CallError, KeyTaken, LimitExceeded, UpstreamRefused
+from ..core.errors import CallError, KeyTaken, LimitExceeded, UpstreamError, UpstreamRefused
 from ..core.limits import Standing
 from ..core.money import format_amount
 from ..wire.messages import header_lines
@@ -133,7 +133,8 @@ def _retry_lines(error: CallError, status: int) -> bytes:
         return b""
     after_s = max(error.retry_after_s or 1.0, 0.001)
     lines = b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (max(1, math.ceil(after_s)), math.ceil(after_s * 1000))
-    if isinstance(error, LimitExceeded) and (error.is_final or after_s > _PATIENCE_S):
+    is_vain = isinstance(error, LimitExceeded) and (error.is_final or after_s > _PATIENCE_S)
+    if is_vain or (isinstance(error, UpstreamError) and not error.is_worth_retrying):
         lines += b"x-should-retry: false\r\n"
     return lines
 

@@ -17,7 +17,7 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     items = await gate.responses.recall(call) if call.dialect == responses.DIALECT else None
     model = admission.allow(call)
     call.record.model = model.id
-    targets = routing.choose(model, call)
+    targets = routing.choose(model, call, gate.health)
     limits.fit(gate, call, model)  # 413
     translation.prepare(gate, call, model, targets)
     structured.prepare(gate, call, model)

@@ -1,4 +1,4 @@
-"""What calls of a model usually take: learnt from their records, for quotes."""
+"""What calls of a model usually take: learnt from their records, for quotes, limits and second attempts."""
 
 from collections.abc import Iterable
 
@@ -16,11 +16,12 @@ _TEXT_TOKENS_PER_BYTE = 0.2, 0.5  # prose and code, whatever the script and the 
 
 
 class _Habit(msgspec.Struct):
-    """Averages of one model, of its long or its short bodies: tokens of prompt for each byte, and tokens of output for
-    each call."""
+    """Averages of one model, of its long or its short bodies: tokens of prompt for each byte, tokens of output and
+    seconds to the first byte for each call."""
 
     tokens_per_byte: float = 0.25
     output_tokens: float = 400.0
+    first_byte_s: float = 0.0
 
 
 _USUAL = _Habit()
@@ -40,6 +41,12 @@ class Expectations:
                 habit = self._habits.setdefault((record.model, record.bytes_in >= _LONG_BYTES), _Habit())
                 habit.tokens_per_byte += _WEIGHT * (usage.prompt / record.bytes_in - habit.tokens_per_byte)
                 habit.output_tokens += _WEIGHT * (usage.completion - habit.output_tokens)
+                if record.stream and record.first_byte_ms is not None:
+                    habit.first_byte_s += _WEIGHT * (record.first_byte_ms / 1000 - habit.first_byte_s)
+
+    def first_byte_s(self, model_id: str, request: ChatRequest) -> float:
+        """How long a stream of a model usually takes to begin; 0 where none was seen."""
+        return self._habits.get((model_id, request.text_bytes >= _LONG_BYTES), _USUAL).first_byte_s
 
     def tokens(self, model_id: str, request: ChatRequest) -> tuple[int, int]:
         """The input and output tokens that a call is likely to take."""

@@ -14,6 +14,7 @@ from ..telemetry.redactor import Redactor
 from ..wire.client import Client
 from ..wire.deadlines import Deadlines
 from .expectations import Expectations
+from .health import Health
 from .responses import ResponseStates
 from .thoughts import KeptThoughts
 from .unattended import Unattended
@@ -51,6 +52,7 @@ class Gate:
     tariffs: "Tariffs"
     expectations: Expectations
     unattended: Unattended
+    health: Health = field(default_factory=Health)
     thoughts: KeptThoughts = field(default_factory=KeptThoughts)
     responses: ResponseStates = field(default_factory=ResponseStates)
     limits: FlowLimits = field(default_factory=FlowLimits)

@@ -31,7 +31,7 @@ async def quote(gate: Gate, call: Call) -> Quote:
     try:
         model = admission.allow(call)
         found.model = model.id
-        targets = routing.choose(model, call)
+        targets = routing.choose(model, call, gate.health)
         limits.fit(gate, call, model)
         found.target = targets[0]
         translation.prepare(gate, call, model, targets)

@@ -3,7 +3,14 @@
 import re
 from collections.abc import Callable
 
-from ..core.errors import CallError, DeadlineExceeded, UpstreamLimited, UpstreamRefused, UpstreamUnavailable
+from ..core.errors import (
+    CallError,
+    DeadlineExceeded,
+    UpstreamDenied,
+    UpstreamLimited,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
 from ..dialects import Upstream, UpstreamWords
 from ..wire.incoming import IncomingResponse
 from ..wire.messages import TimedOut
@@ -21,10 +28,16 @@ _OVERFLOW_WORDS = (
 _WORD = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 # None of the client's business: what we may not do, and (424) what failed behind the provider.
 _OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408, 424})
+_DENIED_EVERYWHERE = frozenset({401, 402, 407})
+_DENIED = frozenset({403, 404})
+_NO_CREDIT = "insufficient_quota"  # OpenAI's code of a 429 that no waiting helps (error codes guide)
 
 
-async def refusal(gate: Gate, dialect: Upstream, response: IncomingResponse, *, is_own: bool) -> CallError:
-    """What an upstream's answer other than 200 means for the client (conformance.md 2.6)."""
+async def refusal(
+    gate: Gate, dialect: Upstream, response: IncomingResponse, *, is_own: bool, is_token: bool = False
+) -> CallError:
+    """What an upstream's answer other than 200 means for the client (conformance.md 2.6). What authorizes us there
+    mends itself where it `is_token`, one that is renewed."""
     status = response.status
     body = await response.read(_ERROR_BODY_BYTES_MAX)
     retry_after_s = _retry_after_s(response)
@@ -38,6 +51,10 @@ async def refusal(gate: Gate, dialect: Upstream, response: IncomingResponse, *, 
             param=shown(gate.redact, words.param) if is_own else None,
         )
     reason = _reason(gate.redact, status, words)
+    is_broke = words is not None and _NO_CREDIT in (words.code, words.type)
+    if is_broke or status in _DENIED or (status in _DENIED_EVERYWHERE and not (is_token and status == 401)):
+        is_everywhere = status not in _DENIED or is_broke
+        return UpstreamDenied(_UNAVAILABLE, is_everywhere=is_everywhere, status=status, reason=reason)
     if status == 429:
         return UpstreamLimited("The provider limits us.", retry_after_s=retry_after_s, status=status, reason=reason)
     return UpstreamUnavailable(_UNAVAILABLE, retry_after_s=retry_after_s, status=status, reason=reason)

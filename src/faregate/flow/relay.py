@@ -1,8 +1,8 @@
-"""Opening the answer: attempts in order, first-event peek, and the stream's way by callback.
+"""Opening an answer: one attempt at a target, first-event peek, and the stream's way by callback.
 
 Theory of operation. An attempt sends the request and waits for the head. A whole answer is read and understood before
 a byte leaves. Of a stream everything up to the first content is held back, so that an upstream which accepts and then
-dies can still be replaced; that first content is the commit point, and open() returns there. From then on no
+dies can still be replaced; that first content is the commit point, and ask() returns there. From then on no
 coroutine runs for a chunk: the upstream's callback feeds the transform, and what comes out goes to the client's
 socket. The coroutine wakes for the end.
 """
@@ -14,26 +14,19 @@ import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from ..core.errors import (
-    CallError,
-    ClientGone,
-    Inexpressible,
-    SchemaMissed,
-    UpstreamError,
-    UpstreamLimited,
-    UpstreamUnavailable,
-)
+from ..core.errors import CallError, SchemaMissed, UpstreamError, UpstreamUnavailable
 from ..core.usage import NO_USAGE, Usage
 from ..dialects import Addressee, StreamTransform, UpstreamWords
 from ..providers import Provider
 from ..wire.client import Exchange, Timeouts
 from ..wire.deadlines import NEVER
 from ..wire.incoming import IncomingResponse
-from ..wire.messages import BadMessage, TimedOut, WireError
+from ..wire.messages import BadMessage, TimedOut
 from ..wire.strand import Signal
 from . import meter
 from .funds import charge_as_told, output_tokens_max
 from .gate import Gate
+from .health import Attempt
 from .overhearing import Overheard, fault_of
 from .refusals import call_error, refusal, shown
 from .served_tier import ServedTier, TierWatch
@@ -69,6 +62,7 @@ class StreamAnswer:
     a CallError. What is ready before `attach()` is held."""
 
     __slots__ = (
+        "_attempt",
         "_call",
         "_held",
         "_held_bytes",
@@ -87,6 +81,7 @@ class StreamAnswer:
         call: Call,
         transform: StreamTransform | Overheard,
         response: IncomingResponse,
+        attempt: Attempt,
         *,
         held_bytes_max: int = _HELD_BYTES_MAX,
         redact: Callable[[str], str] = str,
@@ -95,6 +90,7 @@ class StreamAnswer:
         self._transform = transform
         self._observed = transform.observed
         self._response = response
+        self._attempt = attempt
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._held_bytes_max = held_bytes_max
@@ -195,6 +191,7 @@ class StreamAnswer:
         is charged, or a crash between the two would charge for what nobody was given."""
         if not self.ended.is_set:
             self._response.let_go()
+            self._attempt.completed()
             self._put(out)
             self.ended.set(self._observed.ending)
             self.opened.set(None)
@@ -202,6 +199,7 @@ class StreamAnswer:
     def _break(self, error: CallError) -> None:
         if isinstance(error, UpstreamError):
             self._call.record.upstream_error = error.reason
+            self._attempt.failed(error)
         self._response.abort()
         self.opened.fail(error)
         self.ended.fail(error)
@@ -210,6 +208,7 @@ class StreamAnswer:
         """Cut the upstream where it still sends, and write down what was used."""
         if not self.ended.is_set:
             self._response.abort()
+            self._attempt.gave_up()
             if self._call.is_waived:
                 with contextlib.suppress(BadMessage):
                     self._transform.close()  # says whether all was said but for the end mark
@@ -252,59 +251,26 @@ def missed(fault: str) -> SchemaMissed:
     return SchemaMissed(f"The model's answer does not keep to the schema: {fault}.")
 
 
-async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:
-    """The answer of the first target that gives one. Raises the last target's CallError where none does; Inexpressible
-    where none can be told what the client says."""
-    failures: list[UpstreamError] = []
-    untold: Inexpressible | None = None
-    record = call.record
-    for target in targets[: gate.limits.attempts_max]:
-        if call.is_deserted:
-            raise ClientGone  # what failed costs nothing, and nobody waits for more
-        if failures:
-            record.has_failed_over = True
-        record.provider = target.provider
-        record.upstream_model = target.upstream_model
-        record.region = target.region
-        record.replica = target.replica
-        provider = gate.providers[target.provider]
-        speech = speech_of(gate, provider, call)
-        try:
-            response = await _send(gate, provider, model, target, speech, call)
-            record.upstream_request_id = _request_id(response)
-            if response.status != 200:
-                if response.status == 401 and provider.tokens is not None:
-                    provider.tokens.doubt()
-                is_own = speech.upstream.name == call.dialect
-                raise await refusal(gate, speech.upstream, response, is_own=is_own)
-            if call.request.stream:
-                return await _stream(gate, speech, call, response)
-            raw = response.take(gate.limits.answer_bytes_max)
-            if raw is None:
-                raw = await response.read(gate.limits.answer_bytes_max)
-            return _whole(speech, call, response, raw)
-        except WireError as error:
-            failure = call_error(error)
-            if not isinstance(failure, UpstreamError):
-                raise failure from None
-            failures.append(failure)
-        except UpstreamError as failure:
-            failures.append(failure)
-        except Inexpressible as failure:
-            untold = untold or failure
-            continue
-        record.upstream_error = failures[-1].reason
-    if untold is not None and not failures:
-        raise untold
-    raise _verdict(failures)
-
-
-def _verdict(failures: list[UpstreamError]) -> UpstreamError:
-    """The failure to tell of: a limit only where every target limits us, then the shortest wait (contract.md 3.6)."""
-    others = [failure for failure in failures if not isinstance(failure, UpstreamLimited)]
-    if others:
-        return others[-1]
-    return min(failures, key=lambda failure: failure.retry_after_s or 0.0)
+async def ask(gate: Gate, model: Model, attempt: Attempt, call: Call) -> WholeAnswer | StreamAnswer:
+    """The answer of a target, whole, or as far as its first content. WireError or CallError where it gives none."""
+    target, record = attempt.target, call.record
+    provider = gate.providers[target.provider]
+    speech = speech_of(gate, provider, call)
+    response = await _send(gate, provider, model, target, speech, call)
+    record.upstream_request_id = _request_id(response)
+    if response.status != 200:
+        if response.status == 401 and provider.tokens is not None:
+            provider.tokens.doubt()
+        is_own, is_token = speech.upstream.name == call.dialect, provider.tokens is not None
+        raise await refusal(gate, speech.upstream, response, is_own=is_own, is_token=is_token)
+    if call.request.stream:
+        return await _stream(gate, speech, attempt, call, response)
+    raw = response.take(gate.limits.answer_bytes_max)
+    if raw is None:
+        raw = await response.read(gate.limits.answer_bytes_max)
+    answer = _whole(speech, call, response, raw)
+    attempt.completed()
+    return answer
 
 
 def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: Speech, call: Call) -> Exchange:
@@ -361,7 +327,7 @@ def _whole(speech: Speech, call: Call, response: IncomingResponse, raw: bytes) -
     return WholeAnswer(result.body, usage)
 
 
-async def _stream(gate: Gate, speech: Speech, call: Call, response: IncomingResponse) -> StreamAnswer:
+async def _stream(gate: Gate, speech: Speech, attempt: Attempt, call: Call, response: IncomingResponse) -> StreamAnswer:
     if not (response.field(b"content-type") or b"").lower().startswith(speech.upstream.stream_type):
         response.abort()
         raise UpstreamUnavailable("The provider answered a stream with something else.")
@@ -374,13 +340,14 @@ async def _stream(gate: Gate, speech: Speech, call: Call, response: IncomingResp
         transform = Overheard(transform, gate.dialects[call.dialect].parser(), is_array=call.request.is_array)
     if call.is_held:
         held_bytes_max = gate.limits.answer_bytes_max
-    answer = StreamAnswer(call, transform, response, held_bytes_max=held_bytes_max, redact=gate.redact)
+    answer = StreamAnswer(call, transform, response, attempt, held_bytes_max=held_bytes_max, redact=gate.redact)
     response.pour(answer)
     try:
         await answer.opened
     except BaseException:
         answer.close()
         raise
+    attempt.answered()
     return answer
 
 

@@ -15,7 +15,7 @@ from ..core.errors import UpstreamError
 from ..core.schema import schema_of
 from ..core.usage import NO_USAGE
 from ..wire.messages import BadMessage
-from . import relay
+from . import failover, relay
 from .gate import Gate
 from .overhearing import fault_of, texts_of
 from .refusals import call_error
@@ -48,8 +48,8 @@ def _want(gate: Gate, call: Call, model: Model) -> None:
 
 
 async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:
-    """The answer of a call, for which the model may be asked twice. SchemaMissed; as relay.open."""
-    answer = await relay.open(gate, model, targets, call)
+    """The answer of a call, for which the model may be asked twice. SchemaMissed; as failover.open."""
+    answer = await failover.open(gate, model, targets, call)
     if call.schema is None or (call.request.stream and not call.is_held):
         return answer
     text, fault = await _judge(gate, call, answer)
@@ -57,7 +57,7 @@ async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call
         return answer
     _ask_again(call, answer, text, fault)
     try:
-        answer = await relay.open(gate, model, targets, call)
+        answer = await failover.open(gate, model, targets, call)
         _, fault_again = await _judge(gate, call, answer)
     except UpstreamError:
         raise relay.missed(fault) from None

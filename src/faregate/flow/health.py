@@ -1,0 +1,293 @@
+"""Which targets are in order: what each has failed at lately, and when it may be tried again.
+
+Theory of operation. Whoever fails several times in a row, or nearly always for a while, is ejected: no call goes there
+until a pause is over, and then one, the trial, whose end decides. The pause is half as long as the target has been
+failing, within bounds: one that is out for a minute is back within another half, one that is out for a day costs a
+call every five minutes. What only the operator can mend (a key that is none, credit that is used up, a name that the
+provider does not know) ejects at once, the key's and the credit's whole provider. A limit of the provider's ejects
+nobody: the target is left alone until the time that it named.
+
+There is always somebody to ask: where all of a model's targets are ejected, a call a second is the trial of one, and
+the others are told at once. What a client does, and what it asks wrongly, says nothing of a target.
+
+Nothing is kept of a target that has not failed, so that a call costs nothing here while all is well. Every process
+learns for itself.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from ..core.catalog import Target
+from ..core.errors import UpstreamDenied, UpstreamError, UpstreamLimited, UpstreamUnavailable
+
+Report = Callable[..., None]
+
+_PAUSE_PER_OUTAGE = 0.5
+_PAUSE_JITTER = 0.1  # so that not all targets, and not all gateways, come back in the same moment
+_RETRIES_MIN = 3
+_RETRIES_PER_CALL = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthLimits:
+    """When a target is ejected, and for how long (seconds)."""
+
+    failures_in_row_max: int = 5
+    failed_share_max: float = 0.85
+    window_s: float = 10.0
+    window_calls_min: int = 50
+    pause_s_min: float = 30.0
+    pause_s_max: float = 300.0
+    last_trial_interval_s: float = 1.0
+    limited_s_max: float = 3600.0
+
+
+class _Record(msgspec.Struct):
+    """What is remembered of a target, or of a whole provider, that has failed. Times are the clock's, seconds."""
+
+    name: str
+    bad_since: float
+    failures_in_row: int = 0
+    window_at: float = 0.0
+    window_calls: int = 0
+    window_failures: int = 0
+    is_ejected: bool = False
+    is_tried: bool = False
+    tried_at: float = 0.0
+    due_at: float = 0.0
+    limited_until: float = 0.0
+
+
+class Attempt:
+    """A call's try at a target. `answered` is the first sign of an answer; `completed`, `failed` and `gave_up` are its
+    end: the first of them counts."""
+
+    __slots__ = ("_health", "_is_over", "_is_trial", "target")
+
+    def __init__(self, health: "Health", target: Target, *, is_trial: bool) -> None:
+        self._health = health
+        self._is_over = False
+        self._is_trial = is_trial
+        self.target = target
+
+    def answered(self) -> None:
+        """The target has begun to answer, or has refused what no target would take: a trial is passed."""
+        if self._is_trial:
+            self._is_trial = False
+            self._health.restore(self.target)
+
+    def completed(self) -> None:
+        """The answer is whole."""
+        if not self._is_over:
+            self._is_over = True
+            self.answered()
+            if self._health.is_troubled:
+                self._health.note_success(self.target)
+
+    def failed(self, error: UpstreamError) -> None:
+        """There is no answer, or not all of it."""
+        if not self._is_over:
+            self._is_over = True
+            self._health.note_failure(self.target, error, is_trial=self._is_trial)
+
+    def gave_up(self) -> None:
+        """Nobody waits for it any longer: that says nothing of the target."""
+        if not self._is_over:
+            self._is_over = True
+            if self._is_trial:
+                self._health.release(self.target)
+
+
+class Health:
+    """The memory of this process. `report` writes to the log; `active` tells how many calls are under way."""
+
+    def __init__(
+        self,
+        limits: HealthLimits = HealthLimits(),
+        report: Report = lambda *_words, **_facts: None,
+        active: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = limits
+        self._report = report
+        self._active = active
+        self._clock = clock
+        self._records: dict[Target | str, _Record] = {}
+        self._retries: dict[str, int] = {}
+        self.ejections = 0  # since the start
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether anything is remembered."""
+        return bool(self._records)
+
+    @property
+    def ejected(self) -> list[str]:
+        """The names of the targets and providers that are ejected now."""
+        return [record.name for record in self._records.values() if record.is_ejected]
+
+    def passing(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        """Those of `targets` that may be asked, in their order; where all are ejected, one whose trial is due.
+        UpstreamLimited where all limit us, UpstreamUnavailable where it is too early for another trial."""
+        if not self._records:
+            return targets
+        now = self._clock()
+        passing = tuple(target for target in targets if self._is_open_to(target, now))
+        if passing:
+            return passing
+        last = next((target for target in targets if self._is_due(target, now)), None)
+        if last is not None:
+            return (last,)
+        raise self._refusal(targets, now)
+
+    def begin(self, target: Target) -> Attempt | None:
+        """An attempt at a target; None where it has been ejected meanwhile, or is tried by somebody else."""
+        records = self._of(target) if self._records else ()
+        if not any(record.is_ejected or record.limited_until for record in records):
+            return Attempt(self, target, is_trial=False)
+        now = self._clock()
+        if not self._is_open_to(target, now) and not self._is_due(target, now):
+            return None
+        ejected = [record for record in records if record.is_ejected]
+        for record in ejected:
+            record.is_tried = True
+            record.tried_at = now
+        return Attempt(self, target, is_trial=bool(ejected))
+
+    def may_retry(self, provider: str) -> bool:
+        """Whether one more call may be made at a provider for those that failed, besides a call's first move to another
+        target (limits-and-failover.md: retries are no more than a fifth of what is under way, or three)."""
+        return self._retries.get(provider, 0) < max(_RETRIES_MIN, _RETRIES_PER_CALL * self._active())
+
+    def retrying(self, provider: str, change: int) -> None:
+        """`change` more retries are under way at a provider."""
+        count = self._retries.get(provider, 0) + change
+        if count:
+            self._retries[provider] = count
+        else:
+            self._retries.pop(provider, None)
+
+    # What attempts have to say
+
+    def restore(self, target: Target) -> None:
+        """A trial was passed."""
+        for record in self._of(target):
+            if record.is_ejected:
+                record.is_ejected = record.is_tried = False
+                record.failures_in_row = record.window_calls = record.window_failures = 0
+                self._report("info", "target_back", target=record.name)
+
+    def release(self, target: Target) -> None:
+        """A trial has come to no end."""
+        for record in self._of(target):
+            record.is_tried = False
+
+    def note_success(self, target: Target) -> None:
+        """A whole answer; what is long over is forgotten."""
+        record = self._records.get(target)
+        if record is not None and not record.is_ejected:
+            now = self._clock()
+            record.failures_in_row = 0
+            self._count(record, now)
+            if not record.window_failures and record.limited_until <= now:
+                del self._records[target]
+        record = self._records.get(target.provider)
+        if record is not None and not record.is_ejected:
+            del self._records[target.provider]
+
+    def note_failure(self, target: Target, error: UpstreamError, *, is_trial: bool) -> None:
+        """An attempt has failed. What was begun before an ejection does not make it longer."""
+        now = self._clock()
+        is_everywhere = isinstance(error, UpstreamDenied) and error.is_everywhere
+        record = self._record(target.provider if is_everywhere else target, now)
+        if isinstance(error, UpstreamLimited):
+            limited_s = min(error.retry_after_s or 1.0, self._limits.limited_s_max)
+            record.limited_until = max(record.limited_until, now + limited_s)
+            if is_trial:
+                self.restore(target)
+            return
+        if is_trial:
+            self.release(target)
+        elif record.is_ejected:
+            return
+        if not record.failures_in_row and not record.is_ejected:
+            record.bad_since = now
+        record.failures_in_row += 1
+        self._count(record, now, failures=1)
+        if is_trial or isinstance(error, UpstreamDenied) or self._is_over(record):
+            self._eject(record, now, error)
+
+    # How it is kept
+
+    def _of(self, target: Target) -> tuple[_Record, ...]:
+        found = (self._records.get(target), self._records.get(target.provider))
+        return tuple(record for record in found if record is not None)
+
+    def _record(self, subject: Target | str, now: float) -> _Record:
+        record = self._records.get(subject)
+        if record is None:
+            name = subject if isinstance(subject, str) else _name_of(subject)
+            record = self._records[subject] = _Record(name, now, window_at=now)
+        return record
+
+    def _count(self, record: _Record, now: float, failures: int = 0) -> None:
+        if now - record.window_at > self._limits.window_s:
+            record.window_at = now
+            record.window_calls = record.window_failures = 0
+        record.window_calls += 1
+        record.window_failures += failures
+
+    def _is_over(self, record: _Record) -> bool:
+        limits = self._limits
+        return record.failures_in_row >= limits.failures_in_row_max or (
+            record.window_calls >= limits.window_calls_min
+            and record.window_failures >= limits.failed_share_max * record.window_calls
+        )
+
+    def _eject(self, record: _Record, now: float, error: UpstreamError) -> None:
+        limits = self._limits
+        pause_s = min(max(_PAUSE_PER_OUTAGE * (now - record.bad_since), limits.pause_s_min), limits.pause_s_max)
+        record.due_at = now + pause_s * (1 + _PAUSE_JITTER * random.random())
+        record.tried_at = now
+        if not record.is_ejected:
+            record.is_ejected = True
+            self.ejections += 1
+            level = "error" if isinstance(error, UpstreamDenied) else "warning"
+            self._report(level, "target_ejected", target=record.name, reason=error.reason)
+
+    def _is_open_to(self, target: Target, now: float) -> bool:
+        return all(
+            record.limited_until <= now and (not record.is_ejected or (now >= record.due_at and not record.is_tried))
+            for record in self._of(target)
+        )
+
+    def _is_due(self, target: Target, now: float) -> bool:
+        """Whether a target may be tried for want of a better one."""
+        interval_s = self._limits.last_trial_interval_s
+        return all(
+            record.limited_until <= now
+            and (not record.is_ejected or (not record.is_tried and now >= record.tried_at + interval_s))
+            for record in self._of(target)
+        )
+
+    def _refusal(self, targets: Sequence[Target], now: float) -> UpstreamError:
+        waits_s = [max(record.limited_until for record in self._of(target)) - now for target in targets]
+        ejected = [target for target in targets if any(record.is_ejected for record in self._of(target))]
+        if not ejected:
+            return UpstreamLimited("The provider limits us.", retry_after_s=min(waits_s))
+        return UpstreamUnavailable(
+            "The provider is not available.",
+            retry_after_s=self._limits.last_trial_interval_s,
+            reason="ejected",
+            is_worth_retrying=False,
+        )
+
+
+def _name_of(target: Target) -> str:
+    place = "" if target.region == "default" else f" in {target.region}"
+    replica = "" if target.replica == "default" else f" ({target.replica})"
+    return f"{target.provider}/{target.upstream_model}{place}{replica}"
