@@ -216,6 +216,8 @@ class ModelSettings(_Table, frozen=True):
     tags: tuple[Label, ...] | None = None
     successor: Name | None = None
     longest_request_s: Seconds | None = None
+    first_byte_timeout_s: Seconds | None = None
+    fallbacks: Annotated[tuple[Name, ...], msgspec.Meta(max_length=5)] | None = None
     price: RatesSettings | None = None
     prices: tuple[PriceEntrySettings, ...] = ()
     capabilities: Capabilities | None = None

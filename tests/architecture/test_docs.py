@@ -18,7 +18,7 @@ OPERATING = (ROOT / "docs" / "operating.md").read_text("utf-8")
 HOUSES = (ROOT / "docs" / "houses.md").read_text("utf-8")
 EXAMPLE = (ROOT / "faregate.example.toml").read_text("utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-FIXED_TABLES = ("server", "limits", "idempotency", "deadlines", "keys", "usage", "log")
+FIXED_TABLES = ("server", "limits", "idempotency", "deadlines", "health", "keys", "usage", "log")
 
 
 def test_every_route_is_documented() -> None:

@@ -40,6 +40,8 @@ class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=False):
     client_request_id: str | None = None
     model_asked: str = ""
     model: str = ""
+    fallback_from: str = ""  # the model that was asked for, where another has served in its place
+    fallback_depth: int = 0
     provider: str = ""
     upstream_model: str = ""
     upstream_request_id: str | None = None

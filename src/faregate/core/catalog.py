@@ -50,7 +50,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     `price` is the operator's, or the list price of the vendor's own host, or of the first that has one, with the
     operator's margin, or that of the providers that serve it. None: nobody has said it, and what needs a price takes
     the operator's default (`Settings.prices.default_price`) or refuses the model. A request for it may take
-    `longest_request_s`, if nothing else says less.
+    `longest_request_s`, if nothing else says less, and its stream may take `first_byte_timeout_s` to begin. Where
+    nobody can serve it, the first of its `fallbacks` that can takes its place.
     """
 
     id: str
@@ -64,6 +65,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_date: str | None = None
     successor: str | None = None
     longest_request_s: float | None = None
+    first_byte_timeout_s: float | None = None
+    fallbacks: tuple[str, ...] = ()
     price: Price | None = None
     capabilities: Capabilities = Capabilities()
 
@@ -78,6 +81,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     replica: str = "default"
     weight: int = 1
     zero_retention: bool = False
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A model that may answer a call, and the targets that it may be had from, in the order to be tried. `depth` is 0
+    for the one that the client asked for, else how many fallbacks have been come to with this one."""
+
+    model: Model
+    targets: tuple[Target, ...]
+    depth: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

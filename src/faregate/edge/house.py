@@ -18,6 +18,7 @@ _FORMATS_MAX = 10_000
 _WORDS_MAX = 50
 _WORD_CHARACTERS_MAX = 100
 _PATIENCE_S = 120.0  # more than that no SDK waits for
+_Made = tuple[str, str, str, str, tuple[bool, str, int]]  # how an answer was made, as its head tells it
 _UNPRINTABLE = re.compile(r"[^!-+\--~]")  # nor commas: they part the words
 
 
@@ -43,25 +44,28 @@ class House:
         lines = "".join(f"{_literal(name)}: {place}\r\n" for name, place in said if name)
         self._rates = lines.encode("ascii")
         self._resets_at_epoch = rates.reset_form == "epoch"
-        self._formats: dict[tuple[str, str, str, str, bool], str] = {}
+        self._formats: dict[_Made, str] = {}
 
     def head(self, record: UsageRecord, latency_ms: float) -> bytes:
         """The header lines of every answer: id, latency, where it was made and at what rate."""
         model = record.model if record.attempts else ""  # one that nobody was asked for was not used
-        made = (record.region, record.replica, model, record.token_rate, record.has_failed_over)
+        failed = (record.has_failed_over, record.fallback_from, record.fallback_depth)
+        made = (record.region, record.replica, model, record.token_rate, failed)
         lines = self._formats.get(made) or self._format(made)
         return (lines % {"id": record.id, "latency": latency_ms}).encode("ascii")
 
-    def _format(self, made: tuple[str, str, str, str, bool]) -> str:
+    def _format(self, made: "_Made") -> str:
         """The lines of all answers that were made in the same way, with places for what differs."""
-        region, replica, model, token_rate, has_failed_over = made
+        region, replica, model, token_rate, (has_failed_over, fallback_from, fallback_depth) = made
         names = self.facts.headers
         pairs = [
             (names.region, region),
             (names.replica, replica or "none"),
             (names.failover, "true" if has_failed_over else "false"),
-            (names.fallback_depth, "0"),
+            (names.fallback_depth, str(fallback_depth)),
         ]
+        if fallback_depth:
+            pairs.append((names.fallback_from, fallback_from))
         if model:
             pairs.append((names.model_used, model))
         if token_rate:

@@ -70,6 +70,7 @@ class HeaderNames(_Table, frozen=True):
     credits_used: HeaderName
     adjusted: HeaderName
     dropped: HeaderName
+    fallback_from: HeaderName
     fallback_depth: HeaderName
     replayed: HeaderName
 

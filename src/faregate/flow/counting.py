@@ -19,7 +19,7 @@ _COUNT_BYTES_MAX = 256 * 1024
 async def count_tokens(gate: Gate, call: Call, counting: Counting) -> int:
     """The tokens of a call's prompt. CallError where the call could not be made."""
     model = admission.allow(call)
-    for target in routing.choose(model, call, gate.health)[: gate.limits.attempts_max]:
+    for target in routing.targets_of(model, call, gate.health)[: gate.limits.attempts_max]:
         provider = gate.providers[target.provider]
         if call.dialect in provider.dialects:
             counted = await _asked(gate, provider, target, call, counting)

@@ -1,7 +1,7 @@
 """The whole gateway in one function."""
 
 from ..core.call import Call
-from ..core.catalog import Model, Target
+from ..core.catalog import Candidate
 from . import admission, funds, limits, responses, routing, structured, translation
 from .gate import Gate
 from .meter import Delivered
@@ -17,18 +17,18 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     items = await gate.responses.recall(call) if call.dialect == responses.DIALECT else None
     model = admission.allow(call)
     call.record.model = model.id
-    targets = routing.choose(model, call, gate.health)
+    candidates = routing.choose(gate, call, model)
     limits.fit(gate, call, model)  # 413
-    translation.prepare(gate, call, model, targets)
-    structured.prepare(gate, call, model)
+    translation.prepare(gate, call, candidates)
+    structured.prepare(gate, call, candidates)
     bounds = call.terms.bounds_of(limits.CLASSES[call.operation])
     if not bounds:
-        end = await _answer(gate, call, reply, model, targets)
+        end = await _answer(gate, call, reply, candidates)
     else:
         taken = await limits.take(gate, call, model, bounds)  # 429; from here on it is counted
         reply.counted(taken.standing)
         try:
-            end = await _answer(gate, call, reply, model, targets)
+            end = await _answer(gate, call, reply, candidates)
         finally:
             taken.settle(call.record.usage.prompt + call.record.usage.completion)
     if items is not None:
@@ -36,18 +36,21 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     reply.finish(end)
 
 
-async def _answer(gate: Gate, call: Call, reply: Reply, model: Model, targets: tuple[Target, ...]) -> bytes:
+async def _answer(gate: Gate, call: Call, reply: Reply, candidates: tuple[Candidate, ...]) -> bytes:
     """The answer, held for before it is asked for and charged when it is over; returns its end, which is still to be
     given."""
     budgets = await gate.budgets.of(call) if call.caller.budgets else ()
-    hold = funds.hold_for(gate, call, model, budgets)  # the most that it can cost
+    hold = funds.hold_for(gate, call, candidates, budgets)  # the most that it can cost
     if not gate.ledger.slices.reserve(hold):
-        hold = await funds.obtain(gate, call, model, hold)  # 402 before any provider hears of it
-    if call.request.output_tokens_cap is not None:
-        reply.capped(call.request.output_tokens_cap)
+        hold = await funds.obtain(gate, call, candidates, hold)  # 402 before any provider hears of it
+    cap = call.request.output_tokens_cap
+    if cap is not None:
+        reply.capped(cap)
     answer = None
     try:
-        answer = await structured.open(gate, model, targets, call)  # may fail over; not after this line
+        answer = await structured.open(gate, candidates, call)  # may fail over; not after this line
+        if call.request.output_tokens_cap != cap:  # a fallback puts out less
+            reply.capped(call.request.output_tokens_cap or 0)
         call.request.forget_members()
         if call.dropped or call.adjusted:
             reply.changed(call.dropped, call.adjusted)

@@ -10,8 +10,9 @@ import asyncio
 import random
 
 from ..core.call import Call
-from ..core.catalog import Model, Target
+from ..core.catalog import Candidate, Model
 from ..core.errors import (
+    CallerError,
     CallError,
     ClientGone,
     DeadlineExceeded,
@@ -23,7 +24,7 @@ from ..core.errors import (
     UpstreamUnavailable,
 )
 from ..wire.messages import WireError
-from . import relay
+from . import funds, relay
 from .gate import Gate
 from .health import Attempt
 from .refusals import call_error
@@ -34,47 +35,72 @@ _LIMITED_S_MAX = 2.0  # longer than that nobody is kept waiting for a limit to p
 _BACKOFF_S = 0.05
 
 
-async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:
-    """The answer of the first target that gives one. Raises the last target's CallError where none does; Inexpressible
-    where none can be told what the client says."""
+async def open(gate: Gate, candidates: tuple[Candidate, ...], call: Call) -> WholeAnswer | StreamAnswer:
+    """The answer of the first target of the first candidate that gives one. Raises the last target's CallError where
+    none does; Inexpressible where no target of the model that was asked for can be told what the client says."""
     failures: list[UpstreamError] = []
+    for candidate in candidates:
+        if candidate.depth != call.record.fallback_depth:
+            funds.turn_to(gate, call, candidate.model)
+            call.record.fallback_depth = candidate.depth
+        try:
+            answer = await _first_answer(gate, candidate, call, failures)
+        except CallerError:
+            if candidate.depth == 0:
+                raise
+            continue  # nobody asked for this one: what it does not take is not the client's to mend
+        if answer is not None:
+            return answer
+    raise _verdict(failures)
+
+
+async def _first_answer(
+    gate: Gate, candidate: Candidate, call: Call, failures: list[UpstreamError]
+) -> WholeAnswer | StreamAnswer | None:
+    """The answer of the first of a candidate's targets that gives one; None where none does, for the `failures` that
+    are added. CallerError, Inexpressible, DeadlineExceeded, ClientGone."""
     untold: Inexpressible | None = None
-    left = list(targets[: gate.limits.attempts_max])
+    failed_before = len(failures)
+    left = list(candidate.targets[: gate.limits.attempts_max])
+    moves = 0
     while left:
         target = left.pop(0)
         if call.is_deserted:
             raise ClientGone  # what failed costs nothing, and nobody waits for more
-        if failures and not _has_time(gate, model, call):
+        if failures and not _has_time(gate, candidate.model, call):
             break
-        is_bounded = len(failures) > 1 or (bool(failures) and len(targets) == 1)
+        is_repeat = moves == 1 and len(candidate.targets) == 1
+        is_bounded = is_repeat or moves > 1
         if is_bounded and not gate.health.may_retry(target.provider):
             break
         attempt = gate.health.begin(target)
         if attempt is None:
             continue
+        moves += 1
+        if candidate.depth or (failures and not is_repeat):
+            call.record.has_failed_over = True
         try:
-            return await _ask(gate, model, attempt, call, is_bounded=is_bounded, is_later=bool(failures))
+            return await _ask(gate, candidate.model, attempt, call, is_bounded=is_bounded)
         except Inexpressible as failure:
             untold = untold or failure
             continue
         except UpstreamError as failure:
             failures.append(failure)
             call.record.upstream_error = failure.reason
-        if len(failures) == len(targets) == 1 and (wait_s := _patience_s(failures[0], target, gate)) is not None:
+            wait_s = _patience_s(failure)
+        if moves == len(candidate.targets) == 1 and wait_s is not None:
             await asyncio.sleep(wait_s)
             left.append(target)
-    if untold is not None and not failures:
+    if untold is not None and len(failures) == failed_before:
         raise untold
-    raise _verdict(failures)
+    return None
 
 
 async def _ask(
-    gate: Gate, model: Model, attempt: Attempt, call: Call, *, is_bounded: bool, is_later: bool
+    gate: Gate, model: Model, attempt: Attempt, call: Call, *, is_bounded: bool
 ) -> WholeAnswer | StreamAnswer:
     """One attempt; its target's health hears how it ends. UpstreamError where another may be made."""
     target, record = attempt.target, call.record
-    if is_later:
-        record.has_failed_over = True
     record.provider = target.provider
     record.upstream_model = target.upstream_model
     record.region = target.region
@@ -107,7 +133,7 @@ def _has_time(gate: Gate, model: Model, call: Call) -> bool:
     return call.deadline_at - gate.deadlines.now > gate.expectations.first_byte_s(model.id, call.request)
 
 
-def _patience_s(failure: UpstreamError, target: Target, gate: Gate) -> float | None:
+def _patience_s(failure: UpstreamError) -> float | None:
     """After how many seconds the only target may be asked again; None where that would be in vain."""
     if isinstance(failure, UpstreamLimited):
         return failure.retry_after_s if (failure.retry_after_s or _LIMITED_S_MAX + 1) <= _LIMITED_S_MAX else None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from ..core.call import Call
-from ..core.catalog import Model
+from ..core.catalog import Candidate, Model
 from ..core.chat import OUTPUT_TOKENS_MAX, ChatRequest
 from ..core.errors import GatewayError, NoFunds, Overloaded
 from ..core.ids import id_bytes
@@ -106,28 +106,55 @@ def _tier_asked(request: ChatRequest, member: str) -> str:
     return msgspec.json.decode(raw) if raw is not None and memoryview(raw)[0] == _STRING else ""
 
 
-def hold_for(gate: Gate, call: Call, model: Model, budgets: tuple[int, ...] = ()) -> Hold:
-    """What is to be held for a call: the most that it can cost. Nothing is taken yet. GatewayError, NoFunds."""
+def hold_for(gate: Gate, call: Call, candidates: tuple[Candidate, ...], budgets: tuple[int, ...] = ()) -> Hold:
+    """What is to be held for a call: the most that it can cost, whichever of the candidates answers it. Nothing is
+    taken yet. GatewayError, NoFunds."""
     if gate.ledger.is_failing:
         raise Overloaded("The ledger cannot be written; try again in a moment.", retry_after_s=1.0)
     if gate.ledger.blocked and not gate.ledger.blocked.isdisjoint((call.caller.payer, *budgets)):
         raise GatewayError("This account's books are not in order; the operator has been told.", kind="account_blocked")
     caller, request, record = call.caller, call.request, call.record
+    model = candidates[0].model
     call.tariff = tariff = tariff_of(gate, call, model)
-    asked = request.output_tokens_cap or request.output_tokens_max
-    cap = output_tokens_max(model, request)
-    if asked is not None and model.max_output_tokens and asked > cap:
-        request.output_tokens_cap = cap
-    request.output_tokens_bound = cap if asked is None or asked > cap else asked
-    output_tokens = request.choices * request.output_tokens_bound
-    input_tokens = input_tokens_max(model, request)
-    amount = _most_nano(call, tariff, input_tokens, output_tokens)
+    _bound_output(model, request)
+    amount = _most_nano(call, tariff, input_tokens_max(model, request), request.choices * request.output_tokens_bound)
+    for candidate in candidates[1:]:
+        amount = max(amount, _most_with(gate, call, candidate.model))
     if not caller.payer and amount:
         raise NoFunds
     record.hold_nano = amount
     record.price_version = tariff.version
     record.token_rate = tariff.rate_of(0)
     return Hold(id_bytes(call.id), caller.payer, budgets, amount, may_wait=not request.stream)
+
+
+def turn_to(gate: Gate, call: Call, model: Model) -> None:
+    """From now on a call is answered and charged as one of a fallback's, for which enough is held already."""
+    request, record = call.request, call.record
+    charge_by(call, tariff_of(gate, call, model))
+    _bound_output(model, request)
+    record.fallback_from = record.fallback_from or record.model
+    record.model = request.model = model.id
+    if "model" in request.members:
+        request.members["model"] = msgspec.Raw(msgspec.json.encode(model.id))
+
+
+def _bound_output(model: Model, request: ChatRequest) -> None:
+    """Cut what the client asks for to what a model puts out, and say what that can be at most."""
+    asked = request.output_tokens_cap or request.output_tokens_max
+    cap = output_tokens_max(model, request)
+    if asked is not None and model.max_output_tokens and asked > cap:
+        request.output_tokens_cap = cap
+    request.output_tokens_bound = cap if asked is None or asked > cap else asked
+
+
+def _most_with(gate: Gate, call: Call, model: Model) -> int:
+    """The most that a call can cost where a fallback answers it."""
+    request = call.request
+    cap = output_tokens_max(model, request)
+    output_tokens = min(request.output_tokens_cap or request.output_tokens_max or cap, cap)
+    input_tokens = input_tokens_max(model, request)
+    return _most_nano(call, tariff_of(gate, call, model), input_tokens, request.choices * output_tokens)
 
 
 def output_tokens_max(model: Model, request: ChatRequest) -> int:
@@ -158,14 +185,14 @@ def _most_nano(call: Call, tariff: Tariff, input_tokens: int, output_tokens: int
     return amount
 
 
-async def obtain(gate: Gate, call: Call, model: Model, hold: Hold) -> Hold:
+async def obtain(gate: Gate, call: Call, candidates: tuple[Candidate, ...], hold: Hold) -> Hold:
     """A hold for a call whose hold was not at hand: from the ledger, or a lower one where the client left the length
     of the answer to us; the answer is then cut at what is held for. NoFunds, Overloaded."""
     try:
         await gate.ledger.wait_for(hold)
     except NoFunds:
         slices = gate.ledger.slices
-        less = lowered(call, model, hold, slices.available(hold.groups))
+        less = lowered(gate, call, candidates, hold, slices.available(hold.groups))
         if less is None:
             raise no_funds(hold, slices.available((hold.payer,))) from None
         await gate.ledger.wait_for(less)
@@ -180,19 +207,22 @@ def no_funds(hold: Hold, payer_nano: int) -> NoFunds:
     return NoFunds()
 
 
-def lowered(call: Call, model: Model, hold: Hold, free_nano: int) -> Hold | None:
+def lowered(gate: Gate, call: Call, candidates: tuple[Candidate, ...], hold: Hold, free_nano: int) -> Hold | None:
     """A hold of half of what is free, if that is enough for an answer of some length (money.md section 4)."""
-    request, tariff = call.request, call.tariff
-    if request.output_tokens_max is not None or tariff is None:
+    request = call.request
+    if request.output_tokens_max is not None:
         return None
-    input_tokens = input_tokens_max(model, request)
-    cap = min(output_tokens_max(model, request), request.output_tokens_cap or _TOKENS_MAX)
+    models = [candidate.model for candidate in candidates]
     share_nano = free_nano // 2 if call.schema is None else free_nano // 4
-    tokens = min(cap, tariff.output_tokens_for(share_nano, input_tokens) // request.choices)
+    cap = min(output_tokens_max(models[0], request), request.output_tokens_cap or _TOKENS_MAX)
+    tokens = cap
+    for model in models:
+        tariff, input_tokens = tariff_of(gate, call, model), input_tokens_max(model, request)
+        tokens = min(tokens, tariff.output_tokens_for(share_nano, input_tokens) // request.choices)
     if tokens < min(_LOWERED_TOKENS_MIN, cap):
         return None
     request.output_tokens_cap = tokens
-    amount = _most_nano(call, tariff, input_tokens, tokens * request.choices)
+    amount = max(_most_with(gate, call, model) for model in models)
     if amount > free_nano:
         return None
     call.record.hold_nano = amount

@@ -130,9 +130,9 @@ class Health:
         """The names of the targets and providers that are ejected now."""
         return [record.name for record in self._records.values() if record.is_ejected]
 
-    def passing(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-        """Those of `targets` that may be asked, in their order; where all are ejected, one whose trial is due.
-        UpstreamLimited where all limit us, UpstreamUnavailable where it is too early for another trial."""
+    def passing(self, targets: tuple[Target, ...], *, has_fallback: bool = False) -> tuple[Target, ...]:
+        """Those of `targets` that may be asked, in their order; where all are ejected, and nobody else could answer,
+        one whose trial is due. UpstreamLimited where all limit us, UpstreamUnavailable where it is too early."""
         if not self._records:
             return targets
         now = self._clock()
@@ -140,7 +140,7 @@ class Health:
         if passing:
             return passing
         last = next((target for target in targets if self._is_due(target, now)), None)
-        if last is not None:
+        if last is not None and not has_fallback:
             return (last,)
         raise self._refusal(targets, now)
 

@@ -31,11 +31,11 @@ async def quote(gate: Gate, call: Call) -> Quote:
     try:
         model = admission.allow(call)
         found.model = model.id
-        targets = routing.choose(model, call, gate.health)
+        candidates = routing.choose(gate, call, model)
         limits.fit(gate, call, model)
-        found.target = targets[0]
-        translation.prepare(gate, call, model, targets)
-        structured.prepare(gate, call, model)
+        found.target = candidates[0].targets[0]
+        translation.prepare(gate, call, candidates)
+        structured.prepare(gate, call, candidates)
         call.tariff = tariff = funds.tariff_of(gate, call, model)
         found.price_version = tariff.version
         prompt, output = gate.expectations.tokens(model.id, call.request)
@@ -44,11 +44,11 @@ async def quote(gate: Gate, call: Call) -> Quote:
         if bounds:
             await limits.would_refuse(gate, call, model, bounds, time.time())
         budgets = await gate.budgets.of(call) if call.caller.budgets else ()
-        hold = funds.hold_for(gate, call, model, budgets)
+        hold = funds.hold_for(gate, call, candidates, budgets)
         found.held_nano = hold.amount
         free_nano = await gate.ledger.free_nano(hold.groups)
         if hold.amount > free_nano:
-            lowered = funds.lowered(call, model, hold, free_nano)
+            lowered = funds.lowered(gate, call, candidates, hold, free_nano)
             if lowered is None:
                 raise funds.no_funds(hold, await gate.ledger.free_nano((hold.payer,)))
             found.held_nano = lowered.amount

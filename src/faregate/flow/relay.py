@@ -289,7 +289,7 @@ def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: 
     limits = gate.limits
     timeouts = Timeouts(
         limits.connect_timeout_s,
-        limits.first_byte_timeout_s if request.stream else NEVER,
+        (model.first_byte_timeout_s or limits.first_byte_timeout_s) if request.stream else NEVER,
         limits.idle_timeout_s,
         call.deadline_at,
     )

@@ -9,7 +9,7 @@ and judged at its end, which then is an error; or, where the client asks for it,
 import msgspec
 
 from ..core.call import Call
-from ..core.catalog import Model, Target
+from ..core.catalog import Candidate
 from ..core.conversation import Message, Text
 from ..core.errors import UpstreamError
 from ..core.schema import schema_of
@@ -24,15 +24,15 @@ from .relay import StreamAnswer, WholeAnswer
 _SHOWN_CHARACTERS_MAX = 900  # within funds.AGAIN_TOKENS_MAX, whatever they are
 
 
-def prepare(gate: Gate, call: Call, model: Model) -> None:
+def prepare(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> None:
     """What the answer of a call must be, where its client says so. Before anything is held: MalformedRequest for a
     schema that is none."""
-    _want(gate, call, model)
+    _want(gate, call, candidates)
     call.is_held = call.is_held and call.schema is not None
 
 
-def _want(gate: Gate, call: Call, model: Model) -> None:
-    if call.operation != "chat" or model.capabilities.structured_outputs:
+def _want(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> None:
+    if call.operation != "chat" or all(candidate.model.capabilities.structured_outputs for candidate in candidates):
         return
     dialect = gate.dialects[call.dialect]
     param = dialect.parameters.get("output_format", "output_format")
@@ -47,17 +47,18 @@ def _want(gate: Gate, call: Call, model: Model) -> None:
         call.conversation = conversation
 
 
-async def open(gate: Gate, model: Model, targets: tuple[Target, ...], call: Call) -> WholeAnswer | StreamAnswer:
+async def open(gate: Gate, candidates: tuple[Candidate, ...], call: Call) -> WholeAnswer | StreamAnswer:
     """The answer of a call, for which the model may be asked twice. SchemaMissed; as failover.open."""
-    answer = await failover.open(gate, model, targets, call)
+    answer = await failover.open(gate, candidates, call)
     if call.schema is None or (call.request.stream and not call.is_held):
         return answer
     text, fault = await _judge(gate, call, answer)
     if not fault:
         return answer
     _ask_again(call, answer, text, fault)
+    candidates = tuple(candidate for candidate in candidates if candidate.depth == call.record.fallback_depth)
     try:
-        answer = await failover.open(gate, model, targets, call)
+        answer = await failover.open(gate, candidates, call)
         _, fault_again = await _judge(gate, call, answer)
     except UpstreamError:
         raise relay.missed(fault) from None

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from ..core.call import Call
-from ..core.catalog import Model, Target
+from ..core.catalog import Candidate
 from ..core.conversation import Conversation, Foreign, Media, Message, Part, Text, ToolCall
 from ..core.errors import Inexpressible, MalformedRequest
 from ..core.events import (
@@ -286,9 +286,12 @@ def untold(name: str) -> Inexpressible:
     return Inexpressible(message, param=name, kind="malformed_request")
 
 
-def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -> None:
+def prepare(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> None:
     """Understand a call that may have to be translated, before anything is held for it. MalformedRequest."""
-    if all(call.dialect in gate.providers[target.provider].dialects for target in targets):
+    for candidate in candidates:
+        if not all(call.dialect in gate.providers[target.provider].dialects for target in candidate.targets):
+            break
+    else:
         return
     if call.operation != "chat":
         raise MalformedRequest(f"The provider of this model has no {call.operation}.", param="model")
@@ -296,7 +299,7 @@ def prepare(gate: Gate, call: Call, model: Model, targets: tuple[Target, ...]) -
     call.conversation = conversation = client.understand(call.request)
     _check(conversation, client)
     kinds = {part.kind for message in conversation.messages for part in message.parts if isinstance(part, Media)}
-    takes(model, images="image" in kinds, audio="audio" in kinds)
+    takes(candidates[0].model, images="image" in kinds, audio="audio" in kinds)
 
 
 def _check(conversation: Conversation, client: Dialect) -> None:

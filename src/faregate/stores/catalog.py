@@ -132,6 +132,7 @@ class _Builder:
         aliases = {alias: self._alias_target(alias) for alias in self._settings.aliases}
         for alias in aliases:
             self._targets.pop(alias, None)  # the operator's alias hides a model of that name
+        self._follow_fallbacks()
         names = sorted(house_prices, key=lambda name: name in self._models)  # a model's own name has the last word
         house = {self._find(name) or name: house_prices[name] for name in names}
         book = PriceBook(self._settings, {name: provider.price for name, provider in providers.items()}, house)
@@ -180,6 +181,21 @@ class _Builder:
                 zero_retention=provider.zero_retention if route.zero_retention is None else route.zero_retention,
             )
             self._targets.setdefault(model, []).append(target)
+
+    def _follow_fallbacks(self) -> None:
+        """Give each fallback the id of the model that it names. One that nobody serves is passed over later."""
+        for name, settings in self._settings.models.items():
+            found = []
+            for index, fallback in enumerate(settings.fallbacks or ()):
+                at = ("models", name, "fallbacks", index)
+                model = self._find(self._settings.aliases.get(fallback, fallback))
+                if model is None:
+                    raise self._settings.places.fail(at, f"there is no model {fallback}")
+                if model == name or model in found:
+                    raise self._settings.places.fail(at, f"{fallback} is there already")
+                found.append(model)
+            if found:
+                self._models[name] = msgspec.structs.replace(self._models[name], fallbacks=tuple(found))
 
     def _served_by(self, name: str, active: ActiveProvider, discovered: Sequence[str]) -> dict[str, str]:
         """The models that a provider has, each with its name there."""
