@@ -183,7 +183,7 @@ class DataPlane:
             ),
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
             responses=ResponseStates(self._shelf),
-            limits=picked(FlowLimits, settings.deadlines, settings.limits),
+            limits=picked(FlowLimits, settings.deadlines, settings.limits, settings.health),
         )
         self._idempotency_keys = idempotency_keys(settings, self._database, self._pepper, self._log.event)
         self._runs = self._made_runs()
@@ -350,7 +350,9 @@ class DataPlane:
 
     def _models_found(self, provider: str, models: list[str]) -> None:
         self._discovered[provider] = models
-        self._gate.snapshots = self._snapshots()
+        self._gate.snapshots = snapshots = self._snapshots()
+        served = [target for snapshot in snapshots.values() for each in snapshot.targets.values() for target in each]
+        self._gate.health.forget_all_but(served)
         self._log.event("info", "models_discovered", provider=provider, models=len(models))
 
     def _background_ended(self, task: "asyncio.Task[None]") -> None:

@@ -119,7 +119,8 @@ class DeadlinesSettings(_Table, frozen=True):
 
 class HealthSettings(_Table, frozen=True):
     """[health]: when a target is ejected, and for how long; `flow.health.HealthLimits`, name by name. One that limits
-    us is left alone for as long as it says, and for `limited_s_max`."""
+    us is left alone for as long as it says, and for `limited_s_max` at most. With `repeats` a target that is the only
+    one is asked a second time."""
 
     failures_in_row_max: Count = 5
     failed_share_max: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.85
@@ -129,6 +130,7 @@ class HealthSettings(_Table, frozen=True):
     pause_s_max: Seconds = 300.0
     last_trial_interval_s: Seconds = 1.0
     limited_s_max: Seconds = 3600.0
+    repeats: bool = True
 
 
 class KeysSettings(_Table, frozen=True):

@@ -317,7 +317,7 @@ def test_whatever_is_on_record_no_illegal_header_is_written(
 HOUSES = {name: load_house(name) for name in shipped_houses()}
 
 
-@given(st.lists(NAMES, min_size=16, max_size=16, unique_by=lambda name: name.lower()))
+@given(st.lists(NAMES, min_size=17, max_size=17, unique_by=lambda name: name.lower()))
 @settings(deadline=None)
 def test_whatever_a_house_calls_its_facts_they_are_said(given_names: list[str]) -> None:
     default = HOUSES["faregate"]
@@ -333,10 +333,12 @@ def test_whatever_a_house_calls_its_facts_they_are_said(given_names: list[str]) 
         default.facts.rate_headers, limit=next(names), remaining=next(names), reset=next(names)
     )
     house = House(msgspec.structs.replace(default.facts, headers=headers, rate_headers=rates), {})
-    head = house.head(record_of("r%d", "%s", "m%", "input=1"), 1.0) + house.changed_lines(["a"], ["b=1"])
+    record = record_of("r%d", "%s", "m%", "input=1")
+    record.fallback_from, record.fallback_depth = "f%d", 1
+    head = house.head(record, 1.0) + house.changed_lines(["a"], ["b=1"])
     lines = lines_of(
         head + house.credits_line(1) + house.rate_lines(Standing(BOUND, 3, 9.1), 1.0) + house.replayed_line
     )
     assert lines.keys() == {name.encode() for name in given_names}
-    assert lines[headers.region.encode()] == b"r%d"
+    assert (lines[headers.region.encode()], lines[headers.fallback_from.encode()]) == (b"r%d", b"f%d")
     assert [lines[name.encode()] for name in (rates.limit, rates.remaining, rates.reset)] == [b"7", b"3", b"10"]

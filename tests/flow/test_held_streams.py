@@ -1,7 +1,9 @@
 """What a stream says before its client may be given any of it is held, and not without a bound."""
 
 from faregate.core.call import Call, UsageRecord
+from faregate.core.catalog import Target
 from faregate.dialects.openai_chat import OpenAIChat
+from faregate.flow.health import Health
 from faregate.flow.relay import StreamAnswer
 
 CONTENT = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
@@ -37,7 +39,9 @@ def streamed(body: bytes) -> tuple[Upstream, StreamAnswer]:
         snapshot=None,  # type: ignore[arg-type]
     )
     upstream = Upstream()
-    return upstream, StreamAnswer(call, OpenAIChat().forward_stream(request, exact=True), upstream)  # type: ignore[arg-type]
+    transform = OpenAIChat().forward_stream(request, exact=True)
+    attempt = Health().begin(Target(provider="p", upstream_model="m"))
+    return upstream, StreamAnswer(call, transform, upstream, attempt)  # type: ignore[arg-type]
 
 
 def test_a_flood_before_the_hold_is_on_the_disk_is_not_read() -> None:

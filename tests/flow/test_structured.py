@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from faregate.core.call import Call, UsageRecord
-from faregate.core.catalog import Capabilities
+from faregate.core.catalog import Candidate, Capabilities
 from faregate.dialects import Asked
 from faregate.dialects.table import DIALECTS
 from faregate.flow import structured
@@ -69,7 +69,7 @@ def prepared(dialect: str, body: dict[str, Any], operation: str = "chat", *, kee
     )
     gate: Any = SimpleNamespace(dialects=DIALECTS)
     model: Any = SimpleNamespace(capabilities=Capabilities(structured_outputs=keeps))
-    structured.prepare(gate, call, model)
+    structured.prepare(gate, call, (Candidate(model, ()),))
     return call
 
 

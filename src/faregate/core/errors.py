@@ -150,7 +150,8 @@ class SchemaMissed(CallerError):
 class UpstreamError(CallError):
     """The provider's fault: another target may be tried while the client has seen nothing. `reason` is what the
     operator is told in the log; the client is not, and nothing of what was said is in it. It `is_worth_retrying` for
-    the client where not everything is known to be down."""
+    the client where not everything is known to be down. It `is_sickness` where it speaks against the target: not where
+    a request may have brought it about that others do not share."""
 
     kind = "upstream_unavailable"
     retryable = True
@@ -163,11 +164,13 @@ class UpstreamError(CallError):
         status: int = 0,
         reason: str | None = None,
         is_worth_retrying: bool = True,
+        is_sickness: bool = True,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.status = status
         self.reason = reason or message
         self.is_worth_retrying = is_worth_retrying
+        self.is_sickness = is_sickness
 
 
 class UpstreamUnavailable(UpstreamError):
@@ -175,16 +178,12 @@ class UpstreamUnavailable(UpstreamError):
 
 
 class UpstreamDenied(UpstreamUnavailable):
-    """Refusing our key, out of our credit, or without the name that the model is to have there: what only the operator
-    can mend. It `is_everywhere` where all models of the provider are refused so."""
-
-    def __init__(self, message: str, *, is_everywhere: bool, status: int = 0, reason: str | None = None) -> None:
-        super().__init__(message, status=status, reason=reason)
-        self.is_everywhere = is_everywhere
+    """Refusing our key, or out of our credit, whatever the model: only the operator can mend it."""
 
 
 class UpstreamLimited(UpstreamError):
-    """The provider rate-limits us; `retry_after_s` is what it asked for."""
+    """The provider rate-limits us; `retry_after_s` is what it asked for, None where it named no time: then it may be
+    that only this request is too large for its limit."""
 
     kind = "upstream_rate_limited"
 

@@ -15,12 +15,14 @@ from .usage import Usage
 
 
 class UpstreamWords(msgspec.Struct, frozen=True):
-    """What a provider's error body says. Unredacted: whoever shows it redacts it first."""
+    """What a provider's error body says. Unredacted: whoever shows it redacts it first. `retry_after_s` is of those who
+    do not say it in a header."""
 
     message: str
     type: str | None = None
     code: str | None = None
     param: str | None = None
+    retry_after_s: float | None = None
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):

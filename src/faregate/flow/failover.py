@@ -88,7 +88,7 @@ async def _first_answer(
             failures.append(failure)
             call.record.upstream_error = failure.reason
             wait_s = _patience_s(failure)
-        if moves == len(candidate.targets) == 1 and wait_s is not None:
+        if moves == len(candidate.targets) == 1 and wait_s is not None and gate.limits.repeats:
             await asyncio.sleep(wait_s)
             left.append(target)
     if untold is not None and len(failures) == failed_before:
@@ -136,7 +136,8 @@ def _has_time(gate: Gate, model: Model, call: Call) -> bool:
 def _patience_s(failure: UpstreamError) -> float | None:
     """After how many seconds the only target may be asked again; None where that would be in vain."""
     if isinstance(failure, UpstreamLimited):
-        return failure.retry_after_s if (failure.retry_after_s or _LIMITED_S_MAX + 1) <= _LIMITED_S_MAX else None
+        wait_s = failure.retry_after_s
+        return wait_s if wait_s is not None and wait_s <= _LIMITED_S_MAX else None
     if failure.status in _PASSING_STATUSES and not isinstance(failure, UpstreamDenied):
         return _BACKOFF_S * random.random()
     return None

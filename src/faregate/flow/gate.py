@@ -32,6 +32,7 @@ class FlowLimits:
     idle_timeout_s: float = 30.0
     answer_bytes_max: int = 64 * 1024 * 1024
     attempts_max: int = 3
+    repeats: bool = True  # a target that is the only one is asked a second time
 
 
 @dataclass(slots=True, kw_only=True)

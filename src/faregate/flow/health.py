@@ -3,12 +3,12 @@
 Theory of operation. Whoever fails several times in a row, or nearly always for a while, is ejected: no call goes there
 until a pause is over, and then one, the trial, whose end decides. The pause is half as long as the target has been
 failing, within bounds: one that is out for a minute is back within another half, one that is out for a day costs a
-call every five minutes. What only the operator can mend (a key that is none, credit that is used up, a name that the
-provider does not know) ejects at once, the key's and the credit's whole provider. A limit of the provider's ejects
-nobody: the target is left alone until the time that it named.
+call every five minutes. What only the operator can mend (a key that is none, credit that is used up) ejects the whole
+provider at once. A limit of the provider's ejects nobody: the target is left alone until the time that it named. What
+a client does, and what one request may have brought about, says nothing of a target.
 
 There is always somebody to ask: where all of a model's targets are ejected, a call a second is the trial of one, and
-the others are told at once. What a client does, and what it asks wrongly, says nothing of a target.
+the others are told at once.
 
 Nothing is kept of a target that has not failed, so that a call costs nothing here while all is well. Every process
 learns for itself.
@@ -16,7 +16,7 @@ learns for itself.
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -171,6 +171,12 @@ class Health:
         else:
             self._retries.pop(provider, None)
 
+    def forget_all_but(self, served: Collection[Target]) -> None:
+        """What is served has changed: nobody will ask the other targets again."""
+        subjects: set[Target | str] = set(served)
+        subjects |= {target.provider for target in served}
+        self._records = {subject: record for subject, record in self._records.items() if subject in subjects}
+
     # What attempts have to say
 
     def restore(self, target: Target) -> None:
@@ -202,14 +208,15 @@ class Health:
     def note_failure(self, target: Target, error: UpstreamError, *, is_trial: bool) -> None:
         """An attempt has failed. What was begun before an ejection does not make it longer."""
         now = self._clock()
-        is_everywhere = isinstance(error, UpstreamDenied) and error.is_everywhere
-        record = self._record(target.provider if is_everywhere else target, now)
-        if isinstance(error, UpstreamLimited):
-            limited_s = min(error.retry_after_s or 1.0, self._limits.limited_s_max)
-            record.limited_until = max(record.limited_until, now + limited_s)
+        if isinstance(error, UpstreamLimited) or not error.is_sickness:
             if is_trial:
                 self.restore(target)
+            if isinstance(error, UpstreamLimited) and error.retry_after_s is not None:
+                record = self._record(target, now)
+                limited_s = min(error.retry_after_s, self._limits.limited_s_max)
+                record.limited_until = max(record.limited_until, now + limited_s)
             return
+        record = self._record(target.provider if isinstance(error, UpstreamDenied) else target, now)
         if is_trial:
             self.release(target)
         elif record.is_ejected:

@@ -28,9 +28,12 @@ _OVERFLOW_WORDS = (
 _WORD = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 # None of the client's business: what we may not do, and (424) what failed behind the provider.
 _OUR_FAULT_STATUSES = frozenset({401, 402, 403, 404, 407, 408, 424})
-_DENIED_EVERYWHERE = frozenset({401, 402, 407})
-_DENIED = frozenset({403, 404})
-_NO_CREDIT = "insufficient_quota"  # OpenAI's code of a 429 that no waiting helps (error codes guide)
+# Whatever the request was: our key is none there, or our credit is used up.
+_DENIED_STATUSES = frozenset({401, 402, 407})
+_DENIED_CODES = frozenset({"insufficient_quota", "API_KEY_INVALID"})  # OpenAI's of a 429, Google's of a 400
+_DENIED_WORDS = "Your credit balance is too low"  # Anthropic's, of a 400 without a code
+# A request may have named a file, a cache or a connection that there is none of, or none of ours.
+_UNTELLING_STATUSES = frozenset({403, 404, 424})
 
 
 async def refusal(
@@ -40,8 +43,11 @@ async def refusal(
     mends itself where it `is_token`, one that is renewed."""
     status = response.status
     body = await response.read(_ERROR_BODY_BYTES_MAX)
-    retry_after_s = _retry_after_s(response)
     words = dialect.parse_error(body)
+    retry_after_s = _retry_after_s(response, words)
+    reason = _reason(gate.redact, status, words)
+    if _is_denial(status, words, is_token=is_token):
+        return UpstreamDenied(_UNAVAILABLE, status=status, reason=reason)
     if words is not None and 400 <= status < 500 and status != 429 and status not in _OUR_FAULT_STATUSES:
         return UpstreamRefused(
             shown(gate.redact, words.message) or "",
@@ -50,14 +56,24 @@ async def refusal(
             code=shown(gate.redact, words.code) if is_own or words.code is not None else _code_of(words.message),
             param=shown(gate.redact, words.param) if is_own else None,
         )
-    reason = _reason(gate.redact, status, words)
-    is_broke = words is not None and _NO_CREDIT in (words.code, words.type)
-    if is_broke or status in _DENIED or (status in _DENIED_EVERYWHERE and not (is_token and status == 401)):
-        is_everywhere = status not in _DENIED or is_broke
-        return UpstreamDenied(_UNAVAILABLE, is_everywhere=is_everywhere, status=status, reason=reason)
     if status == 429:
         return UpstreamLimited("The provider limits us.", retry_after_s=retry_after_s, status=status, reason=reason)
-    return UpstreamUnavailable(_UNAVAILABLE, retry_after_s=retry_after_s, status=status, reason=reason)
+    return UpstreamUnavailable(
+        _UNAVAILABLE,
+        retry_after_s=retry_after_s or 1.0,
+        status=status,
+        reason=reason,
+        is_sickness=status not in _UNTELLING_STATUSES,
+    )
+
+
+def _is_denial(status: int, words: UpstreamWords | None, *, is_token: bool) -> bool:
+    """Whether a provider refuses us, not the request."""
+    if status in _DENIED_STATUSES:
+        return status != 401 or not is_token
+    return words is not None and (
+        words.code in _DENIED_CODES or words.type in _DENIED_CODES or words.message.startswith(_DENIED_WORDS)
+    )
 
 
 def _reason(redact: Callable[[str], str], status: int, words: UpstreamWords | None) -> str:
@@ -89,9 +105,13 @@ def call_error(error: Exception) -> CallError:
     return UpstreamUnavailable(_UNAVAILABLE, reason=str(error) or type(error).__name__)
 
 
-def _retry_after_s(response: IncomingResponse) -> float:
+def _retry_after_s(response: IncomingResponse, words: UpstreamWords | None) -> float | None:
+    """The seconds that a provider asks us to wait, in a header or in words; None where it does not."""
+    said = response.field(b"retry-after-ms")
+    per_s = 1000.0 if said else 1.0
     try:
-        wanted = float(response.field(b"retry-after") or b"1")
+        wanted_s = float(said or response.field(b"retry-after") or b"0") / per_s
     except ValueError:
-        return 1.0
-    return min(wanted, _RETRY_AFTER_S_MAX) if wanted > 0 else 1.0
+        wanted_s = 0.0  # a date: no provider is known to send one
+    wanted_s = wanted_s if wanted_s > 0 else (words and words.retry_after_s) or 0.0
+    return min(wanted_s, _RETRY_AFTER_S_MAX) if wanted_s > 0 else None

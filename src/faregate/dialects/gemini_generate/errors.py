@@ -1,5 +1,6 @@
 """Error bodies of the Gemini dialect, both ways: `{"error": {"code", "message", "status"}}` (google.rpc.Status)."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -55,7 +56,7 @@ def parse_error(body: bytes) -> UpstreamWords | None:
 
 def words_of(decoded: Any) -> UpstreamWords | None:
     """The words of a decoded error body. The reason of a google.rpc.ErrorInfo is the code, the first field that a
-    google.rpc.BadRequest names the parameter."""
+    google.rpc.BadRequest names the parameter, the delay of a google.rpc.RetryInfo how long to wait."""
     if isinstance(decoded, list) and decoded:
         decoded = decoded[0]
     error = decoded.get("error") if isinstance(decoded, dict) else None
@@ -64,18 +65,26 @@ def words_of(decoded: Any) -> UpstreamWords | None:
     if not isinstance(error, dict):
         return None
     message = error.get("message")
-    code = param = None
+    code = param = retry_after_s = None
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
         if isinstance(detail, dict):
             code = code or _text(detail.get("reason"))
             param = param or _field(detail.get("fieldViolations"))
+            retry_after_s = retry_after_s or _seconds(detail.get("retryDelay"))
     return UpstreamWords(
         message if isinstance(message, str) else "The provider gave no reason.",
         _text(error.get("status")),
         code,  # the other one, `error.code`, is but the status again
         param,
+        retry_after_s,
     )
+
+
+def _seconds(duration: object) -> float | None:
+    """A google.protobuf.Duration in JSON, `36s` or `1.5s`; None where it is none."""
+    text = duration.removesuffix("s") if isinstance(duration, str) else ""
+    return float(text) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", text) else None
 
 
 def _field(violations: object) -> str | None:
