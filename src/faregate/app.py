@@ -176,11 +176,7 @@ class DataPlane:
                 drained_calls_max=settings.limits.drained_calls_max,
                 requests_bytes_max=settings.limits.bodies_bytes_max,
             ),
-            health=Health(
-                picked(HealthLimits, settings.health),
-                self._log.event,
-                active=lambda: len(self._door.in_flight),
-            ),
+            health=Health(picked(HealthLimits, settings.health), self._log.event, lambda: len(self._door.in_flight)),
             tariffs=Tariffs(settings.prices.default_price, charged_prices.note),
             responses=ResponseStates(self._shelf),
             limits=picked(FlowLimits, settings.deadlines, settings.limits, settings.health),

@@ -10,10 +10,11 @@ from .flow.idempotency import Runs
 from .starting import Post
 from .stores.journal import Journal
 from .telemetry.gathering import PUBLISH_INTERVAL_S, Gathering
-from .telemetry.metrics import Family, Metrics, exposition
+from .telemetry.metrics import Family, Metrics, exposition, labels_of
 from .wire.server import Server
 
-Figure = tuple[Literal["counter", "gauge"], str, str, int | float]  # its kind, name, help and value
+# Its kind, name, help and value, or values by label
+Figure = tuple[Literal["counter", "gauge"], str, str, int | float | dict[str, int]]
 OF_EACH = {"faregate_loop_lag_seconds"}  # whose sum over the workers would say nothing
 
 
@@ -47,7 +48,10 @@ class Figures:
     def _own(self) -> Iterator[Family]:
         yield from self._metrics.families()
         for kind, name, text, value in self._gauges():
-            yield Family(name, text, kind, {name + self._label if name in OF_EACH else name: value})
+            if isinstance(value, dict):
+                yield Family(name, text, kind, {name + label: each for label, each in value.items()})
+            else:
+                yield Family(name, text, kind, {name + self._label if name in OF_EACH else name: value})
 
 
 def gauges(server: Server, door: Door, gate: Gate, journal: Journal, runs: Runs) -> Iterator[Figure]:
@@ -55,7 +59,8 @@ def gauges(server: Server, door: Door, gate: Gate, journal: Journal, runs: Runs)
     waived = gate.ledger.waived
     yield "gauge", "faregate_connections", "Open client connections.", len(server.connections)
     yield "gauge", "faregate_in_flight", "Calls under way.", len(door.in_flight)
-    yield "gauge", "faregate_targets_ejected", "Targets that are left alone for now.", len(gate.health.ejected)
+    ejected = {labels_of(target=name): 1 for name in gate.health.ejected}
+    yield "gauge", "faregate_target_ejected", "Targets, or whole providers, that are left alone for now.", ejected
     yield "counter", "faregate_ejections", "Targets ejected since the start.", gate.health.ejections
     yield "counter", "faregate_key_lookups", "Keys looked up in the store since the start.", door.callers.lookups
     yield "gauge", "faregate_keys_unknown", "Keys that are remembered to be none.", door.callers.unknown

@@ -85,13 +85,13 @@ class Metrics:
         """All figures, as they are now."""
         requests = Family("faregate_requests_total", "Requests answered.", "counter")
         for (operation, model, provider, status), count in list(self._requests.items()):
-            labels = _labels(operation=operation, model=model, provider=provider, status=str(status))
+            labels = labels_of(operation=operation, model=model, provider=provider, status=str(status))
             requests.samples[requests.name + labels] = count
         tokens = Family("faregate_tokens_total", "Tokens by class.", "counter")
         for (model, provider), counts in list(self._tokens.items()):
             for kind, count in zip(_CLASSES, counts, strict=True):
                 if count:
-                    labels = _labels(model=model, provider=provider, **{"class": kind})
+                    labels = labels_of(model=model, provider=provider, **{"class": kind})
                     tokens.samples[tokens.name + labels] = count
         total = Family("faregate_request_seconds", "Time from request to the end of its answer.", "histogram")
         first_byte = Family("faregate_first_byte_seconds", "Time from request to the answer's first byte.", "histogram")
@@ -116,13 +116,14 @@ def _add_histogram(family: Family, operation: str, histogram: _Histogram) -> Non
     for bound, count in zip((*_SECONDS, float("inf")), list(histogram.buckets), strict=True):
         below += count
         bound_text = "+Inf" if bound == float("inf") else f"{bound:g}"
-        family.samples[f"{family.name}_bucket{_labels(operation=operation, le=bound_text)}"] = below
-    labels = _labels(operation=operation)
+        family.samples[f"{family.name}_bucket{labels_of(operation=operation, le=bound_text)}"] = below
+    labels = labels_of(operation=operation)
     family.samples[f"{family.name}_sum{labels}"] = histogram.total_s
     family.samples[f"{family.name}_count{labels}"] = below  # of the same moment: they are counted on another thread
 
 
-def _labels(**labels: str) -> str:
+def labels_of(**labels: str) -> str:
+    """The labels of a series, as they stand behind its name."""
     escaped = (
         f'{name}="{value.replace(chr(92), chr(92) * 2).replace(chr(34), chr(92) + chr(34)).replace(chr(10), "")}"'
         for name, value in labels.items()
