@@ -13,7 +13,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     are of the files that are no pictures. It `is_open` where it names what is not in it, a file or a cache, or has the
     provider look for more. `output_tokens_cap` is what the gateway allows where that is less than the client asked for,
     `output_tokens_bound` what is held for; `output_parameter` is the client's own name for that where its dialect has
-    several, `output_member` the provider's where it is sent one that the client did not name.
+    several, `output_member` the provider's where it is sent one that the client did not name. Where an answer has no
+    words, `output_tokens_max` is 0.
 
     `members` holds the body's top-level members verbatim, known and unknown, in the client's order: what is sent
     upstream is built from it, so that what was checked is what is sent. `is_array` asks for a stream as one JSON

@@ -1,17 +1,13 @@
 """OpenAI legacy completions: chat's wire without messages. Frames carry `choices[].text`; bytes are relayed."""
 
-from typing import Never
-
 import msgspec
 
 from ..core.chat import ChatRequest
-from ..core.conversation import Conversation
-from ..core.errors import MalformedRequest
-from ..core.events import Completion
 from ..wire.sse import comment
-from . import NOWHERE, Addressee, Asked, Result, StreamTransform, TierMarks, bodies
+from . import NOWHERE, Asked, Result, StreamTransform, TierMarks, bodies
 from .openai_chat import EVENT_STREAM, PARAMETERS, errors, request, result
 from .openai_chat.exact import Exact
+from .untranslated import Untranslated
 from .weights import Weight
 
 
@@ -33,21 +29,15 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
     return asked
 
 
-class OpenAICompletions:
+class OpenAICompletions(Untranslated):
     """POST /v1/completions, both ways (dialects.Dialect)."""
 
+    elsewhere = "The provider of this model has no completions of a bare prompt; ask it in a chat."
     name = "openai_completions"
     proofs = "openai_completions"
-    request_id_field = None
     keep_alive = comment(b"keep-alive")
     parameters = PARAMETERS
-    indispensable: frozenset[str] = frozenset()
-    stream_type = b"text/event-stream"
     tier_marks = TierMarks((("service_tier",),), (b"service_tier",))  # of hosts that say it; the reference does not
-    own_statuses: frozenset[int] = frozenset()
-    shows: frozenset[str] = frozenset()
-    counting = None
-    with_thoughts = None
 
     parse_request = staticmethod(parse_request)
     forward_request = staticmethod(request.forward_request)
@@ -67,40 +57,6 @@ class OpenAICompletions:
         """See Dialect."""
         return EVENT_STREAM
 
-    def request_lines(self, _: bytes) -> bytes:
-        """See Dialect."""
-        return b""
-
     def path(self, _: ChatRequest, __: str) -> str:
         """See Dialect."""
         return "/completions"
-
-    # Never translated: whoever speaks it asks a provider that speaks it too.
-
-    def understand(self, _: ChatRequest) -> Never:
-        """See Dialect. MalformedRequest, always."""
-        raise _untranslated()
-
-    def render_request(self, _: Conversation, __: Addressee) -> Never:
-        """See Dialect. MalformedRequest, always."""
-        raise _untranslated()
-
-    def parse_result(self, _: bytes) -> Never:
-        """See Dialect. MalformedRequest, always."""
-        raise _untranslated()
-
-    def render_result(self, _: Completion, __: ChatRequest) -> Never:
-        """See Dialect. MalformedRequest, always."""
-        raise _untranslated()
-
-    def parser(self) -> Never:
-        """See Dialect. MalformedRequest, always."""
-        raise _untranslated()
-
-    def renderer(self, _: ChatRequest) -> Never:
-        """See Dialect. MalformedRequest, always."""
-        raise _untranslated()
-
-
-def _untranslated() -> MalformedRequest:
-    return MalformedRequest("The provider of this model has no completions of a bare prompt; ask it in a chat.")

@@ -28,6 +28,7 @@ _EXACT = {
     for path, route in {
         b"/chat/completions": Route("chat", "openai_chat", _POST, is_call=True),
         b"/completions": Route("completions", "openai_completions", _POST, is_call=True),
+        b"/embeddings": Route("embeddings", "openai_embeddings", _POST, is_call=True),
         b"/responses": Route("chat", "openai_responses", _POST, is_call=True),
         b"/messages": Route("chat", "anthropic_messages", _POST, is_call=True),
         b"/messages/count_tokens": Route("count_tokens", "anthropic_messages", _POST, argument="count_tokens"),
@@ -50,6 +51,8 @@ _VERBS = {  # what Gemini's clients append to a model's name, after its last col
     for verb, route in {
         b"generateContent": Route("chat", "gemini_generate", _POST, is_call=True),
         b"streamGenerateContent": Route("chat", "gemini_generate", _POST, is_call=True),
+        b"embedContent": Route("embeddings", "gemini_embeddings", _POST, is_call=True),
+        b"batchEmbedContents": Route("embeddings", "gemini_embeddings", _POST, is_call=True),
         b"countTokens": Route("count_tokens", "gemini_generate", _POST),
     }.items()
 }
@@ -112,8 +115,8 @@ def _in_beta(rest: bytes) -> Route | None:
         return _EXACT[rest]._replace(dialect="gemini_generate", is_shared=False)
     if not rest.startswith(_MODELS):
         return None
-    route = _verb(rest) or _named(rest)
-    return None if route is None else route._replace(dialect="gemini_generate", is_shared=False)
+    found = _named(rest)
+    return _verb(rest) or (found and found._replace(dialect="gemini_generate", is_shared=False))
 
 
 def _verb(rest: bytes) -> Route | None:

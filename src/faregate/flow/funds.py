@@ -141,7 +141,7 @@ def turn_to(gate: Gate, call: Call, model: Model) -> None:
 
 def _bound_output(model: Model, request: ChatRequest) -> None:
     """Cut what the client asks for to what a model puts out, and say what that can be at most."""
-    asked = request.output_tokens_cap or request.output_tokens_max
+    asked = request.output_tokens_max if request.output_tokens_cap is None else request.output_tokens_cap
     cap = output_tokens_max(model, request)
     if asked is not None and model.max_output_tokens and asked > cap:
         request.output_tokens_cap = cap

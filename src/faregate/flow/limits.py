@@ -12,7 +12,11 @@ from .funds import input_tokens_max, output_tokens_max
 from .gate import Gate
 
 DAY_S = 86_400
-CLASSES: Mapping[str, EndpointClass] = {"chat": "chat", "completions": "chat"}  # of operations
+CLASSES: Mapping[str, EndpointClass] = {  # of operations
+    "chat": "chat",
+    "completions": "chat",
+    "embeddings": "embeddings",
+}
 
 _TOLD: Mapping[BoundKind, str] = {
     "requests": "{limit} requests a minute",
@@ -29,7 +33,7 @@ def fit(gate: Gate, call: Call, model: Model) -> None:
     if model.longest_request_s is not None:
         call.deadline_at = min(call.deadline_at, gate.deadlines.now + model.longest_request_s)
     most = terms.context_tokens_max
-    if most is not None:
+    if most is not None and call.operation != "embeddings":  # whose inputs are each a context of its own
         tokens = gate.expectations.input_tokens(model.id, request)
         if tokens > most:
             raise TooLarge(

@@ -51,7 +51,7 @@ def usage_of_result(request: ChatRequest, usage: Usage | None, answer_bytes: int
         return usage
     return Usage(
         input=prompt_tokens(request),
-        output=max(1, answer_bytes // _BYTES_PER_TOKEN),
+        output=0 if request.output_tokens_max == 0 else max(1, answer_bytes // _BYTES_PER_TOKEN),
         source=UsageSource.COUNTED,
         suspect=usage is not None,
     )

@@ -14,7 +14,7 @@ from .health import Health
 def choose(gate: Gate, call: Call, model: Model) -> tuple[Candidate, ...]:
     """What may answer the call, in the order to be tried: the model that it asks for, and those of its fallbacks that
     could take the call. UpstreamError, MalformedRequest: as `targets_of`, where no fallback can help."""
-    if not model.fallbacks:
+    if not model.fallbacks or call.operation == "embeddings":  # another model's vectors mean something else
         return (Candidate(model, targets_of(model, call, gate.health)),)
     fallbacks = [found for name in model.fallbacks if (found := call.snapshot.models.get(name)) is not None]
     candidates: list[Candidate] = []

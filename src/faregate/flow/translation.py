@@ -33,6 +33,7 @@ from ..dialects.bodies import NULL, members_decoder
 from ..dialects.counters import tokens_of
 from ..providers import Provider
 from ..wire.messages import BadMessage
+from . import embeddings
 from .admission import takes
 from .gate import Gate
 from .thoughts import Remembering, Thoughts, parts_of
@@ -293,6 +294,9 @@ def prepare(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> None:
             break
     else:
         return
+    if call.operation == embeddings.OPERATION:
+        embeddings.prepare(gate, call, candidates)
+        return
     if call.operation != "chat":
         raise MalformedRequest(f"The provider of this model has no {call.operation}.", param="model")
     client = gate.dialects[call.dialect]
@@ -316,10 +320,12 @@ def _check(conversation: Conversation, client: Dialect) -> None:
             raise MalformedRequest(f"Invalid value for '{param}': there is no tool '{name}' in 'tools'.", param=param)
 
 
-def speech_of(gate: Gate, provider: Provider, call: Call) -> Forwarded | Translated:
-    """How a call is put to a provider."""
+def speech_of(gate: Gate, provider: Provider, call: Call) -> Speech:
+    """How a call is put to a provider. Inexpressible where it cannot be."""
     client = gate.dialects[call.dialect]
     if call.dialect not in provider.dialects:
+        if call.operation == embeddings.OPERATION:
+            return embeddings.speech_of(provider, call)
         return Translated(gate, client, gate.upstreams[provider.dialects[0]], call)
     return Forwarded(gate, client, call, exact=provider.exact)
 

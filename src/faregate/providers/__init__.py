@@ -13,7 +13,9 @@ from ..wire.messages import header_lines
 from .shape import Shape
 from .tokens import Tokens
 
-OPENAI = ("openai_chat", "openai_completions")
+OPENAI = ("openai_chat", "openai_completions", "openai_embeddings")
+GEMINI = ("gemini_generate", "gemini_embeddings")
+COHERE = ("cohere_chat", "cohere_embeddings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ from ..core.call import OnDisconnect
 from ..settings import ProviderSettings, Settings
 from ..settings_prices import stated_price
 from . import (
+    COHERE,
+    GEMINI,
     OPENAI,
     Provider,
     Row,
@@ -23,6 +25,7 @@ from . import (
 from .kinds import Kind, Unusable, located
 
 ROWS = {row.name: row for row in (openai.ROW, anthropic.ROW, cohere.ROW, google.ROW, *compatible.ROWS)}
+_FAMILIES = {family[0]: family for family in (OPENAI, GEMINI, COHERE)}  # who speaks a chat speaks what goes with it
 _CREDENTIAL_FIELDS = {row.dialects[0]: row.credential_field for row in (anthropic.ROW, google.ROW)}
 # Providers that are more than a row. A table of a kind's name is of that kind; the environment may switch one on.
 KINDS: Mapping[str, Kind] = {"azure": azure.KIND, "bedrock": bedrock.KIND, "vertex": vertex.KIND}
@@ -108,7 +111,7 @@ def _configured(settings: Settings, name: str, given: ProviderSettings, environm
     is_plain = _is_plain(row, given)
     dialects = row.dialects if row is not None else OPENAI
     if given.dialect is not None:
-        dialects = OPENAI if given.dialect == OPENAI[0] else (given.dialect,)
+        dialects = _FAMILIES.get(given.dialect, (given.dialect,))
     price = row.price if row is not None and is_plain else None
     on_disconnect = row.on_disconnect if row is not None and is_plain else OnDisconnect.CANCEL
     if given.price is not None:

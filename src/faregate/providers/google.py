@@ -1,12 +1,12 @@
 """Google's AI Studio: the Gemini API."""
 
-from . import Row
+from . import GEMINI, Row
 
 ROW = Row(
     name="google",
     base_url="https://generativelanguage.googleapis.com/v1beta",
     key_variable="GEMINI_API_KEY",
-    dialects=("gemini_generate",),
+    dialects=GEMINI,
     credential_field="x-goog-api-key",
     exact=True,
 )
