@@ -4,7 +4,7 @@ What is said follows from the turns alone (their roles, texts, calls and numbers
 gets the same words streamed or whole, from any model and over any wire.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -123,6 +123,12 @@ def answer_completion(question: Question) -> Answer:
             said, stopped_by = _words(question, Dice("completion", prompt, len(choices)), "")
             choices.append(_choice(len(choices), question, limit, said, (), stopped_by))
     return _answer(question, Dice("completion", list(question.prompts)), choices)
+
+
+def answer_embeddings(question: Question) -> Answer:
+    """What the embeddings of texts come to: nothing is said, and no cache has to do with them."""
+    answer = _answer(question, Dice("embeddings", list(question.prompts)), [])
+    return replace(answer, cached_tokens=0, written_tokens=0)
 
 
 def _answer(question: Question, dice: Dice, choices: list[Choice]) -> Answer:

@@ -19,12 +19,14 @@ _NOTHING = Plan()
 
 
 def planned(asked: Asked) -> Asked:
-    """`asked` with the plan that its last user message ends with, `#simulator {...}`, where its body has none. Such a
-    plan comes through whatever translates the request. Refused where it is no plan."""
+    """`asked` with the plan that its last user message, or the last of its prompts, ends with, `#simulator {...}`,
+    where its body has none. Such a plan comes through whatever translates the request. Refused where it is no plan."""
     question = asked.question
     if question.plan != _NOTHING:
         return asked
-    words = next((turn.text for turn in reversed(question.turns) if turn.role == "user"), "")
+    said = [turn.text for turn in question.turns if turn.role == "user"]
+    said += [prompt for prompt in question.prompts if isinstance(prompt, str)]
+    words = said[-1] if said else ""
     found = _SPOKEN.search(words) if _MARK in words else None
     if found is None:
         return asked
@@ -44,6 +46,8 @@ def check(asked: Asked, wire: Wire) -> None:
         raise Refused(f"'{malformed}' needs a stream.", param=param, code="invalid_value")
     if malformed is not None and stream and malformed in asked.framing.without:
         raise Refused(f"'{malformed}' has no place in this stream.", param=param, code="invalid_value")
+    if malformed in wire.without:
+        raise Refused(f"'{malformed}' has no place on this wire.", param=param, code="invalid_value")
     if plan.usage in wire.without:
         raise Refused(f"'{plan.usage}' has no place on this wire.", param="simulator.usage", code="invalid_value")
 

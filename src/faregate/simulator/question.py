@@ -31,8 +31,8 @@ class Function(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A request understood. `named` is the one function the caller insists on; `form` is the JSON Schema of the
-    answer, or `{}` for any JSON object; `thought_tokens` is how long the model thinks first. A legacy completion has
-    `prompts`, each a text or a list of tokens, and no turns."""
+    answer, or `{}` for any JSON object; `thought_tokens` is how long the model thinks first. A legacy completion and
+    embeddings have `prompts`, each a text or a list of tokens, and no turns."""
 
     model: str
     id_start: str

@@ -10,6 +10,7 @@ _COUNT = Call(operation="count")
 _PATHS: dict[str, tuple[Wire, Call]] = {
     "/v1/chat/completions": (openai_chat.WIRE, Call()),
     "/v1/completions": (openai_chat.LEGACY_WIRE, Call()),
+    "/v1/embeddings": (openai_chat.EMBEDDINGS_WIRE, Call()),
     "/v1/messages": (anthropic.WIRE, Call()),
     "/v1/messages/count_tokens": (anthropic.WIRE, _COUNT),
     "/v1/responses": (responses.WIRE, Call()),

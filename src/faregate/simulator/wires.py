@@ -13,6 +13,9 @@ from .refused import Refused
 Headers = Mapping[bytes, bytes]
 Fields = list[tuple[str, str]]
 
+# The faults that embeddings have no place for: they are not streamed, have no finish and are not cached.
+NOT_OF_EMBEDDINGS = frozenset({"no_finish", "twice", "cumulative", "cached_over_prompt"})
+
 
 class Call(NamedTuple):
     """What is asked of a wire besides the body: an answer to it or how many tokens it is; of which model and in which
@@ -50,8 +53,9 @@ class Wire:
     request (its operation and model are the route's), or Refused; `read` what its body says, or Refused. `whole` and
     `frames` write an answer, `count` a number of tokens, `error` a refusal for a request id, `models` the list or the
     one of a name. `fields` are the header fields of every answer; `spoiler` makes the frame that spoils a stream.
-    `without` are the faults of usage that it has no place for. `verify` raises Refused for a request (its method, path
-    and query as sent, head, body) that is not signed as it says; `error_fields` are further fields of a refusal.
+    `without` are the faults of usage and the malformations that it has no place for. `verify` raises Refused for a
+    request (its method, path and query as sent, head, body) that is not signed as it says; `error_fields` are further
+    fields of a refusal.
     """
 
     name: str
@@ -69,6 +73,11 @@ class Wire:
     without: frozenset[str] = frozenset()
     verify: Callable[[bytes, bytes, Headers, bytes], None] = _unsigned
     error_fields: Callable[[Refused], Fields] = _no_fields
+
+
+def never_streamed(_asked: Asked, _answer: Answer) -> Iterator[Frame]:
+    """The frames of a wire that has no streams."""
+    return iter(())
 
 
 def bearer(headers: Headers) -> str | None:

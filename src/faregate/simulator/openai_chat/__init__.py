@@ -1,11 +1,11 @@
-"""OpenAI's chat completions, what Mistral makes of them, and the completions before them."""
+"""OpenAI's chat completions, what Mistral makes of them, and the completions before them; its embeddings."""
 
 from dataclasses import replace
 
 from .. import openai
-from ..answer import answer_chat, answer_completion
-from ..wires import Wire
-from . import request, shapes
+from ..answer import answer_chat, answer_completion, answer_embeddings
+from ..wires import NOT_OF_EMBEDDINGS, Wire, never_streamed
+from . import embeddings, request, shapes
 
 WIRE = Wire(
     name="openai_chat",
@@ -29,4 +29,14 @@ LEGACY_WIRE = replace(
     whole=shapes.text_completion,
     frames=shapes.completion_frames,
     models=None,
+)
+EMBEDDINGS_WIRE = replace(
+    WIRE,
+    name="openai_embeddings",
+    read=embeddings.read,
+    answer=answer_embeddings,
+    whole=embeddings.whole,
+    frames=never_streamed,
+    models=None,
+    without=NOT_OF_EMBEDDINGS,
 )

@@ -143,12 +143,12 @@ _COMPLETION = msgspec.json.Decoder(CompletionBody)
 
 def read_chat(data: bytes, _call: Call) -> Asked:
     """The chat in `data`; Refused where it is none."""
-    return _chat(_read(_CHAT, data))
+    return _chat(decoded(_CHAT, data))
 
 
 def read_mistral(data: bytes, _call: Call) -> Asked:
     """The chat in `data`, by Mistral's rules; Refused where it is none."""
-    body: MistralBody = _read(_MISTRAL, data)
+    body: MistralBody = decoded(_MISTRAL, data)
     mistral.check(data)
     return _chat(body)
 
@@ -182,7 +182,7 @@ def _chat(body: ChatBody) -> Asked:
 
 def read_completion(data: bytes, _call: Call) -> Asked:
     """The legacy completion in `data`; Refused where it is none."""
-    body: CompletionBody = _read(_COMPLETION, data)
+    body: CompletionBody = decoded(_COMPLETION, data)
     if body.echo:
         raise Refused("'echo' is not supported by this model.", param="echo", code="unsupported_value")
     question = Question(
@@ -221,7 +221,8 @@ def _form(asked: dict[str, Any]) -> Any:
     return {} if asked.get("type") == "json_object" else None
 
 
-def _read(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
+def decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
+    """The body in `data`; Refused where it is none."""
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
