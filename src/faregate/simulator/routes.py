@@ -1,7 +1,7 @@
 """Which wire speaks at which path, and what the path says of a request."""
 
 import re
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from . import anthropic, azure, bedrock, cohere, gemini, openai_chat, responses, vertex
 from .wires import Call, Headers, Wire
@@ -18,7 +18,14 @@ _PATHS: dict[str, tuple[Wire, Call]] = {
     "/mistral/v1/chat/completions": (openai_chat.MISTRAL_WIRE, Call()),
     "/v2/chat": (cohere.WIRE, Call()),
 }
-_GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(generateContent|streamGenerateContent|countTokens)")
+_GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(\w+)")
+_GEMINI_CALLS: dict[str, tuple[Wire, Call]] = {
+    "generateContent": (gemini.WIRE, Call()),
+    "streamGenerateContent": (gemini.WIRE, Call(stream=True)),
+    "countTokens": (gemini.WIRE, _COUNT),
+    "embedContent": (gemini.EMBEDDINGS_WIRE, Call()),
+    "batchEmbedContents": (gemini.BATCH_WIRE, Call()),
+}
 _BEDROCK = re.compile(r"/model/(.+)/(converse|converse-stream)")
 _MODELS = re.compile(r"/(v1|v1beta)/models(?:/(.+))?")
 
@@ -45,8 +52,8 @@ def route(method: bytes, path: str, query: dict[str, str], headers: Headers) -> 
         named = _BEDROCK.fullmatch(path)
         if named is not None:
             return Route(bedrock.WIRE, Call(model=named[1], stream=named[2] == "converse-stream"), query)
-        named = _GEMINI.fullmatch(path)
-        return Route(gemini.WIRE, _gemini_call(*named.groups()), query) if named is not None else None
+        spoken = _gemini_call(path)
+        return Route(*spoken, query) if spoken is not None else None
     models = _MODELS.fullmatch(path)
     if method != b"GET" or models is None:
         return None
@@ -55,7 +62,7 @@ def route(method: bytes, path: str, query: dict[str, str], headers: Headers) -> 
 
 def allowed(path: str) -> tuple[bytes, ...]:
     """The methods of a path."""
-    if path in _PATHS or _GEMINI.fullmatch(path) or _BEDROCK.fullmatch(path):
+    if path in _PATHS or _gemini_call(path) or _BEDROCK.fullmatch(path):
         return (b"POST",)
     if azure.call_at(path) or vertex.call_at(path):
         return (b"POST",)
@@ -68,11 +75,16 @@ def speaker(path: str, headers: Headers) -> Wire:
         return _PATHS[path][0]
     if path.startswith("/model/"):
         return bedrock.WIRE
-    if path.startswith("/v1beta/") or b"x-goog-api-key" in headers or _GEMINI.fullmatch(path):
+    if path.startswith("/v1beta/") or b"x-goog-api-key" in headers or _gemini_call(path):
         return gemini.WIRE
     return anthropic.WIRE if b"anthropic-version" in headers else openai_chat.WIRE
 
 
-def _gemini_call(model: str, verb: str) -> Call:
-    operation: Literal["answer", "count"] = "count" if verb == "countTokens" else "answer"
-    return Call(operation=operation, model=model, stream=verb == "streamGenerateContent")
+def _gemini_call(path: str) -> tuple[Wire, Call] | None:
+    """The wire at a path of Gemini's, and what the path says."""
+    named = _GEMINI.fullmatch(path)
+    found = _GEMINI_CALLS.get(named[2]) if named is not None else None
+    if named is None or found is None:
+        return None
+    wire, call = found
+    return wire, call._replace(model=named[1])

@@ -1,8 +1,10 @@
-"""Gemini's generateContent."""
+"""Gemini's generateContent and embedContent."""
 
-from ..answer import answer_chat
-from ..wires import Wire
-from . import request, shapes
+from dataclasses import replace
+
+from ..answer import answer_chat, answer_embeddings
+from ..wires import NOT_OF_EMBEDDINGS, Wire, never_streamed
+from . import embeddings, request, shapes
 
 WIRE = Wire(
     name="gemini",
@@ -18,3 +20,15 @@ WIRE = Wire(
     count=shapes.count,
     models=shapes.models,
 )
+EMBEDDINGS_WIRE = replace(
+    WIRE,
+    name="gemini_embeddings",
+    read=embeddings.read,
+    answer=answer_embeddings,
+    whole=embeddings.whole,
+    frames=never_streamed,
+    count=None,
+    models=None,
+    without=NOT_OF_EMBEDDINGS,
+)
+BATCH_WIRE = replace(EMBEDDINGS_WIRE, read=embeddings.read_batch, whole=embeddings.whole_batch)

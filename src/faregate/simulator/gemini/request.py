@@ -33,14 +33,28 @@ def call(asked: Call, _headers: Headers, query: dict[str, str]) -> Call:
     return asked._replace(as_events=query.get("alt") == "sse")
 
 
-def read(data: bytes, call: Call) -> Asked:
-    """The request in `data`; Refused where it is none."""
+def decoded(data: bytes) -> dict[str, Any]:
+    """The message in `data`; Refused where it is none."""
     try:
         sent = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused("Invalid JSON payload received. Unable to parse.") from None
     if not isinstance(sent, dict):
         raise Refused('Invalid JSON payload received. Unknown name "": Root element must be a message.')
+    return sent
+
+
+def planned(body: dict[str, Any]) -> Plan:
+    """The plan in a body; Refused where it is none."""
+    try:
+        return msgspec.convert(body.get("simulator") or {}, Plan)
+    except msgspec.ValidationError as error:
+        raise Refused(f"simulator: {error}") from None
+
+
+def read(data: bytes, call: Call) -> Asked:
+    """The request in `data`; Refused where it is none."""
+    sent = decoded(data)
     counted = call.operation == "count"
     body = (tables.COUNTED if counted else tables.BODY)(sent, Place((), tables.words))
     body = body.get("generateContentRequest", body)
@@ -65,16 +79,12 @@ def _question(body: dict[str, Any], call: Call) -> Question:
         for each in _declarations(body)
         if not names or each["name"] in names
     ]
-    try:
-        plan = msgspec.convert(body.get("simulator") or {}, Plan)
-    except msgspec.ValidationError as error:
-        raise Refused(f"simulator: {error}") from None
     return Question(
         model=call.model,
         id_start="",
         stream=call.stream,
         turns=tuple(_turns(body)),
-        plan=plan,
+        plan=planned(body),
         choices=config.get("candidateCount", 1),
         limit=config.get("maxOutputTokens"),
         stops=tuple(config.get("stopSequences", ())),

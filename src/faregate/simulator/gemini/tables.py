@@ -1,12 +1,13 @@
-"""What may stand where in a generateContent body: protocol buffers as JSON, so both spellings of a name will do and
-null is the same as nothing. Source: ai.google.dev, "Generating content" (v1beta); protobuf.dev, "ProtoJSON Format"."""
+"""What may stand where in the body of a generateContent or an embedContent: protocol buffers as JSON, so both spellings
+of a name will do and null is the same as nothing. Source: ai.google.dev, "Generating content" and "Embeddings"
+(v1beta); protobuf.dev, "ProtoJSON Format"."""
 
 import base64
 import binascii
 import re
 from typing import Any
 
-from ..checked import Check, Complaint, Path, Place, anything, flag, many, mapping, members, number, text
+from ..checked import Check, Complaint, Path, Place, Words, anything, flag, many, mapping, members, number, text
 from ..refused import Refused
 
 _SNAKE = re.compile(r"_([a-z0-9])")
@@ -38,19 +39,30 @@ def dotted(path: Path) -> str:
     return said
 
 
-def words(complaint: Complaint, path: Path, detail: str, value: Any) -> Refused:
-    """A complaint as Google has it."""
-    if complaint == "missing":
-        return Refused(f"* GenerateContentRequest.{dotted(path)}: {snake(str(path[-1]))} is not specified\n")
+def words_of(message: str) -> Words:
+    """How Google complains of a message of that name."""
+
+    def words(complaint: Complaint, path: Path, detail: str, value: Any) -> Refused:
+        if complaint in ("unknown", "type"):
+            return _unreadable(complaint, path, detail, value)
+        said = f"{snake(str(path[-1]))} is not specified" if complaint == "missing" else f"must be {detail}"
+        return Refused(f"* {message}.{dotted(path)}: {said}\n")
+
+    return words
+
+
+words = words_of("GenerateContentRequest")
+
+
+def _unreadable(complaint: Complaint, path: Path, detail: str, value: Any) -> Refused:
+    """What cannot be read is complained of in the same words, whatever the message."""
     if complaint == "unknown":
         place, name = dotted(path[:-1]), path[-1]
         at = f" at '{place}'" if place else ""
         said = f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.'
         return Refused(said, details=[_violation(place, said)])
-    if complaint == "type":
-        said = f"Invalid value at '{dotted(path)}' ({_PROTO_TYPES.get(detail, detail)}), {_shown(value)}"
-        return Refused(said, details=[_violation(dotted(path), said)])
-    return Refused(f"* GenerateContentRequest.{dotted(path)}: must be {detail}\n")
+    said = f"Invalid value at '{dotted(path)}' ({_PROTO_TYPES.get(detail, detail)}), {_shown(value)}"
+    return Refused(said, details=[_violation(dotted(path), said)])
 
 
 def _shown(value: Any) -> str:
@@ -265,4 +277,26 @@ BODY = _message(
 )
 COUNTED = _message(
     {}, {"contents": many(_CONTENT), "model": text, "generateContentRequest": BODY, "simulator": anything}
+)
+_TASKS = (
+    *("TASK_TYPE_UNSPECIFIED", "RETRIEVAL_QUERY", "RETRIEVAL_DOCUMENT", "SEMANTIC_SIMILARITY", "CLASSIFICATION"),
+    *("CLUSTERING", "QUESTION_ANSWERING", "FACT_VERIFICATION", "CODE_RETRIEVAL_QUERY"),
+)
+_EMBEDDING: dict[str, Check] = {
+    "taskType": _enum("TaskType", *_TASKS),
+    "title": text,
+    "outputDimensionality": _whole(),
+}
+_EMBEDDED_PART = _message({}, {"text": text, "inlineData": _BLOB, "fileData": _FILE})
+_EMBEDDED_MEMBERS: dict[str, Check] = {
+    "model": text,
+    **_EMBEDDING,
+    "embedContentConfig": _message(
+        {}, {**_EMBEDDING, **dict.fromkeys(("autoTruncate", "documentOcr", "audioTrackExtraction"), flag)}
+    ),
+}
+_EMBEDDED_CONTENT = {"content": _message({}, {"role": text, "parts": many(_EMBEDDED_PART)})}
+EMBEDDED = _message(_EMBEDDED_CONTENT, {**_EMBEDDED_MEMBERS, "simulator": anything})
+EMBEDDED_BATCH = _message(
+    {}, {"requests": many(_message(_EMBEDDED_CONTENT, _EMBEDDED_MEMBERS)), "model": text, "simulator": anything}
 )
