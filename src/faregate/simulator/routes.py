@@ -17,6 +17,7 @@ _PATHS: dict[str, tuple[Wire, Call]] = {
     "/v1/responses/input_tokens": (responses.WIRE, _COUNT),
     "/mistral/v1/chat/completions": (openai_chat.MISTRAL_WIRE, Call()),
     "/v2/chat": (cohere.WIRE, Call()),
+    "/v2/embed": (cohere.EMBEDDINGS_WIRE, Call()),
 }
 _GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(\w+)")
 _GEMINI_CALLS: dict[str, tuple[Wire, Call]] = {

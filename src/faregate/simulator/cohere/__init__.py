@@ -1,8 +1,10 @@
-"""Cohere's chat, version 2."""
+"""Cohere's chat and embeddings, version 2."""
 
-from ..answer import answer_chat
-from ..wires import Wire
-from . import request, shapes
+from dataclasses import replace
+
+from ..answer import answer_chat, answer_embeddings
+from ..wires import NOT_OF_EMBEDDINGS, Wire, never_streamed
+from . import embeddings, request, shapes
 
 WIRE = Wire(
     name="cohere",
@@ -16,4 +18,13 @@ WIRE = Wire(
     fields=shapes.fields,
     spoiler=shapes.spoiler,
     without=frozenset({"twice", "cumulative"}),
+)
+EMBEDDINGS_WIRE = replace(
+    WIRE,
+    name="cohere_embeddings",
+    read=embeddings.read,
+    answer=answer_embeddings,
+    whole=embeddings.whole,
+    frames=never_streamed,
+    without=NOT_OF_EMBEDDINGS,
 )

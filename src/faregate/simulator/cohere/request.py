@@ -32,11 +32,7 @@ def call(asked: Call, _headers: Headers, _query: dict[str, str]) -> Call:
 
 def read(data: bytes, _call: Call) -> Asked:
     """The chat in `data`; Refused where it is none."""
-    try:
-        sent = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refused("invalid JSON in the request body") from None
-    body = tables.ANSWERED(sent, Place((), tables.words))
+    body = tables.ANSWERED(decoded(data), Place((), tables.words))
     _check_order(body["messages"])
     _check_results(body["messages"])
     _check_tools(body)
@@ -46,19 +42,31 @@ def read(data: bytes, _call: Call) -> Asked:
     return Asked(question=_question(body), body=body, framing=EVENTS)
 
 
-def _question(body: dict[str, Any]) -> Question:
-    choice = body.get("tool_choice")
+def decoded(data: bytes) -> Any:
+    """The JSON in `data`; Refused where it is none."""
     try:
-        plan = msgspec.convert(body.get("simulator") or {}, Plan)
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused("invalid JSON in the request body") from None
+
+
+def planned(body: dict[str, Any]) -> Plan:
+    """The plan in a body; Refused where it is none."""
+    try:
+        return msgspec.convert(body.get("simulator") or {}, Plan)
     except msgspec.ValidationError as error:
         raise Refused(f"invalid request: simulator: {error}") from None
+
+
+def _question(body: dict[str, Any]) -> Question:
+    choice = body.get("tool_choice")
     functions = [tool["function"] for tool in body.get("tools") or ()]
     return Question(
         model=body["model"],
         id_start="",
         stream=body.get("stream") is True,
         turns=tuple(_turn(message) for message in body["messages"]),
-        plan=plan,
+        plan=planned(body),
         limit=body.get("max_tokens"),
         stops=tuple(body.get("stop_sequences") or ()),
         functions=tuple(Function(function["name"], function["parameters"]) for function in functions),
