@@ -40,7 +40,7 @@ from faregate.core.events import (
 from faregate.dialects import Addressee, Asked, Dialect
 from faregate.dialects.table import DIALECTS
 
-UNTRANSLATED = frozenset({"openai_completions"})
+UNTRANSLATED = frozenset({"openai_completions", "openai_embeddings", "gemini_embeddings"})
 TRANSLATING = sorted(set(DIALECTS) - UNTRANSLATED)
 
 

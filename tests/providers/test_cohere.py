@@ -13,7 +13,7 @@ def test_its_models_go_to_it_at_its_prices(variable: str) -> None:
     settings = load_settings(None)
     providers = active_providers(settings, {variable: "secret"})
     assert list(providers) == ["cohere"]
-    assert [UPSTREAMS[name].name for name in providers["cohere"].dialects] == ["cohere_chat"]
+    assert [UPSTREAMS[name].name for name in providers["cohere"].dialects] == ["cohere_chat", "cohere_embeddings"]
     assert b"authorization: Bearer secret" in providers["cohere"].fields
     assert providers["cohere"].path_of("/chat", "x") == "/v2/chat"
     snapshot = build_snapshot(settings, providers, {})

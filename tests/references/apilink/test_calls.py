@@ -157,7 +157,7 @@ def test_what_is_not_supported(path: str, caller: Caller) -> None:
     """ "Embeddings, image generation, audio, Assistants API, and fine-tuning are not currently supported."."""
     answer = caller.ask("POST", f"/v1/{path}", {})
     assert_error(answer, 404, "invalid_request_error")
-    assert f"'/v1/{path}'" in answer.error["message"]
+    assert f"/{path}'" in answer.error["message"]
     assert_error(caller.get(f"/api/v1/{path}"), 404, "invalid_request_error")
 
 

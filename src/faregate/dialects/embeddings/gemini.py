@@ -67,8 +67,14 @@ class _Values(msgspec.Struct):
     values: Vector
 
 
+class _TokensOfKind(msgspec.Struct, rename="camel"):
+    modality: str = "TEXT"
+    token_count: int = 0
+
+
 class _UsageMetadata(msgspec.Struct, rename="camel"):
     prompt_token_count: int | None = None
+    prompt_token_details: list[_TokensOfKind] | None = None
 
 
 class _Answer(msgspec.Struct, rename="camel"):
@@ -200,8 +206,17 @@ def _spelled(members: Members) -> Members:
 
 
 def _usage(answer: _Answer) -> Usage | None:
-    tokens = answer.usage_metadata and answer.usage_metadata.prompt_token_count
-    return Usage(input=tokens, source=UsageSource.PROVIDER) if tokens and tokens > 0 else None
+    """What it used; pictures and sound, which some models embed too, are told apart (and called `promptTokenDetails`
+    here, not as in chat)."""
+    metadata = answer.usage_metadata
+    total = metadata.prompt_token_count if metadata is not None else None
+    if metadata is None or not total or total < 0:
+        return None
+    of_kind = {each.modality: max(0, each.token_count) for each in metadata.prompt_token_details or ()}
+    images, audio = of_kind.get("IMAGE", 0), of_kind.get("AUDIO", 0)
+    if images + audio > total:
+        return Usage(input=total, source=UsageSource.PROVIDER, suspect=True)
+    return Usage(input=total - images - audio, image_input=images, audio_input=audio, source=UsageSource.PROVIDER)
 
 
 class GeminiEmbeddings(Untranslated):
