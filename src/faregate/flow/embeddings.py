@@ -1,13 +1,17 @@
 """Vectors of texts: as chat, but that there is no conversation to translate, and that no other model can stand in."""
 
+import msgspec
+
 from ..core.call import Call
 from ..core.catalog import Candidate
 from ..core.errors import Inexpressible, MalformedRequest
+from ..core.usage import Usage, UsageSource
 from ..dialects import Addressee, Result, StreamTransform
 from ..dialects.embeddings import ClientForm, Form, check_shape
 from ..dialects.table import CLIENT_EMBEDDINGS, EMBEDDINGS
 from ..providers import Provider
 from .gate import Gate
+from .meter import prompt_tokens
 
 OPERATION = "embeddings"
 
@@ -45,7 +49,9 @@ class Embedded:
         dimensions = self._client.read_request(request).dimensions
         param = self._client.parameters.get("dimensions", "dimensions")
         check_shape(len(given.vectors), len(given.vectors[0]) if given.vectors else 0, request, dimensions, param)
-        return Result(self._client.write_result(given, request), given.usage, given.model, True)
+        usage = given.usage or Usage(input=prompt_tokens(request), source=UsageSource.COUNTED)  # told as it is charged
+        given = msgspec.structs.replace(given, usage=usage)
+        return Result(self._client.write_result(given, request), usage, given.model, True)
 
     def stream(self) -> StreamTransform:
         """See Speech. There are none."""
