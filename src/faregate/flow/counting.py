@@ -4,7 +4,7 @@ client's dialect and gives one, else what prompts of this size usually are. Noth
 import msgspec
 
 from ..core.call import Call
-from ..core.catalog import Target
+from ..core.catalog import Model, Target
 from ..core.errors import Inexpressible, UpstreamError
 from ..dialects import Counting
 from ..providers import Provider
@@ -19,7 +19,7 @@ _COUNT_BYTES_MAX = 256 * 1024
 async def count_tokens(gate: Gate, call: Call, counting: Counting) -> int:
     """The tokens of a call's prompt. CallError where the call could not be made."""
     model = admission.allow(call)
-    for target in routing.targets_of(model, call, gate.health)[: gate.limits.attempts_max]:
+    for target in _targets(gate, call, model)[: gate.limits.attempts_max]:
         provider = gate.providers[target.provider]
         if call.dialect in provider.dialects:
             counted = await _asked(gate, provider, target, call, counting)
@@ -27,6 +27,15 @@ async def count_tokens(gate: Gate, call: Call, counting: Counting) -> int:
                 return counted
     gate.dialects[call.dialect].understand(call.request)  # what no provider can read is nothing to guess of
     return max(1, gate.expectations.tokens(model.id, call.request)[0])
+
+
+def _targets(gate: Gate, call: Call, model: Model) -> tuple[Target, ...]:
+    """Who may be asked; nobody where all are known to be down: an estimate is better than an error then."""
+    routing.fitting(model, call)
+    try:
+        return routing.targets_of(model, call, gate.health)
+    except UpstreamError:
+        return ()
 
 
 async def _asked(gate: Gate, provider: Provider, target: Target, call: Call, counting: Counting) -> int | None:

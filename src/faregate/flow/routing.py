@@ -54,7 +54,7 @@ def targets_of(model: Model, call: Call, health: Health, *, has_fallback: bool =
     that it would rather be served in, then the others; of each kind one drawn by weight, the rest by falling weight.
     UpstreamError where nobody serves the model, or nobody does now, MalformedRequest where nobody does in the regions
     of its plan, or who keeps nothing of a call that demands that."""
-    targets = health.passing(_fitting(model, call), has_fallback=has_fallback)
+    targets = health.passing(fitting(model, call), has_fallback=has_fallback)
     if len(targets) == 1:
         return targets
     if call.region_hint is None:
@@ -63,8 +63,8 @@ def targets_of(model: Model, call: Call, health: Health, *, has_fallback: bool =
     return (*_ordered(near), *_ordered([target for target in targets if target.region != call.region_hint]))
 
 
-def _fitting(model: Model, call: Call) -> tuple[Target, ...]:
-    """The targets that the call may have."""
+def fitting(model: Model, call: Call) -> tuple[Target, ...]:
+    """The targets of `model` that the call may have. UpstreamUnavailable, MalformedRequest."""
     targets = call.snapshot.targets.get(model.id, ())
     if not targets:
         raise UpstreamUnavailable("No provider serves this model.")
