@@ -8,26 +8,22 @@ moment, if what it said may pass. Whatever the client can mend ends the call: no
 
 import asyncio
 import random
+from collections.abc import Coroutine
+from typing import Any
 
 from ..core.call import Call
-from ..core.catalog import Candidate, Model
+from ..core.catalog import Candidate, Model, Target
 from ..core.errors import (
     CallerError,
-    CallError,
     ClientGone,
-    DeadlineExceeded,
     Inexpressible,
     UpstreamDenied,
     UpstreamError,
     UpstreamLimited,
-    UpstreamRefused,
     UpstreamUnavailable,
 )
-from ..wire.messages import WireError
 from . import funds, relay
 from .gate import Gate
-from .health import Attempt
-from .refusals import call_error
 from .relay import StreamAnswer, WholeAnswer
 
 _PASSING_STATUSES = frozenset({408, 500, 502, 503, 504, 529})
@@ -38,94 +34,96 @@ _BACKOFF_S = 0.05
 async def open(gate: Gate, candidates: tuple[Candidate, ...], call: Call) -> WholeAnswer | StreamAnswer:
     """The answer of the first target of the first candidate that gives one. Raises the last target's CallError where
     none does; Inexpressible where no target of the model that was asked for can be told what the client says."""
+    first = candidates[0]
+    attempt = gate.health.begin(first.targets[0]) if first.depth == call.record.fallback_depth else None
+    failure: UpstreamError | Inexpressible | None = None
+    if attempt is not None:
+        try:
+            return await relay.ask(gate, first.model, attempt, call)  # nearly always
+        except (UpstreamError, Inexpressible) as error:
+            failure = error
+    return await _next_answer(gate, candidates, call, failure)
+
+
+async def _next_answer(
+    gate: Gate, candidates: tuple[Candidate, ...], call: Call, failure: UpstreamError | Inexpressible | None
+) -> WholeAnswer | StreamAnswer:
+    """As `open`, after the first target's `failure`; None where it was not asked."""
     failures: list[UpstreamError] = []
     for candidate in candidates:
         if candidate.depth != call.record.fallback_depth:
             funds.turn_to(gate, call, candidate.model)
             call.record.fallback_depth = candidate.depth
         try:
-            answer = await _first_answer(gate, candidate, call, failures)
+            answer = await _first_answer(gate, candidate, call, failures, failure)
         except CallerError:
             if candidate.depth == 0:
                 raise
             continue  # nobody asked for this one: what it does not take is not the client's to mend
         if answer is not None:
             return answer
+        failure = None
     raise _verdict(failures)
 
 
 async def _first_answer(
-    gate: Gate, candidate: Candidate, call: Call, failures: list[UpstreamError]
+    gate: Gate,
+    candidate: Candidate,
+    call: Call,
+    failures: list[UpstreamError],
+    failure: UpstreamError | Inexpressible | None,
 ) -> WholeAnswer | StreamAnswer | None:
-    """The answer of the first of a candidate's targets that gives one; None where none does, for the `failures` that
-    are added. CallerError, Inexpressible, DeadlineExceeded, ClientGone."""
-    untold: Inexpressible | None = None
+    """The answer of the first of a candidate's targets that gives one, after its first target's `failure`, if that was
+    asked; None where none does, for the `failures` that are added. CallError, ClientGone."""
+    targets, health = candidate.targets[: gate.limits.attempts_max], gate.health
     failed_before = len(failures)
-    left = list(candidate.targets[: gate.limits.attempts_max])
-    moves = 0
-    while left:
-        target = left.pop(0)
-        if call.is_deserted:
-            raise ClientGone  # what failed costs nothing, and nobody waits for more
-        if failures and not _has_time(gate, candidate.model, call):
-            break
-        is_repeat = moves == 1 and len(candidate.targets) == 1
-        is_bounded = is_repeat or moves > 1
-        if is_bounded and not gate.health.may_retry(target.provider):
-            break
-        attempt = gate.health.begin(target)
-        if attempt is None:
-            continue
-        moves += 1
-        if candidate.depth or (failures and not is_repeat):
-            call.record.has_failed_over = True
-        try:
-            return await _ask(gate, candidate.model, attempt, call, is_bounded=is_bounded)
-        except Inexpressible as failure:
-            untold = untold or failure
-            continue
-        except UpstreamError as failure:
+    untold: Inexpressible | None = None
+    asked = 0 if failure is None else 1
+    while True:
+        if isinstance(failure, UpstreamError):
             failures.append(failure)
             call.record.upstream_error = failure.reason
-            wait_s = _patience_s(failure)
-        if moves == len(candidate.targets) == 1 and wait_s is not None and gate.limits.repeats:
+        elif failure is not None:
+            untold = untold or failure
+        is_repeat = asked == len(targets) == 1 and isinstance(failure, UpstreamError) and gate.limits.repeats
+        if is_repeat and (wait_s := _patience_s(failures[-1])) is not None:
             await asyncio.sleep(wait_s)
-            left.append(target)
+        elif asked >= len(targets):
+            break
+        target = targets[0 if is_repeat else asked]
+        if call.is_deserted:
+            raise ClientGone  # what failed costs nothing, and nobody waits for more
+        is_bounded = is_repeat or asked > 1
+        if (failures and not _has_time(gate, candidate.model, call)) or (
+            is_bounded and not health.may_retry(target.provider)
+        ):
+            break
+        asked += 1
+        failure = None
+        attempt = health.begin(target)
+        if attempt is None:
+            continue
+        if candidate.depth or (failures and not is_repeat):
+            call.record.has_failed_over = True
+        asking = relay.ask(gate, candidate.model, attempt, call)
+        try:
+            return await (_bounded(gate, target, asking) if is_bounded else asking)
+        except (UpstreamError, Inexpressible) as error:
+            failure = error
     if untold is not None and len(failures) == failed_before:
         raise untold
     return None
 
 
-async def _ask(
-    gate: Gate, model: Model, attempt: Attempt, call: Call, *, is_bounded: bool
+async def _bounded(
+    gate: Gate, target: Target, asking: Coroutine[Any, Any, WholeAnswer | StreamAnswer]
 ) -> WholeAnswer | StreamAnswer:
-    """One attempt; its target's health hears how it ends. UpstreamError where another may be made."""
-    target, record = attempt.target, call.record
-    record.provider = target.provider
-    record.upstream_model = target.upstream_model
-    record.region = target.region
-    record.replica = target.replica
-    patient_until = gate.deadlines.now + gate.limits.first_byte_timeout_s
-    if is_bounded:
-        gate.health.retrying(target.provider, 1)
+    """An attempt that counts as a retry for as long as it has no answer."""
+    gate.health.retrying(target.provider, 1)
     try:
-        return await relay.ask(gate, model, attempt, call)
-    except (WireError, CallError) as error:
-        failure = call_error(error)
-        if isinstance(failure, UpstreamRefused):
-            attempt.answered()
-        elif isinstance(failure, UpstreamError):
-            attempt.failed(failure)
-        elif isinstance(failure, DeadlineExceeded) and gate.deadlines.now > patient_until:
-            attempt.failed(UpstreamUnavailable(failure.message, reason="no answer in time"))
-        attempt.gave_up()
-        raise failure from None
-    except BaseException:
-        attempt.gave_up()
-        raise
+        return await asking
     finally:
-        if is_bounded:
-            gate.health.retrying(target.provider, -1)
+        gate.health.retrying(target.provider, -1)
 
 
 def _has_time(gate: Gate, model: Model, call: Call) -> bool:

@@ -118,8 +118,8 @@ def hold_for(gate: Gate, call: Call, candidates: tuple[Candidate, ...], budgets:
     call.tariff = tariff = tariff_of(gate, call, model)
     _bound_output(model, request)
     amount = _most_nano(call, tariff, input_tokens_max(model, request), request.choices * request.output_tokens_bound)
-    for candidate in candidates[1:]:
-        amount = max(amount, _most_with(gate, call, candidate.model))
+    if len(candidates) > 1:
+        amount = max(amount, *(_most_with(gate, call, candidate.model) for candidate in candidates[1:]))
     if not caller.payer and amount:
         raise NoFunds
     record.hold_nano = amount

@@ -62,17 +62,14 @@ class _Record(msgspec.Struct):
     limited_until: float = 0.0
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """A call's try at a target. `answered` is the first sign of an answer; `completed`, `failed` and `gave_up` are its
     end: the first of them counts."""
 
-    __slots__ = ("_health", "_is_over", "_is_trial", "target")
-
-    def __init__(self, health: "Health", target: Target, *, is_trial: bool) -> None:
-        self._health = health
-        self._is_over = False
-        self._is_trial = is_trial
-        self.target = target
+    _health: "Health"
+    target: Target
+    _is_trial: bool = False
+    _is_over: bool = False
 
     def answered(self) -> None:
         """The target has begun to answer, or has refused what no target would take: a trial is passed."""
@@ -84,8 +81,8 @@ class Attempt:
         """The answer is whole."""
         if not self._is_over:
             self._is_over = True
-            self.answered()
-            if self._health.is_troubled:
+            if self._health.remembered:
+                self.answered()
                 self._health.note_success(self.target)
 
     def failed(self, error: UpstreamError) -> None:
@@ -103,7 +100,8 @@ class Attempt:
 
 
 class Health:
-    """The memory of this process. `report` writes to the log; `active` tells how many calls are under way."""
+    """The memory of this process: what is `remembered` of targets and whole providers, nothing of those in order.
+    `report` writes to the log; `active` tells how many calls are under way."""
 
     def __init__(
         self,
@@ -116,25 +114,18 @@ class Health:
         self._report = report
         self._active = active
         self._clock = clock
-        self._records: dict[Target | str, _Record] = {}
+        self.remembered: dict[Target | str, _Record] = {}
         self._retries: dict[str, int] = {}
         self.ejections = 0  # since the start
 
     @property
-    def is_troubled(self) -> bool:
-        """Whether anything is remembered."""
-        return bool(self._records)
-
-    @property
     def ejected(self) -> list[str]:
         """The names of the targets and providers that are ejected now."""
-        return [record.name for record in self._records.values() if record.is_ejected]
+        return [record.name for record in self.remembered.values() if record.is_ejected]
 
     def passing(self, targets: tuple[Target, ...], *, has_fallback: bool = False) -> tuple[Target, ...]:
         """Those of `targets` that may be asked, in their order; where all are ejected, and nobody else could answer,
         one whose trial is due. UpstreamLimited where all limit us, UpstreamUnavailable where it is too early."""
-        if not self._records:
-            return targets
         now = self._clock()
         passing = tuple(target for target in targets if self._is_open_to(target, now))
         if passing:
@@ -146,9 +137,9 @@ class Health:
 
     def begin(self, target: Target) -> Attempt | None:
         """An attempt at a target; None where it has been ejected meanwhile, or is tried by somebody else."""
-        records = self._of(target) if self._records else ()
-        if not any(record.is_ejected or record.limited_until for record in records):
-            return Attempt(self, target, is_trial=False)
+        if not self.remembered:
+            return Attempt(self, target)
+        records = self._of(target)
         now = self._clock()
         if not self._is_open_to(target, now) and not self._is_due(target, now):
             return None
@@ -156,7 +147,7 @@ class Health:
         for record in ejected:
             record.is_tried = True
             record.tried_at = now
-        return Attempt(self, target, is_trial=bool(ejected))
+        return Attempt(self, target, bool(ejected))
 
     def may_retry(self, provider: str) -> bool:
         """Whether one more call may be made at a provider for those that failed, besides a call's first move to another
@@ -175,7 +166,7 @@ class Health:
         """What is served has changed: nobody will ask the other targets again."""
         subjects: set[Target | str] = set(served)
         subjects |= {target.provider for target in served}
-        self._records = {subject: record for subject, record in self._records.items() if subject in subjects}
+        self.remembered = {subject: record for subject, record in self.remembered.items() if subject in subjects}
 
     # What attempts have to say
 
@@ -194,16 +185,16 @@ class Health:
 
     def note_success(self, target: Target) -> None:
         """A whole answer; what is long over is forgotten."""
-        record = self._records.get(target)
+        record = self.remembered.get(target)
         if record is not None and not record.is_ejected:
             now = self._clock()
             record.failures_in_row = 0
             self._count(record, now)
             if not record.window_failures and record.limited_until <= now:
-                del self._records[target]
-        record = self._records.get(target.provider)
+                del self.remembered[target]
+        record = self.remembered.get(target.provider)
         if record is not None and not record.is_ejected:
-            del self._records[target.provider]
+            del self.remembered[target.provider]
 
     def note_failure(self, target: Target, error: UpstreamError, *, is_trial: bool) -> None:
         """An attempt has failed. What was begun before an ejection does not make it longer."""
@@ -231,14 +222,14 @@ class Health:
     # How it is kept
 
     def _of(self, target: Target) -> tuple[_Record, ...]:
-        found = (self._records.get(target), self._records.get(target.provider))
+        found = (self.remembered.get(target), self.remembered.get(target.provider))
         return tuple(record for record in found if record is not None)
 
     def _record(self, subject: Target | str, now: float) -> _Record:
-        record = self._records.get(subject)
+        record = self.remembered.get(subject)
         if record is None:
             name = subject if isinstance(subject, str) else _name_of(subject)
-            record = self._records[subject] = _Record(name, now, window_at=now)
+            record = self.remembered[subject] = _Record(name, now, window_at=now)
         return record
 
     def _count(self, record: _Record, now: float, failures: int = 0) -> None:

@@ -14,14 +14,21 @@ import msgspec
 
 from ..core.call import Call
 from ..core.catalog import Model, Target
-from ..core.errors import CallError, SchemaMissed, UpstreamError, UpstreamUnavailable
+from ..core.errors import (
+    CallError,
+    DeadlineExceeded,
+    SchemaMissed,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
 from ..core.usage import NO_USAGE, Usage
 from ..dialects import Addressee, StreamTransform, UpstreamWords
 from ..providers import Provider
 from ..wire.client import Exchange, Timeouts
 from ..wire.deadlines import NEVER
 from ..wire.incoming import IncomingResponse
-from ..wire.messages import BadMessage, TimedOut
+from ..wire.messages import BadMessage, TimedOut, WireError
 from ..wire.strand import Signal
 from . import meter
 from .funds import charge_as_told, output_tokens_max
@@ -252,25 +259,51 @@ def missed(fault: str) -> SchemaMissed:
 
 
 async def ask(gate: Gate, model: Model, attempt: Attempt, call: Call) -> WholeAnswer | StreamAnswer:
-    """The answer of a target, whole, or as far as its first content. WireError or CallError where it gives none."""
+    """The answer of a target, whole, or as far as its first content. UpstreamError where another may be asked instead,
+    another CallError where none may; the attempt hears how it ended."""
     target, record = attempt.target, call.record
+    record.provider = target.provider
+    record.upstream_model = target.upstream_model
+    record.region = target.region
+    record.replica = target.replica
     provider = gate.providers[target.provider]
-    speech = speech_of(gate, provider, call)
-    response = await _send(gate, provider, model, target, speech, call)
-    record.upstream_request_id = _request_id(response)
-    if response.status != 200:
-        if response.status == 401 and provider.tokens is not None:
-            provider.tokens.doubt()
-        is_own, is_token = speech.upstream.name == call.dialect, provider.tokens is not None
-        raise await refusal(gate, speech.upstream, response, is_own=is_own, is_token=is_token)
-    if call.request.stream:
-        return await _stream(gate, speech, attempt, call, response)
-    raw = response.take(gate.limits.answer_bytes_max)
-    if raw is None:
-        raw = await response.read(gate.limits.answer_bytes_max)
-    answer = _whole(speech, call, response, raw)
+    patient_until = gate.deadlines.now + gate.limits.first_byte_timeout_s
+    try:
+        speech = speech_of(gate, provider, call)
+        response = await _send(gate, provider, model, target, speech, call)
+        record.upstream_request_id = _request_id(response)
+        if response.status != 200:
+            if response.status == 401 and provider.tokens is not None:
+                provider.tokens.doubt()
+            is_own, is_token = speech.upstream.name == call.dialect, provider.tokens is not None
+            raise await refusal(gate, speech.upstream, response, is_own=is_own, is_token=is_token)
+        if call.request.stream:
+            return await _stream(gate, speech, attempt, call, response)
+        raw = response.take(gate.limits.answer_bytes_max)
+        if raw is None:
+            raw = await response.read(gate.limits.answer_bytes_max)
+        answer = _whole(speech, call, response, raw)
+    except (WireError, CallError) as error:
+        failure = call_error(error)
+        _tell(attempt, failure, had_time=gate.deadlines.now > patient_until)
+        raise failure from None
+    except BaseException:
+        attempt.gave_up()
+        raise
     attempt.completed()
     return answer
+
+
+def _tell(attempt: Attempt, failure: CallError, *, had_time: bool) -> None:
+    """Let an attempt know how it failed. One that a deadline of the call's own has cut says something only where there
+    was more time than any stream is given to begin."""
+    if isinstance(failure, UpstreamRefused):
+        attempt.answered()
+    elif isinstance(failure, UpstreamError):
+        attempt.failed(failure)
+    elif isinstance(failure, DeadlineExceeded) and had_time:
+        attempt.failed(UpstreamUnavailable(failure.message, reason="no answer in time"))
+    attempt.gave_up()  # unless that was its end
 
 
 def _send(gate: Gate, provider: Provider, model: Model, target: Target, speech: Speech, call: Call) -> Exchange:

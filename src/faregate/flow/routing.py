@@ -54,7 +54,9 @@ def targets_of(model: Model, call: Call, health: Health, *, has_fallback: bool =
     that it would rather be served in, then the others; of each kind one drawn by weight, the rest by falling weight.
     UpstreamError where nobody serves the model, or nobody does now, MalformedRequest where nobody does in the regions
     of its plan, or who keeps nothing of a call that demands that."""
-    targets = health.passing(fitting(model, call), has_fallback=has_fallback)
+    targets = fitting(model, call)
+    if health.remembered:
+        targets = health.passing(targets, has_fallback=has_fallback)
     if len(targets) == 1:
         return targets
     if call.region_hint is None:

@@ -32,7 +32,12 @@ def prepare(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> None:
 
 
 def _want(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> None:
-    if call.operation != "chat" or all(candidate.model.capabilities.structured_outputs for candidate in candidates):
+    if call.operation != "chat":
+        return
+    for candidate in candidates:
+        if not candidate.model.capabilities.structured_outputs:
+            break
+    else:
         return
     dialect = gate.dialects[call.dialect]
     param = dialect.parameters.get("output_format", "output_format")
