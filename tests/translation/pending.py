@@ -2,9 +2,6 @@
 of here."""
 
 PENDING = {
-    "g2o_batch_embed": "embeddings are not served yet",
-    "o2o_embeddings_floats_reencoded": "embeddings are not served yet",
-    "o2o_embeddings_base64_decoded_for_float": "embeddings are not served yet",
     "stt_base64_json_to_multipart_text_plain": "transcriptions are not served yet",
     "image_edit_bracket_fields_forwarded_as_files": "images are not served yet",
     "tts_content_type_follows_format_and_streams": "speech is not served yet",

@@ -14,7 +14,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     provider look for more. `output_tokens_cap` is what the gateway allows where that is less than the client asked for,
     `output_tokens_bound` what is held for; `output_parameter` is the client's own name for that where its dialect has
     several, `output_member` the provider's where it is sent one that the client did not name. Where an answer has no
-    words, `output_tokens_max` is 0.
+    words, `output_tokens_max` is 0. Where the provider is to search, `searches_max` is how often it may, as far as
+    that is known.
 
     `members` holds the body's top-level members verbatim, known and unknown, in the client's order: what is sent
     upstream is built from it, so that what was checked is what is sent. `is_array` asks for a stream as one JSON
@@ -37,6 +38,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     images: int = 0
     media_bytes: int = 0
     is_open: bool = False
+    searches_max: int = 0
     output_tokens_cap: int | None = None
     output_tokens_bound: int = OUTPUT_TOKENS_MAX
     output_parameter: str = ""

@@ -14,6 +14,8 @@ import msgspec
 
 from .bodies import NULL
 
+SEARCHES_USUAL = 10  # more than nearly all answers take, where the client does not bound them
+SEARCHES_MAX = 100
 DEPTH_MAX = 4  # of lists within lists: messages, their parts, and what a call's result holds
 _LIST, _STRING, _OBJECT, _NULL = b"["[0], b'"'[0], b"{"[0], b"n"[0]
 _DATA = b'"data:'

@@ -18,7 +18,7 @@ from ..core.chat import OUTPUT_TOKENS_MAX, ChatRequest
 from ..core.errors import GatewayError, NoFunds, Overloaded
 from ..core.ids import id_bytes
 from ..core.money import Price, Tariff
-from ..core.usage import NO_USAGE
+from ..core.usage import NO_USAGE, Usage
 from ..ledger.holds import Hold
 from .gate import Gate
 
@@ -182,6 +182,9 @@ def _most_nano(call: Call, tariff: Tariff, input_tokens: int, output_tokens: int
     amount = tariff.ceiling_nano(input_tokens, output_tokens)
     if call.schema is not None:
         amount += tariff.ceiling_nano(input_tokens + output_tokens + AGAIN_TOKENS_MAX, output_tokens)
+    if call.request.searches_max:
+        searches_max = call.request.searches_max * (1 if call.schema is None else 2)
+        amount += tariff.charge_nano(Usage(searches=searches_max))
     return amount
 
 

@@ -11,7 +11,7 @@ from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import NULL, TOOLS_MAX, Members, decode, decode_members, missing, wrong
 from ..splice import replace_member
-from ..weights import DEPTH_MAX, Weight
+from ..weights import DEPTH_MAX, SEARCHES_MAX, SEARCHES_USUAL, Weight
 
 MESSAGES_MAX = 10_000
 STRICT_SAMPLING_VERSION = b"2026-10-21"  # from then on the sampling members are refused (conformance 0)
@@ -19,7 +19,8 @@ _FORWARDED = (b"anthropic-version", b"anthropic-beta")
 _FORWARDED_BYTES_MAX = 2_000
 _VERSION_LINE = b"anthropic-version: 2023-06-01\r\n"
 _STRING, _LIST, _OBJECT = b'"'[0], b"["[0], b"{"[0]
-_HOSTED = ("web_search", "web_fetch", "code_execution", "mcp_toolset")  # tools that the provider runs
+_SEARCH = "web_search"
+_HOSTED = (_SEARCH, "web_fetch", "code_execution", "mcp_toolset")  # tools that the provider runs
 
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -53,6 +54,14 @@ class _InnerBlock(_Holding, kw_only=True):
 class _Named(msgspec.Struct):
     name: str | None = None
     type: str | None = None
+    max_uses: int | None = None
+
+    @property
+    def searches_max(self) -> int:
+        """How often a tool of the provider's may search the web."""
+        if not (self.type or "").startswith(_SEARCH):
+            return 0
+        return SEARCHES_USUAL if self.max_uses is None else max(0, min(self.max_uses, SEARCHES_MAX))
 
 
 class _Body(msgspec.Struct):
@@ -102,6 +111,7 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
         images=weight.images,
         media_bytes=weight.media_bytes,
         is_open=weight.is_open or _asks_elsewhere(said, members),
+        searches_max=sum(tool.searches_max for tool in said.tools or ()),
         has_images=weight.has_images,
         forwarded=_forwarded(asked),
     )

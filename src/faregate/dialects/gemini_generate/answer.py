@@ -8,6 +8,7 @@ import msgspec
 
 from ...core.conversation import Choice, Citation, Foreign, Media, Part, Text, ToolCall
 from ...core.events import Completion
+from ...core.usage import Usage
 from ...wire.messages import BadMessage
 from ..bodies import members_decoder
 from ..media import kind_of
@@ -59,7 +60,12 @@ class Answer(msgspec.Struct, rename="camel"):
     error: msgspec.Raw = ABSENT
 
 
+class _Grounding(msgspec.Struct, rename="camel"):
+    web_search_queries: list[str] | None = None
+
+
 _answer_decoder = msgspec.json.Decoder(Answer)
+_grounding_decoder = msgspec.json.Decoder(_Grounding)
 
 
 def decode_answer(data: bytes) -> Answer:
@@ -94,8 +100,27 @@ def parse_result(body: bytes) -> Completion:
         id=answer.response_id or "",
         model=answer.model_version or "",
         choices=choices,
-        usage=read_usage(answer.usage_metadata),
+        usage=usage_of(answer, has_searched=has_searched(answer)),
     )
+
+
+def usage_of(answer: Answer, *, has_searched: bool) -> Usage | None:
+    """What an answer says that it used so far, and that it `has_searched`, which is paid for by the prompt (pricing,
+    grounding with Google Search) and which its figures do not tell."""
+    usage = read_usage(answer.usage_metadata)
+    return msgspec.structs.replace(usage, searches=1) if has_searched and usage is not None else usage
+
+
+def has_searched(answer: Answer) -> bool:
+    """Whether a piece of an answer tells of a search in the web."""
+    for candidate in answer.candidates or ():
+        if candidate.grounding_metadata is not ABSENT:
+            try:
+                if _grounding_decoder.decode(candidate.grounding_metadata).web_search_queries:
+                    return True
+            except msgspec.DecodeError:
+                continue
+    return False
 
 
 def _choice(candidate: Candidate) -> Choice:

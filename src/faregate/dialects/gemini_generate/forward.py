@@ -10,11 +10,10 @@ from ...wire.sse import MEDIA_LINE_BYTES_MAX, Frame, FrameParser
 from .. import Observed, Result, UpstreamWords
 from ..counters import tokens_of
 from ..splice import replace_member
-from .answer import Answer, blocked, decode_answer
+from .answer import Answer, blocked, decode_answer, has_searched, usage_of
 from .errors import words_of
 from .reasons import is_reason
 from .renderer import Framing
-from .usage import read_usage
 
 
 class _Words(msgspec.Struct):
@@ -31,7 +30,7 @@ def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
     if not answer.candidates and blocked(answer.prompt_feedback) is None:
         raise BadMessage("the answer holds no candidates")
     body = _renamed(body, answer.model_version, request.model)
-    return Result(body, read_usage(answer.usage_metadata), answer.model_version, True)
+    return Result(body, usage_of(answer, has_searched=has_searched(answer)), answer.model_version, True)
 
 
 def _renamed(body: bytes, written: str | None, asked: str) -> bytes:
@@ -45,13 +44,14 @@ class Exact:
     """StreamTransform that relays what each event says. Comments, types and end marks, which the dialect has not and
     its clients break on (conformance.md 1.11), are left out."""
 
-    __slots__ = ("_ended", "_frames", "_framing", "_request", "observed")
+    __slots__ = ("_ended", "_frames", "_framing", "_has_searched", "_request", "observed")
 
     def __init__(self, request: ChatRequest) -> None:
         self.observed = Observed()
         self._request = request
         self._frames = FrameParser(MEDIA_LINE_BYTES_MAX)
         self._framing = Framing(request)
+        self._has_searched = False
         self._ended: dict[int, bool] = {}  # by candidate: whether it has said why it ended
 
     def feed(self, data: bytes) -> bytes:
@@ -96,7 +96,8 @@ class Exact:
     def _note(self, answer: Answer) -> None:
         observed = self.observed
         observed.model = observed.model or answer.model_version
-        observed.usage = read_usage(answer.usage_metadata) or observed.usage
+        self._has_searched = self._has_searched or has_searched(answer)
+        observed.usage = usage_of(answer, has_searched=self._has_searched) or observed.usage
         has_content = False
         said: list[msgspec.Raw] = []
         for candidate in answer.candidates or ():

@@ -27,13 +27,12 @@ from ...core.events import (
 from ...core.usage import Usage
 from ...wire.messages import BadMessage
 from ..frames import FramedParser
-from .answer import Answer, Candidate, blocked, citations_of, decode_answer, parts_of
+from .answer import Answer, Candidate, blocked, citations_of, decode_answer, has_searched, parts_of, usage_of
 from .body import ABSENT
 from .errors import words_of
 from .logprobs import openai_logprobs
 from .proofs import NAME
 from .reasons import is_reason, reason_of, went_wrong
-from .usage import read_usage
 
 _CANDIDATES_MAX = 128
 
@@ -50,7 +49,7 @@ class _Progress(msgspec.Struct):
 class Parser(FramedParser):
     """StreamParser of this dialect."""
 
-    __slots__ = ("_has_started", "_progress", "_refusal", "_usage")
+    __slots__ = ("_has_searched", "_has_started", "_progress", "_refusal", "_usage")
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,6 +57,7 @@ class Parser(FramedParser):
         self._progress: dict[int, _Progress] = {}
         self._refusal: Finished | None = None
         self._usage: Usage | None = None
+        self._has_searched = False
 
     def _is_whole(self, data: bytes) -> bool:
         try:
@@ -107,7 +107,8 @@ class Parser(FramedParser):
             )
         for candidate in answer.candidates or ():
             self._candidate(candidate, events)
-        usage = None if answer.usage_metadata is ABSENT else read_usage(answer.usage_metadata)
+        self._has_searched = self._has_searched or has_searched(answer)
+        usage = None if answer.usage_metadata is ABSENT else usage_of(answer, has_searched=self._has_searched)
         if usage is not None and usage != self._usage:
             self._usage = usage
             events.append(UsageReported(usage))

@@ -20,6 +20,7 @@ from .spelling import REQUEST, camel, respelled
 COUNTED = "generateContentRequest"  # countTokens takes a whole request in it, instead of contents alone
 _STREAM = "streamGenerateContent"
 _CLIENTS_OWN = frozenset({"functionDeclarations", "function_declarations"})  # tools that the client runs
+_SEARCHES = frozenset({"googleSearch", "google_search", "googleSearchRetrieval", "google_search_retrieval"})
 _CONFIG_NAME = "generationConfig"
 _OUTPUT_NAMES = ("maxOutputTokens", "max_output_tokens")
 
@@ -51,6 +52,7 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
         images=weight.images,
         media_bytes=weight.media_bytes,
         is_open=weight.is_open or _asks_elsewhere(read, members),
+        searches_max=int(any(not tool.keys().isdisjoint(_SEARCHES) for tool in read.tools or ())),
         has_images=weight.has_images,
         has_audio=weight.has_audio,
     )

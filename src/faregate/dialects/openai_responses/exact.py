@@ -16,8 +16,7 @@ from ..bodies import Members, members_decoder
 from ..counters import PLAIN_EVENT_BYTES_MAX, TOKEN_BYTES_MAX, tokens_of
 from .parser import ENDS, Parser, event_decoder, failure_of
 from .renderer import Renderer
-from .result import check_ended, decode_response, parse_result, render_result
-from .usage import read_usage
+from .result import check_ended, decode_response, parse_result, render_result, usage_of
 
 _ABSENT = msgspec.Raw(b"null")
 _NOT_JSON = UpstreamWords("An event is not the JSON it should be.")
@@ -70,7 +69,7 @@ def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
     response = decode_response(body)
     check_ended(response)
     restored = _Asked(request).restored(msgspec.Raw(body))
-    return Result(restored, read_usage(response.usage), response.model or None, True)
+    return Result(restored, usage_of(response), response.model or None, True)
 
 
 class Exact:
@@ -138,7 +137,7 @@ class Exact:
         raw = self._with_response(frame, event.response)
         if event.type not in ENDS:
             return raw
-        observed.usage = read_usage(decode_response(event.response).usage)
+        observed.usage = usage_of(decode_response(event.response))
         observed.done = observed.finished = observed.has_content = True
         observed.ending = raw
         return b""

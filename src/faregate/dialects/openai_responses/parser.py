@@ -27,8 +27,7 @@ from ...wire.messages import BadMessage
 from ..frames import FramedParser
 from .parts import Annotation, citation_of
 from .proofs import NAME
-from .result import Cause, OutputItem, decode_response, finish_of, picture_of, sound_of, thought_of
-from .usage import read_usage
+from .result import Cause, OutputItem, decode_response, finish_of, picture_of, sound_of, thought_of, usage_of
 
 CALLS_MAX = 1_000
 _NULL = msgspec.Raw(b"null")
@@ -119,7 +118,7 @@ class Parser(FramedParser):
     def _end(self, event: StreamEvent, events: list[Event]) -> None:
         self._start(event, events)
         response = decode_response(event.response)
-        usage = read_usage(response.usage)
+        usage = usage_of(response)
         if usage is not None:
             events.append(UsageReported(usage))
         if event.type == "response.incomplete":

@@ -13,7 +13,7 @@ from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from .. import NOWHERE, Asked
 from ..bodies import TOOLS_MAX, Members, decode, decode_members
-from ..weights import Part, Weight, parts_of, weigh
+from ..weights import SEARCHES_USUAL, Part, Weight, parts_of, weigh
 
 ITEMS_MAX = 10_000
 ENCRYPTED = "reasoning.encrypted_content"
@@ -21,6 +21,7 @@ ENCRYPTED = "reasoning.encrypted_content"
 _LIST, _STRING = b"["[0], b'"'[0]
 _NULL = msgspec.Raw(b"null")
 # Tools that the client runs
+_SEARCH = "web_search"  # how all versions of that tool begin
 _CLIENTS_OWN = frozenset(
     {"function", "custom", "namespace", "local_shell", "apply_patch", "computer", "computer_use_preview"}
 )
@@ -39,6 +40,7 @@ class _Body(msgspec.Struct):
     conversation: msgspec.Raw = _NULL
     previous_response_id: str | None = None
     max_output_tokens: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+    max_tool_calls: int | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
@@ -82,6 +84,7 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
         images=weight.images,
         media_bytes=weight.media_bytes,
         is_open=weight.is_open or _asks_elsewhere(given, members),
+        searches_max=_searches_max(given),
         has_images=weight.has_images,
         has_audio=weight.has_audio,
     )
@@ -108,6 +111,13 @@ def _weighed(items: bytes) -> Weight:
     weight = Weight(len(items))
     weigh(parts_of(items), weight)
     return weight
+
+
+def _searches_max(given: _Body) -> int:
+    """How often the web may be searched: the client can bound all calls of the provider's own tools."""
+    if not any(tool.type.startswith(_SEARCH) for tool in given.tools or ()):
+        return 0
+    return min(SEARCHES_USUAL, given.max_tool_calls or SEARCHES_USUAL)
 
 
 def _asks_elsewhere(given: _Body, members: Members) -> bool:

@@ -34,6 +34,7 @@ from ...core.events import (
     ToolCallStarted,
     UsageReported,
 )
+from ...core.usage import Usage
 from ...wire.messages import BadMessage
 from .. import media
 from .parts import ContentPart, citations_of, placed
@@ -57,6 +58,7 @@ class OutputItem(msgspec.Struct):
     summary: list[ContentPart] | None = None
     encrypted_content: str | None = None
     result: str | None = None
+    action: msgspec.Raw = _NULL
 
 
 class Cause(msgspec.Struct):
@@ -79,12 +81,18 @@ class ResponseObject(msgspec.Struct):
     usage: msgspec.Raw = _NULL
 
 
+class _Action(msgspec.Struct):
+    type: str = ""
+
+
 class _Raws(msgspec.Struct):
     output: list[msgspec.Raw]
 
 
 _decoder = msgspec.json.Decoder(ResponseObject)
 _raws_decoder = msgspec.json.Decoder(_Raws)
+_action_decoder = msgspec.json.Decoder(_Action | None)
+_SEARCH_CALL = "web_search_call"
 
 
 def decode_response(raw: bytes | msgspec.Raw) -> ResponseObject:
@@ -104,7 +112,25 @@ def parse_result(body: bytes) -> Completion:
     reason, native = finish_of(response, has_calls=any(isinstance(part, ToolCall) for part in parts))
     logprobs = _logprobs(response)
     choice = Choice(parts=parts, reason=reason, native_reason=native, logprobs=logprobs)
-    return Completion(id=response.id, model=response.model, choices=[choice], usage=read_usage(response.usage))
+    return Completion(id=response.id, model=response.model, choices=[choice], usage=usage_of(response))
+
+
+def usage_of(response: ResponseObject) -> Usage | None:
+    """What a response used: its own figures, and how often it searched the web, which is paid for by the call and
+    which they do not tell. To open a page, or to look for words in one, is no search (guide to web search)."""
+    usage = read_usage(response.usage)
+    if usage is None:
+        return None
+    searches = sum(item.type == _SEARCH_CALL and _is_search(item.action) for item in response.output)
+    return msgspec.structs.replace(usage, searches=searches) if searches else usage
+
+
+def _is_search(action: msgspec.Raw) -> bool:
+    try:
+        decoded = _action_decoder.decode(action)
+    except msgspec.DecodeError:
+        return False
+    return decoded is None or decoded.type == "search"
 
 
 def check_ended(response: ResponseObject) -> None:
