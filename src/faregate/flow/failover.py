@@ -29,6 +29,7 @@ from .relay import StreamAnswer, WholeAnswer
 _PASSING_STATUSES = frozenset({408, 500, 502, 503, 504, 529})
 _LIMITED_S_MAX = 2.0  # longer than that nobody is kept waiting for a limit to pass
 _BACKOFF_S = 0.05
+_SLACK_S = 0.01  # the loop's timers may be early, and before its limit is over nobody may ask a target
 
 
 async def open(gate: Gate, candidates: tuple[Candidate, ...], call: Call) -> WholeAnswer | StreamAnswer:
@@ -87,7 +88,7 @@ async def _first_answer(
             untold = untold or failure
         is_repeat = asked == len(targets) == 1 and isinstance(failure, UpstreamError) and gate.limits.repeats
         if is_repeat and (wait_s := _patience_s(failures[-1])) is not None:
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(wait_s + _SLACK_S)
         elif asked >= len(targets):
             break
         target = targets[0 if is_repeat else asked]

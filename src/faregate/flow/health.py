@@ -46,7 +46,7 @@ class HealthLimits:
     limited_s_max: float = 3600.0
 
 
-class _Record(msgspec.Struct):
+class _Record(msgspec.Struct, eq=False):
     """What is remembered of a target, or of a whole provider, that has failed. Times are the clock's, seconds."""
 
     name: str
@@ -63,40 +63,40 @@ class _Record(msgspec.Struct):
 
 
 class Attempt(msgspec.Struct, eq=False):
-    """A call's try at a target. `answered` is the first sign of an answer; `completed`, `failed` and `gave_up` are its
-    end: the first of them counts."""
+    """A call's try at a target, the trial of what was ejected there when it began. `answered` is the first sign of an
+    answer; `completed`, `failed` and `gave_up` are its end: the first of them counts, and nothing after it."""
 
     _health: "Health"
     target: Target
-    _is_trial: bool = False
+    _tried: tuple[_Record, ...] = ()
     _is_over: bool = False
 
     def answered(self) -> None:
         """The target has begun to answer, or has refused what no target would take: a trial is passed."""
-        if self._is_trial:
-            self._is_trial = False
-            self._health.restore(self.target)
+        if self._tried and not self._is_over:
+            self._health.restore(self._tried)
+            self._tried = ()
 
     def completed(self) -> None:
         """The answer is whole."""
         if not self._is_over:
-            self._is_over = True
             if self._health.remembered:
                 self.answered()
                 self._health.note_success(self.target)
+            self._is_over = True
 
     def failed(self, error: UpstreamError) -> None:
         """There is no answer, or not all of it."""
         if not self._is_over:
             self._is_over = True
-            self._health.note_failure(self.target, error, is_trial=self._is_trial)
+            self._health.note_failure(self.target, error, self._tried)
 
     def gave_up(self) -> None:
         """Nobody waits for it any longer: that says nothing of the target."""
         if not self._is_over:
             self._is_over = True
-            if self._is_trial:
-                self._health.release(self.target)
+            if self._tried:
+                self._health.release(self._tried)
 
 
 class Health:
@@ -143,11 +143,11 @@ class Health:
         now = self._clock()
         if not self._is_open_to(target, now) and not self._is_due(target, now):
             return None
-        ejected = [record for record in records if record.is_ejected]
-        for record in ejected:
+        tried = tuple(record for record in records if record.is_ejected)
+        for record in tried:
             record.is_tried = True
             record.tried_at = now
-        return Attempt(self, target, bool(ejected))
+        return Attempt(self, target, tried)
 
     def may_retry(self, provider: str) -> bool:
         """Whether one more call may be made at a provider for those that failed, besides a call's first move to another
@@ -170,17 +170,17 @@ class Health:
 
     # What attempts have to say
 
-    def restore(self, target: Target) -> None:
+    def restore(self, tried: tuple[_Record, ...]) -> None:
         """A trial was passed."""
-        for record in self._of(target):
-            if record.is_ejected:
+        for record in tried:
+            if record.is_ejected:  # it was the first of several to pass
                 record.is_ejected = record.is_tried = False
                 record.failures_in_row = record.window_calls = record.window_failures = 0
                 self._report("info", "target_back", target=record.name)
 
-    def release(self, target: Target) -> None:
+    def release(self, tried: tuple[_Record, ...]) -> None:
         """A trial has come to no end."""
-        for record in self._of(target):
+        for record in tried:
             record.is_tried = False
 
     def note_success(self, target: Target) -> None:
@@ -196,27 +196,25 @@ class Health:
         if record is not None and not record.is_ejected:
             del self.remembered[target.provider]
 
-    def note_failure(self, target: Target, error: UpstreamError, *, is_trial: bool) -> None:
+    def note_failure(self, target: Target, error: UpstreamError, tried: tuple[_Record, ...]) -> None:
         """An attempt has failed. What was begun before an ejection does not make it longer."""
         now = self._clock()
         if isinstance(error, UpstreamLimited) or not error.is_sickness:
-            if is_trial:
-                self.restore(target)
+            self.restore(tried)
             if isinstance(error, UpstreamLimited) and error.retry_after_s is not None:
                 record = self._record(target, now)
                 limited_s = min(error.retry_after_s, self._limits.limited_s_max)
                 record.limited_until = max(record.limited_until, now + limited_s)
             return
         record = self._record(target.provider if isinstance(error, UpstreamDenied) else target, now)
-        if is_trial:
-            self.release(target)
-        elif record.is_ejected:
+        self.release(tried)
+        if record.is_ejected and record not in tried:
             return
         if not record.failures_in_row and not record.is_ejected:
             record.bad_since = now
         record.failures_in_row += 1
         self._count(record, now, failures=1)
-        if is_trial or isinstance(error, UpstreamDenied) or self._is_over(record):
+        if record in tried or isinstance(error, UpstreamDenied) or self._is_over(record):
             self._eject(record, now, error)
 
     # How it is kept
@@ -268,7 +266,7 @@ class Health:
         interval_s = self._limits.last_trial_interval_s
         return all(
             record.limited_until <= now
-            and (not record.is_ejected or (not record.is_tried and now >= record.tried_at + interval_s))
+            and (not record.is_ejected or now >= record.tried_at + interval_s)  # one that hangs holds nobody up
             for record in self._of(target)
         )
 
