@@ -5,13 +5,12 @@ import msgspec
 from ..core.call import Call
 from ..core.catalog import Candidate
 from ..core.errors import Inexpressible, MalformedRequest
-from ..core.usage import Usage, UsageSource
 from ..dialects import Addressee, Result, StreamTransform
 from ..dialects.embeddings import ClientForm, Form, check_shape
 from ..dialects.table import CLIENT_EMBEDDINGS, EMBEDDINGS
 from ..providers import Provider
 from .gate import Gate
-from .meter import prompt_tokens
+from .meter import usage_of_result
 
 OPERATION = "embeddings"
 
@@ -48,8 +47,8 @@ class Embedded:
         given = self.upstream.read_result(raw)
         dimensions = self._client.read_request(request).dimensions
         param = self._client.parameters.get("dimensions", "dimensions")
-        check_shape(len(given.vectors), len(given.vectors[0]) if given.vectors else 0, request, dimensions, param)
-        usage = given.usage or Usage(input=prompt_tokens(request), source=UsageSource.COUNTED)  # told as it is charged
+        check_shape([len(vector) for vector in given.vectors], [dimensions] * request.messages, param)
+        usage = usage_of_result(request, given.usage, len(raw))  # told as it is charged
         given = msgspec.structs.replace(given, usage=usage)
         return Result(self._client.write_result(given, request), usage, given.model, True)
 

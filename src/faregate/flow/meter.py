@@ -4,21 +4,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..core.chat import ChatRequest
+from ..core.chat import BYTES_PER_TOKEN, ChatRequest
 from ..core.usage import NO_USAGE, Usage, UsageSource
 from ..dialects import Observed
 
-_BYTES_PER_TOKEN = 4
-_TOKENS_PER_IMAGE = 1_000
 _TOKENS_PER_IMAGE_MAX = 100_000
 _UNSEEN_TOKENS_MAX = 200_000  # of what a provider adds to a prompt, or to an answer beyond its bound
-
-
-def prompt_tokens(request: ChatRequest) -> int:
-    """What a prompt of this size is in tokens, roughly: a quarter of its bytes, less those of pictures, of which each
-    is so many."""
-    text_bytes = min(request.prompt_bytes, request.text_bytes)
-    return -(-text_bytes // _BYTES_PER_TOKEN) + _TOKENS_PER_IMAGE * request.images
 
 
 def usage_of_stream(request: ChatRequest, observed: Observed) -> Usage:
@@ -38,7 +29,7 @@ def usage_of_stream(request: ChatRequest, observed: Observed) -> Usage:
     if not observed.has_content:
         return NO_USAGE
     return Usage(
-        input=prompt_tokens(request),
+        input=request.prompt_tokens,
         output=observed.deltas,
         source=UsageSource.COUNTED,
         suspect=usage is not None,
@@ -50,8 +41,8 @@ def usage_of_result(request: ChatRequest, usage: Usage | None, answer_bytes: int
     if usage is not None and _may_be_true(request, usage):
         return usage
     return Usage(
-        input=prompt_tokens(request),
-        output=0 if request.output_tokens_max == 0 else max(1, answer_bytes // _BYTES_PER_TOKEN),
+        input=request.prompt_tokens,
+        output=0 if request.output_tokens_max == 0 else max(1, answer_bytes // BYTES_PER_TOKEN),
         source=UsageSource.COUNTED,
         suspect=usage is not None,
     )

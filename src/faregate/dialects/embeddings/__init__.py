@@ -4,15 +4,20 @@ As with chat, what client and upstream say in the same words is forwarded, and t
 core.media. What clients speak is a Dialect besides: the gateway decides by it, and tells errors in it.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
+
+import msgspec
 
 from ...core.chat import ChatRequest
 from ...core.errors import MalformedRequest
 from ...core.media import EmbeddingRequest, Embeddings
+from ...core.usage import Usage, UsageSource
 from ...wire.messages import BadMessage
 from .. import Dialect, Rendered, Upstream
+from ..counters import Counters, mapping
 
-__all__ = ["ClientForm", "Form", "check_shape"]
+__all__ = ["ClientForm", "Form", "check_shape", "stated", "usage_of"]
 
 
 class Form(Upstream, Protocol):
@@ -39,12 +44,37 @@ class ClientForm(Form, Dialect, Protocol):
         ...
 
 
-def check_shape(count: int, width: int, request: ChatRequest, dimensions: int | None, param: str) -> None:
-    """Whether an answer has a vector for each input, as wide as it was to be. BadMessage, MalformedRequest: some hosts
-    do not know `dimensions`, and say nothing (conformance.md 1.3)."""
-    if count != request.messages:
-        raise BadMessage(f"{count} vectors for {request.messages} inputs")
-    if not width:
+def check_shape(widths: Sequence[int], wanted: Sequence[int | None], param: str) -> None:
+    """Whether an answer has a vector for each input, as wide as it was to be (`wanted`), and as its neighbours are
+    that were to be the same. BadMessage, MalformedRequest: some hosts do not know `dimensions`, and say nothing
+    (conformance.md 1.3)."""
+    if len(widths) != len(wanted):
+        raise BadMessage(f"{len(widths)} vectors for {len(wanted)} inputs")
+    if not all(widths):
         raise BadMessage("a vector is empty")
-    if dimensions is not None and width != dimensions:
-        raise MalformedRequest(f"This model's vectors have {width} dimensions; '{param}' cannot be had.", param=param)
+    of_wanted: dict[int | None, int] = {}
+    for width, dimensions in zip(widths, wanted, strict=True):
+        if of_wanted.setdefault(dimensions, width) != width:
+            raise BadMessage("the vectors are of several widths")
+    for dimensions, width in of_wanted.items():
+        if dimensions is not None and width != dimensions:
+            message = f"This model's vectors have {width} dimensions; '{param}' cannot be had."
+            raise MalformedRequest(message, param=param)
+
+
+def stated(raw: msgspec.Raw) -> dict[str, object]:
+    """The figures of an undecoded usage object; none where it is no object."""
+    try:
+        return mapping(msgspec.json.decode(raw))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def usage_of(tokens: object) -> Usage | None:
+    """What a provider says that its inputs were, in tokens; None where that is nothing. Vectors stand, whatever is said
+    of them: a figure that cannot be true only makes the usage suspect."""
+    if not tokens:
+        return None
+    reader = Counters()
+    whole = int(tokens) if isinstance(tokens, float) and tokens.is_integer() else tokens
+    return Usage(input=reader.count(whole), source=UsageSource.PROVIDER, suspect=reader.suspect)

@@ -5,11 +5,13 @@ import msgspec
 from ...core.chat import ChatRequest
 from ...core.errors import Inexpressible
 from ...core.media import EmbeddingRequest, Embeddings, Vector
-from ...core.usage import Usage, UsageSource
 from ...wire.messages import BadMessage
 from .. import Rendered
+from ..bodies import NULL
 from ..cohere_chat import errors
+from ..counters import mapping
 from ..untranslated import Untranslated
+from . import stated, usage_of
 
 # What it calls a purpose must be said (API reference, `input_type`); these are those of texts, by what others say.
 _PURPOSES = {
@@ -28,17 +30,9 @@ class _Vectors(msgspec.Struct):
     float: list[Vector]
 
 
-class _BilledUnits(msgspec.Struct):
-    input_tokens: float | None = None
-
-
-class _Meta(msgspec.Struct):
-    billed_units: _BilledUnits | None = None
-
-
 class _Answer(msgspec.Struct):
     embeddings: _Vectors
-    meta: _Meta | None = None
+    meta: msgspec.Raw = NULL
 
 
 _decoder = msgspec.json.Decoder(_Answer)
@@ -80,7 +74,5 @@ class CohereEmbeddings(Untranslated):
             answer = _decoder.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise BadMessage("the answer is not the JSON it should be") from None
-        billed = answer.meta and answer.meta.billed_units
-        tokens = int(billed.input_tokens or 0) if billed else 0
-        usage = Usage(input=tokens, source=UsageSource.PROVIDER) if tokens > 0 else None
-        return Embeddings(answer.embeddings.float, usage)
+        billed = mapping(stated(answer.meta).get("billed_units"))
+        return Embeddings(answer.embeddings.float, usage_of(billed.get("input_tokens")))

@@ -11,19 +11,22 @@ import msgspec
 from ...core.chat import ChatRequest
 from ...core.errors import Inexpressible, MalformedRequest
 from ...core.media import EmbeddingRequest, Embeddings, Vector
-from ...core.usage import Usage, UsageSource
+from ...core.usage import Usage
 from ...wire.messages import BadMessage
 from .. import NOWHERE, Asked, Rendered, Result, StreamTransform
 from ..bodies import NULL, Members, decode, decode_members, members_decoder
+from ..counters import Counters, mapping
 from ..gemini_generate import EVENT_STREAM, errors
 from ..gemini_generate.spelling import camel
 from ..untranslated import Untranslated
-from . import check_shape
+from . import check_shape, stated, usage_of
 
 REQUESTS_MAX = 2048
 _BATCH = "batchEmbedContents"
 _SINGLE = "embedContent"
 _REQUESTS = "requests"
+_CONFIG = "embedContentConfig"
+_NO_TASK = "TASK_TYPE_UNSPECIFIED"
 # What the vectors are for, as Gemini says it and as most others do (API reference, TaskType).
 _PURPOSES: Mapping[str, str] = {
     "RETRIEVAL_QUERY": "search_query",
@@ -67,20 +70,10 @@ class _Values(msgspec.Struct):
     values: Vector
 
 
-class _TokensOfKind(msgspec.Struct, rename="camel"):
-    modality: str = "TEXT"
-    token_count: int = 0
-
-
-class _UsageMetadata(msgspec.Struct, rename="camel"):
-    prompt_token_count: int | None = None
-    prompt_token_details: list[_TokensOfKind] | None = None
-
-
 class _Answer(msgspec.Struct, rename="camel"):
     embedding: _Values | None = None
     embeddings: list[_Values] | None = None
-    usage_metadata: _UsageMetadata | None = None
+    usage_metadata: msgspec.Raw = NULL
 
 
 _batch_decoder = msgspec.json.Decoder(_Batch)
@@ -96,24 +89,29 @@ def parse_request(body: bytes, asked: Asked = NOWHERE) -> ChatRequest:
     members = _spelled(decode_members(body))
     if verb == _SINGLE:
         members.pop("model", None)
+        if _REQUESTS in members:
+            raise MalformedRequest(f"'{_REQUESTS}' are of {_BATCH}.", param=_REQUESTS)
     elif _REQUESTS not in members:
         raise MalformedRequest(f"Missing required parameter: '{_REQUESTS}'.", param=_REQUESTS)
     request = ChatRequest(
         model=model.removeprefix("models/"),
         members=members,
         output_tokens_max=0,
-        prompt_bytes=len(body),
         text_bytes=len(body),
         messages=1,
     )
-    request.messages = len(_requests(request))
+    requests = _requests(request)
+    request.messages = len(requests)
+    texts = [part.text for each, _ in requests for part in each.content.parts]
+    request.images = texts.count(None)  # or films, or sound: what is no text counts as one
+    request.prompt_bytes = max(1, sum(len(text.encode("utf-8")) for text in texts if text))
     return request
 
 
 def read_request(request: ChatRequest) -> EmbeddingRequest:
     """See ClientForm. Of a batch all must be for the same, and as wide: others take one word for all."""
     requests = _requests(request)
-    kinds = {(each.task_type, each.output_dimensionality) for each, _ in requests}
+    kinds = {(each.task_type and each.task_type.upper(), each.output_dimensionality) for each, _ in requests}
     if len(kinds) > 1:
         message = "The provider of this model takes one 'taskType' and 'outputDimensionality' for all of a batch."
         raise Inexpressible(message, param=_REQUESTS)
@@ -124,11 +122,11 @@ def read_request(request: ChatRequest) -> EmbeddingRequest:
             path = "content" if _REQUESTS not in request.members else f"{_REQUESTS}[{index}].content"
             raise Inexpressible("The provider of this model makes vectors of texts alone.", param=f"{path}.parts")
         inputs.append("\n".join(part.text or "" for part in each.content.parts))
-    extra = {name: None for _, members in requests for name in members if name not in _READ}
+    extra = {name: None for _, members in requests for name in _flat(members) if name not in _READ}
     return EmbeddingRequest(
         inputs=tuple(inputs),
         dimensions=dimensions,
-        purpose=None if task is None else _PURPOSES.get(task, task),
+        purpose=_PURPOSES.get(task, task) if task and task != _NO_TASK else None,
         extra=tuple(extra),
     )
 
@@ -180,24 +178,35 @@ def write_result(given: Embeddings, request: ChatRequest) -> bytes:
 def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
     """See Dialect."""
     given = read_result(body)
-    dimensions = _requests(request)[0][0].output_dimensionality
-    width = len(given.vectors[0]) if given.vectors else 0
-    check_shape(len(given.vectors), width, request, dimensions, "outputDimensionality")
+    wanted = [each.output_dimensionality for each, _ in _requests(request)]
+    check_shape([len(vector) for vector in given.vectors], wanted, "outputDimensionality")
     return Result(body, given.usage, None, True)
 
 
 def _requests(request: ChatRequest) -> list[tuple[_Request, Members]]:
     """The requests of a batch, or the one, each with all that it says."""
     if _REQUESTS not in request.members:
-        raw = msgspec.json.encode(request.members)
-        return [(decode(_request_decoder, raw), request.members)]
+        return [(_read(request.members), request.members)]
     batch: _Batch = decode(_batch_decoder, msgspec.json.encode(request.members))
     found = []
     for index, raw in enumerate(batch.requests):
         path = f"{_REQUESTS}[{index}]"
         members = _spelled(decode(members_decoder, raw, path))
-        found.append((decode(_request_decoder, msgspec.json.encode(members), path), members))
+        found.append((_read(members, path), members))
     return found
+
+
+def _read(members: Members, path: str = "") -> _Request:
+    return decode(_request_decoder, msgspec.json.encode(_flat(members, path)), path)
+
+
+def _flat(members: Members, path: str = "") -> Members:
+    """What a request says, and its newer configuration, which says the same a level below and has the last word."""
+    config = members.get(_CONFIG)
+    if config is None:
+        return members
+    said = _spelled(decode(members_decoder, config, f"{path}.{_CONFIG}".lstrip(".")))
+    return {**{name: value for name, value in members.items() if name != _CONFIG}, **said}
 
 
 def _spelled(members: Members) -> Members:
@@ -208,15 +217,19 @@ def _spelled(members: Members) -> Members:
 def _usage(answer: _Answer) -> Usage | None:
     """What it used; pictures and sound, which some models embed too, are told apart (and called `promptTokenDetails`
     here, not as in chat)."""
-    metadata = answer.usage_metadata
-    total = metadata.prompt_token_count if metadata is not None else None
-    if metadata is None or not total or total < 0:
-        return None
-    of_kind = {each.modality: max(0, each.token_count) for each in metadata.prompt_token_details or ()}
-    images, audio = of_kind.get("IMAGE", 0), of_kind.get("AUDIO", 0)
-    if images + audio > total:
-        return Usage(input=total, source=UsageSource.PROVIDER, suspect=True)
-    return Usage(input=total - images - audio, image_input=images, audio_input=audio, source=UsageSource.PROVIDER)
+    metadata = stated(answer.usage_metadata)
+    usage = usage_of(metadata.get("promptTokenCount"))
+    details = metadata.get("promptTokenDetails")
+    if usage is None or not isinstance(details, list):
+        return usage
+    reader = Counters()
+    images, audio = (
+        sum(reader.count(each.get("tokenCount")) for each in map(mapping, details) if each.get("modality") == kind)
+        for kind in ("IMAGE", "AUDIO")
+    )
+    if reader.suspect or images + audio > usage.input:
+        return msgspec.structs.replace(usage, suspect=True)
+    return msgspec.structs.replace(usage, input=usage.input - images - audio, image_input=images, audio_input=audio)
 
 
 class GeminiEmbeddings(Untranslated):

@@ -6,6 +6,7 @@ that it asked for.
 
 import base64
 import binascii
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
@@ -13,21 +14,21 @@ from typing import Annotated, Literal
 import msgspec
 
 from ...core.catalog import is_form_of, model_shown
-from ...core.chat import ChatRequest
+from ...core.chat import BYTES_PER_TOKEN, ChatRequest
 from ...core.errors import MalformedRequest
 from ...core.media import EmbeddingRequest, Embeddings, Vector
-from ...core.usage import Usage, UsageSource
+from ...core.usage import Usage
 from ...wire.messages import BadMessage
 from .. import NOWHERE, Asked, Rendered, Result, StreamTransform
-from ..bodies import NULL, Members, decode, decode_members
+from ..bodies import NULL, Members, decode, decode_members, members_decoder
 from ..openai_chat import EVENT_STREAM, errors
-from ..splice import replace_member
 from ..untranslated import Untranslated
-from . import check_shape
+from . import check_shape, stated, usage_of
 
 INPUTS_MAX = 2048  # API reference: `input`
 _FLOAT_BYTES = 4
 _STRING = b'"'[0]
+_OF_NUMBERS = b"0123456789+-.eE, \t\r\n"
 _READ = frozenset({"model", "input", "encoding_format", "dimensions", "input_type"})
 
 
@@ -51,11 +52,6 @@ class _Body(msgspec.Struct, kw_only=True):
         return tuple(each for each in self.input if not isinstance(each, int))
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    total_tokens: int | None = None
-
-
 class _Item(msgspec.Struct):
     embedding: msgspec.Raw
     index: int | None = None
@@ -64,7 +60,7 @@ class _Item(msgspec.Struct):
 class _Answer(msgspec.Struct):
     data: list[_Item]
     model: str | None = None
-    usage: _Usage | None = None
+    usage: msgspec.Raw = NULL
 
 
 _body_decoder = msgspec.json.Decoder(_Body)
@@ -81,13 +77,14 @@ def parse_request(body: bytes, _: Asked = NOWHERE) -> ChatRequest:
         raise MalformedRequest("'input' cannot be an empty string.", param="input")
     if not isinstance(read.input, str) and len({type(each) for each in read.input}) > 1:
         raise MalformedRequest("'input' is of texts, of tokens, or of lists of tokens.", param="input")
+    inputs = read.inputs
     return ChatRequest(
         model=read.model,
         members=members,
         output_tokens_max=0,
-        prompt_bytes=len(memoryview(members["input"])),
+        prompt_bytes=sum(map(_bytes_in, inputs)),
         text_bytes=len(body),
-        messages=len(read.inputs),
+        messages=len(inputs),
     )
 
 
@@ -118,7 +115,7 @@ def write_request(asked: EmbeddingRequest, upstream_model: str) -> Rendered:
 def read_result(body: bytes) -> Embeddings:
     """See Form."""
     answer = _answer_of(body)
-    return Embeddings([_vector(item.embedding) for item in answer.data], _usage(answer), answer.model)
+    return Embeddings([_vector(item.embedding) for item in _ordered(answer.data)], _usage(answer), answer.model)
 
 
 def write_result(given: Embeddings, request: ChatRequest) -> bytes:
@@ -132,23 +129,23 @@ def forward_result(body: bytes, request: ChatRequest, *, exact: bool) -> Result:
     """See Dialect. What is in order goes through as it came. MalformedRequest where `dimensions` are not as asked."""
     asked, answer = _read(request), _answer_of(body)
     is_base64 = asked.encoding_format == "base64"
-    width = len(_vector(answer.data[0].embedding)) if answer.data else 0
-    check_shape(len(answer.data), width, request, asked.dimensions, "dimensions")
+    widths = [_width(item.embedding) for item in answer.data]
+    check_shape(widths, [asked.dimensions] * request.messages, "dimensions")
     usage = _usage(answer)
-    is_as_asked = [(memoryview(item.embedding)[0] == _STRING) == is_base64 for item in answer.data]
-    if not exact or not all(is_as_asked) or [item.index for item in answer.data] != list(range(len(answer.data))):
+    is_numbered = [item.index for item in answer.data] == list(range(len(answer.data)))
+    if not exact or not is_numbered or any(_is_base64(item) != is_base64 for item in answer.data):
         vectors: list[object] = []
-        for item, is_right in zip(answer.data, is_as_asked, strict=True):
-            vector = item.embedding if is_right else _vector(item.embedding)
+        for item in _ordered(answer.data):
+            vector = item.embedding if _is_base64(item) == is_base64 else _vector(item.embedding)
             vectors.append(_packed(vector) if isinstance(vector, list) and is_base64 else vector)
         body = _written(vectors, answer.model, usage, request)
     elif answer.model is None or not is_form_of(answer.model, request.model):
-        body = replace_member(body, b"model", msgspec.json.encode(request.model))
+        body = msgspec.json.encode({**members_decoder.decode(body), "model": request.model})  # the rest as it came
     return Result(body, usage, answer.model, True)
 
 
 def _written(vectors: Sequence[object], model: str | None, usage: Usage | None, request: ChatRequest) -> bytes:
-    tokens = 0 if usage is None else usage.prompt
+    tokens = request.prompt_tokens if usage is None or usage.suspect else usage.prompt  # as it is charged
     data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
     return msgspec.json.encode(
         {
@@ -160,29 +157,66 @@ def _written(vectors: Sequence[object], model: str | None, usage: Usage | None, 
     )
 
 
+def _bytes_in(given: str | list[int]) -> int:
+    """The size of an input; tokens have that of as many, so that they are counted as what they are."""
+    return len(given.encode("utf-8")) if isinstance(given, str) else BYTES_PER_TOKEN * len(given)
+
+
 def _read(request: ChatRequest) -> _Body:
     return decode(_body_decoder, msgspec.json.encode(request.members))
 
 
 def _answer_of(body: bytes) -> _Answer:
-    """An answer; where it numbers its vectors, in the order of the inputs."""
+    """An answer, its vectors as they came."""
     try:
         answer: _Answer = _answer_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise BadMessage("the answer is not the JSON it should be") from None
-    answer.data.sort(key=lambda item: -1 if item.index is None else item.index)
     return answer
+
+
+def _ordered(data: list[_Item]) -> list[_Item]:
+    """Vectors in the order of the inputs, where they are numbered."""
+    return sorted(data, key=lambda item: -1 if item.index is None else item.index)
+
+
+def _is_base64(item: _Item) -> bool:
+    return memoryview(item.embedding)[0] == _STRING
 
 
 def _vector(raw: msgspec.Raw) -> Vector:
     """A vector in either encoding: numbers, or base64 of little-endian float32."""
+    if memoryview(raw)[0] == _STRING:
+        packed = _unpacked(raw)
+        vector = list(struct.unpack(f"<{len(packed) // _FLOAT_BYTES}f", packed))
+        if not all(map(math.isfinite, vector)):  # which no JSON can say
+            raise BadMessage("a vector is none")
+        return vector
     try:
-        if memoryview(raw)[0] != _STRING:
-            return _vector_decoder.decode(raw)
-        packed = base64.b64decode(_text_decoder.decode(raw), validate=True)
-        return list(struct.unpack(f"<{len(packed) // _FLOAT_BYTES}f", packed))
-    except (msgspec.MsgspecError, binascii.Error, struct.error, ValueError):
+        return _vector_decoder.decode(raw)
+    except msgspec.MsgspecError:
         raise BadMessage("a vector is none") from None
+
+
+def _width(raw: msgspec.Raw) -> int:
+    """How many numbers a vector has, which need not be read for that: an answer may hold millions."""
+    given = bytes(raw)
+    if given[0] == _STRING:
+        return len(_unpacked(raw)) // _FLOAT_BYTES
+    if given.translate(None, _OF_NUMBERS) != b"[]":
+        raise BadMessage("a vector is none")
+    return given.count(b",") + 1 if given[1:-1].strip() else 0
+
+
+def _unpacked(raw: msgspec.Raw) -> bytes:
+    """A vector's float32, out of base64. BadMessage."""
+    try:
+        packed = base64.b64decode(_text_decoder.decode(raw), validate=True)
+    except (msgspec.MsgspecError, binascii.Error, ValueError):
+        raise BadMessage("a vector is none") from None
+    if len(packed) % _FLOAT_BYTES:
+        raise BadMessage("a vector is none")
+    return packed
 
 
 def _packed(vector: Vector) -> str:
@@ -193,8 +227,8 @@ def _packed(vector: Vector) -> str:
 
 
 def _usage(answer: _Answer) -> Usage | None:
-    tokens = answer.usage and (answer.usage.prompt_tokens or answer.usage.total_tokens)
-    return Usage(input=tokens, source=UsageSource.PROVIDER) if tokens and tokens > 0 else None
+    said = stated(answer.usage)
+    return usage_of(said.get("prompt_tokens") or said.get("total_tokens"))
 
 
 class OpenAIEmbeddings(Untranslated):
