@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.edge import embedding
 from tests.running.client import Caller, last_entry
 from tests.running.processes import Gateway, Simulator
 from tests.running.upstreams import Upstream, refused_port
@@ -131,6 +132,20 @@ weight = 0
     )
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session")
+def embedder(session_folder: Path, simulator: Simulator, scripted: Upstream) -> Iterator[Gateway]:
+    """Has texts embedded, by a provider of each kind."""
+    process = Gateway(session_folder, embedding.configuration(simulator, scripted))
+    yield process
+    assert not [line for line in process.log_lines() if line.get("event") == "crash"]
+    process.stop()
+
+
+@pytest.fixture
+def embeds(embedder: Gateway) -> Caller:
+    return Caller(embedder)
 
 
 @pytest.fixture

@@ -57,4 +57,4 @@ class Gate:
     thoughts: KeptThoughts = field(default_factory=KeptThoughts)
     responses: ResponseStates = field(default_factory=ResponseStates)
     limits: FlowLimits = field(default_factory=FlowLimits)
-    heads: dict[tuple[str, str, str, bool, bytes], bytes] = field(default_factory=dict)
+    heads: dict[tuple[str, str, str, str, bool, bytes], bytes] = field(default_factory=dict)
