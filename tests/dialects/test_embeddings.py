@@ -81,7 +81,7 @@ def test_geminis_clients_may_write_either_spelling() -> None:
     camel = content("a", taskType="RETRIEVAL_QUERY", outputDimensionality=8, autoTruncate=True)
     expected = EmbeddingRequest(inputs=("a",), dimensions=8, purpose="search_query", extra=("autoTruncate",))
     for each in (snake, camel):
-        one = GEMINI.parse_request(bytes_of(each), ONE)
+        one = GEMINI.parse_request(bytes_of({**each, "model": "models/other"}), ONE)  # the path names it
         several = GEMINI.parse_request(bytes_of({"requests": [each]}), BATCH)
         assert GEMINI.read_request(one) == GEMINI.read_request(several) == expected
         assert json.loads(GEMINI.forward_request(one, "up")) == camel
