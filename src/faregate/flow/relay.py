@@ -336,11 +336,12 @@ def _head(gate: Gate, provider: Provider, target: Target, speech: Speech, call: 
     """The request's head but for its length: the same for every call of its kind (S13), so it is kept."""
     upstream = speech.upstream
     forwarded = call.request.forwarded if upstream.name == call.dialect else b""
-    dialect_path = upstream.path(call.request, target.upstream_model)  # Gemini's has one for a batch of texts
-    key = (provider.name, upstream.name, target.upstream_model, dialect_path, call.request.stream, forwarded)
+    # Of chat a dialect has one path, streamed or not
+    place = "" if call.operation == "chat" else upstream.path(call.request, target.upstream_model)
+    key = (provider.name, upstream.name, target.upstream_model, place, call.request.stream, forwarded)
     head = gate.heads.get(key)
     if head is None:
-        path = provider.path_of(dialect_path, target.upstream_model)
+        path = provider.path_of(upstream.path(call.request, target.upstream_model), target.upstream_model)
         accept = upstream.stream_type if call.request.stream else b"application/json"
         if len(gate.heads) >= _HEADS_MAX:
             gate.heads.clear()
