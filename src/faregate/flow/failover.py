@@ -20,7 +20,6 @@ from ..core.errors import (
     UpstreamDenied,
     UpstreamError,
     UpstreamLimited,
-    UpstreamUnavailable,
 )
 from . import funds, relay
 from .gate import Gate
@@ -64,7 +63,7 @@ async def _next_answer(
         if answer is not None:
             return answer
         failure = None
-    raise _verdict(failures)
+    raise _verdict(failures) if failures else gate.health.refusal(candidates[0].targets)  # since they were chosen
 
 
 async def _first_answer(
@@ -144,8 +143,6 @@ def _patience_s(failure: UpstreamError) -> float | None:
 
 def _verdict(failures: list[UpstreamError]) -> UpstreamError:
     """The failure to tell of: a limit only where every target limits us, then the shortest wait (contract.md 3.6)."""
-    if not failures:  # all were ejected while the call was on its way
-        return UpstreamUnavailable("The provider is not available.", reason="ejected", is_worth_retrying=False)
     others = [failure for failure in failures if not isinstance(failure, UpstreamLimited)]
     if others:
         return others[-1]

@@ -133,7 +133,7 @@ class Health:
         last = next((target for target in targets if self._is_due(target, now)), None)
         if last is not None and not has_fallback:
             return (last,)
-        raise self._refusal(targets, now)
+        raise self.refusal(targets)
 
     def begin(self, target: Target) -> Attempt | None:
         """An attempt at a target; None where it has been ejected meanwhile, or is tried by somebody else."""
@@ -148,6 +148,20 @@ class Health:
             record.is_tried = True
             record.tried_at = now
         return Attempt(self, target, tried)
+
+    def refusal(self, targets: Sequence[Target]) -> UpstreamError:
+        """Why none of `targets` may be asked now: UpstreamLimited where all limit us."""
+        now = self._clock()
+        ends = [max((record.limited_until for record in self._of(target)), default=0.0) for target in targets]
+        is_ejected = any(record.is_ejected for target in targets for record in self._of(target))
+        if not is_ejected and min(ends) > now:
+            return UpstreamLimited("The provider limits us.", retry_after_s=min(ends) - now)
+        return UpstreamUnavailable(
+            "The provider is not available.",
+            retry_after_s=self._limits.last_trial_interval_s,
+            reason="ejected",
+            is_worth_retrying=False,
+        )
 
     def may_retry(self, provider: str) -> bool:
         """Whether one more call may be made at a provider for those that failed, besides a call's first move to another
@@ -268,18 +282,6 @@ class Health:
             record.limited_until <= now
             and (not record.is_ejected or now >= record.tried_at + interval_s)  # one that hangs holds nobody up
             for record in self._of(target)
-        )
-
-    def _refusal(self, targets: Sequence[Target], now: float) -> UpstreamError:
-        waits_s = [max(record.limited_until for record in self._of(target)) - now for target in targets]
-        ejected = [target for target in targets if any(record.is_ejected for record in self._of(target))]
-        if not ejected:
-            return UpstreamLimited("The provider limits us.", retry_after_s=min(waits_s))
-        return UpstreamUnavailable(
-            "The provider is not available.",
-            retry_after_s=self._limits.last_trial_interval_s,
-            reason="ejected",
-            is_worth_retrying=False,
         )
 
 
