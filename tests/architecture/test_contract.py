@@ -14,7 +14,7 @@ CONTRACT = TESTS.parents[1] / "shared" / "spec" / "contract.md"
 
 # These may become smaller, never larger.
 PENDING_ROWS_MAX = 12
-PENDING_PARTS_MAX = 7
+PENDING_PARTS_MAX = 5
 
 
 def citations() -> Iterator[tuple[str, str]]:

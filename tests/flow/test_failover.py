@@ -73,7 +73,7 @@ class Stage:
             record=UsageRecord(id="id", received_at=0.0, model="model-0"),
             is_deserted=False,
             deadline_at=100.0,
-            request=SimpleNamespace(),
+            request=SimpleNamespace(output_tokens_cap=None),
         )
         self.gate: Any = SimpleNamespace(
             health=Health(HealthLimits(failures_in_row_max=10**6, window_calls_min=10**6), clock=lambda: 0.0),

@@ -4,7 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from faregate.core.catalog import Model
+from faregate.core.catalog import Candidate, Model
 from faregate.core.chat import ChatRequest
 from faregate.core.limits import Bound, Demand
 from faregate.flow import limits
@@ -24,6 +24,6 @@ def test_a_call_counts_for_the_day_of_its_arrival() -> None:
     for received_at in (MIDNIGHT - 0.001, MIDNIGHT, MIDNIGHT + 86_399.999):
         request = ChatRequest(model="m", members={}, text_bytes=100, messages=1, choices=2, output_tokens_max=50)
         call: Any = SimpleNamespace(request=request, schema=None, record=SimpleNamespace(received_at=received_at))
-        asyncio.run(limits.take(gate, call, Model(id="m", vendor="v"), BOUNDS))
+        asyncio.run(limits.take(gate, call, (Candidate(Model(id="m", vendor="v"), ()),), BOUNDS))
     assert [demand.day for demand in demands] == [19_999, 20_000, 20_000]
     assert {demand.tokens_max for demand in demands} == {100 // 2 + 16 + 2 * 50}

@@ -71,7 +71,7 @@ class Call(msgspec.Struct, kw_only=True):
     `deadline_at` is on the loop's clock, seconds. `record` is filled on the way and kept at the end. `snapshot` is what
     it is decided on: what its house serves; `terms` are what it may be, and how it is counted. `region_hint` is where
     it would rather be served; nothing of it may be kept that is `no_retention`, here or there. `tariff` is what it
-    costs, fixed at its admission.
+    costs, fixed at its admission, as are the `tariffs` of all that may answer it, where there are several, by model.
 
     Its client has left where it `is_deserted`, and runs on for its usage alone, or `is_waived`, and costs nothing
     unless its answer is whole. Where its dialect is not the provider's, `conversation` is what it says, and
@@ -94,6 +94,7 @@ class Call(msgspec.Struct, kw_only=True):
     region_hint: str | None = None
     no_retention: bool = False
     tariff: Tariff | None = None
+    tariffs: dict[str, Tariff] | None = None
     is_deserted: bool = False
     is_waived: bool = False
     is_strict: bool = False

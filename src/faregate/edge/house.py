@@ -18,7 +18,7 @@ _FORMATS_MAX = 10_000
 _WORDS_MAX = 50
 _WORD_CHARACTERS_MAX = 100
 _PATIENCE_S = 120.0  # more than that no SDK waits for
-_Made = tuple[str, str, str, str, tuple[bool, str, int]]  # how an answer was made, as its head tells it
+Made = tuple[str, str, str, str, tuple[bool, str, int]]  # how an answer was made, as its head tells it
 _UNPRINTABLE = re.compile(r"[^!-+\--~]")  # nor commas: they part the words
 
 
@@ -44,18 +44,27 @@ class House:
         lines = "".join(f"{_literal(name)}: {place}\r\n" for name, place in said if name)
         self._rates = lines.encode("ascii")
         self._resets_at_epoch = rates.reset_form == "epoch"
-        self._formats: dict[_Made, str] = {}
+        self._formats: dict[Made, str] = {}
 
     def head(self, record: UsageRecord, latency_ms: float) -> bytes:
         """The header lines of every answer: id, latency, where it was made and at what rate."""
-        model = record.model if record.attempts else ""  # one that nobody was asked for was not used
-        failed = (record.has_failed_over, record.fallback_from, record.fallback_depth)
-        made = (record.region, record.replica, model, record.token_rate, failed)
+        made = made_of(record)
         lines = self._formats.get(made) or self._format(made)
         return (lines % {"id": record.id, "latency": latency_ms}).encode("ascii")
 
-    def _format(self, made: "_Made") -> str:
+    def _format(self, made: Made) -> str:
         """The lines of all answers that were made in the same way, with places for what differs."""
+        pairs = self._pairs(made)
+        if len(self._formats) > _FORMATS_MAX:
+            self._formats.clear()
+        names = self.facts.headers
+        places = [f"{_literal(name)}: %(id)s\r\n" for name in names.request_id]
+        places.append(f"{_literal(names.latency_ms)}: %(latency)d\r\n")
+        fixed = _literal(header_lines(pairs).decode("ascii"))
+        lines = self._formats[made] = "".join(places) + fixed
+        return lines
+
+    def _pairs(self, made: Made) -> list[tuple[str, str]]:
         region, replica, model, token_rate, (has_failed_over, fallback_from, fallback_depth) = made
         names = self.facts.headers
         pairs = [
@@ -70,13 +79,14 @@ class House:
             pairs.append((names.model_used, model))
         if token_rate:
             pairs.append((names.token_rate, token_rate))
-        if len(self._formats) > _FORMATS_MAX:
-            self._formats.clear()
-        places = [f"{_literal(name)}: %(id)s\r\n" for name in names.request_id]
-        places.append(f"{_literal(names.latency_ms)}: %(latency)d\r\n")
-        fixed = _literal(header_lines(pairs).decode("ascii"))
-        lines = self._formats[made] = "".join(places) + fixed
-        return lines
+        return pairs
+
+    def correction(self, record: UsageRecord, said: Made) -> bytes:
+        """The trailer lines of how a stream was made, where its head had to leave before that was known."""
+        made = made_of(record)
+        if made[:3] == said[:3] and made[4] == said[4]:  # the rate may depend on the size of the prompt
+            return b""
+        return header_lines(self._pairs(made))
 
     def credits_line(self, cost_nano: int) -> bytes:
         """The header line, or trailer, that says what an answer cost."""
@@ -152,6 +162,13 @@ def _duration(seconds: float) -> str:
     minutes, whole = divmod(whole, 60)
     text = f"{whole}.{millis:03d}".rstrip("0").rstrip(".") if millis else str(whole)
     return f"{minutes}m{text}s" if minutes else f"{text}s"
+
+
+def made_of(record: UsageRecord) -> Made:
+    """How an answer is being made."""
+    model = record.model if record.attempts else ""  # one that nobody was asked for was not used
+    failed = (record.has_failed_over, record.fallback_from, record.fallback_depth)
+    return (record.region, record.replica, model, record.token_rate, failed)
 
 
 def _list_line(name: str, words: Sequence[str]) -> bytes:

@@ -13,7 +13,7 @@ from ..dialects import Dialect
 from ..flow.keyed_run import Run
 from ..flow.relay import StreamAnswer, WholeAnswer
 from ..wire.deadlines import NEVER, Deadlines
-from .house import House
+from .house import House, Made, made_of
 
 _JSON = b"content-type: application/json\r\n"
 
@@ -34,7 +34,11 @@ class Reply(msgspec.Struct, eq=False):
     bounds: tuple[Bound, ...] = ()  # by which it will be counted, as long as it is not
     _started_at: float = msgspec.field(default_factory=time.perf_counter)
     _extra: bytes = b""
-    _trailers: bytes = b""
+    _cap: tuple[str, ...] = ()
+    _dropped: tuple[str, ...] = ()
+    _adjusted: tuple[str, ...] = ()
+    _said: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # in the head: what was dropped, and what adjusted
+    _made: Made | None = None  # as a stream's head says how it was being made
     _bytes_seen: int = 0
     _quiet_since: float = 0.0
     due_at: float = NEVER
@@ -62,16 +66,13 @@ class Reply(msgspec.Struct, eq=False):
         """Say that the gateway has lowered what the answer may take."""
         name = self.request.output_parameter if self.request is not None else ""
         name = name or self.dialect.parameters.get("output_tokens_max", "output_tokens_max")
-        self.changed((), (f"{name}={output_tokens}",))
+        self._cap = (f"{name}={output_tokens}",)
 
     def changed(self, dropped: tuple[str, ...], adjusted: tuple[str, ...]) -> None:
         """Say which parameters the provider was not told, or told otherwise; what the client was not shown of the
         answer too. Once the head has left that goes into the trailer."""
-        lines = self._house.changed_lines(dropped, adjusted)
-        if self._response.status:
-            self._trailers += lines
-        else:
-            self.add_headers(lines)
+        self._dropped += dropped
+        self._adjusted += adjusted
 
     def restart_clock(self) -> None:
         """The request's last byte is here: latency counts from now."""
@@ -119,8 +120,16 @@ class Reply(msgspec.Struct, eq=False):
         """What is known of a stream only at its end, for who takes that."""
         if not self._wants_trailers:
             return b""
-        ended = self._house.latency_line(self._elapsed_ms()) + self._house.credits_line(self.record.cost_nano)
-        return self._trailers + ended
+        house, (dropped, adjusted) = self._house, self._said
+        lines = house.latency_line(self._elapsed_ms()) + house.credits_line(self.record.cost_nano)
+        if self._dropped != dropped or self._changes != adjusted:
+            lines = house.changed_lines(_besides(dropped, self._dropped), _besides(adjusted, self._changes)) + lines
+        return lines if self._made is None else house.correction(self.record, self._made) + lines
+
+    @property
+    def _changes(self) -> tuple[str, ...]:
+        """All that was adjusted: the bound on the answer, and what a provider was told otherwise."""
+        return self._cap + tuple(word for word in self._adjusted if word not in self._cap)
 
     def _needs_client(self) -> None:
         if self.is_deserted:
@@ -156,6 +165,11 @@ class Reply(msgspec.Struct, eq=False):
         """The header lines of every answer."""
         record = self.record
         lines = self._house.head(record, latency_ms) + self._extra
+        if self._dropped or self._cap or self._adjusted:
+            self._said = self._dropped, self._changes
+            lines += self._house.changed_lines(*self._said)
+        if record.stream:
+            self._made = made_of(record)
         field = self.dialect.request_id_field
         return lines if field is None else b"%b: %b\r\n%b" % (field.encode(), record.id.encode(), lines)
 
@@ -202,3 +216,8 @@ class Reply(msgspec.Struct, eq=False):
 
     def _elapsed_ms(self) -> float:
         return int((time.perf_counter() - self._started_at) * 1e6) / 1000
+
+
+def _besides(said: tuple[str, ...], words: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `words` that were not said."""
+    return tuple(word for word in words if word not in said)

@@ -19,13 +19,13 @@ async def run(gate: Gate, call: Call, reply: Reply) -> None:
     call.record.model = model.id
     candidates = routing.choose(gate, call, model)
     limits.fit(gate, call, model)  # 413
-    translation.prepare(gate, call, candidates)
-    structured.prepare(gate, call, candidates)
+    candidates = translation.prepare(gate, call, candidates)
+    candidates = structured.prepare(gate, call, candidates)
     bounds = call.terms.bounds_of(limits.CLASSES[call.operation])
     if not bounds:
         end = await _answer(gate, call, reply, candidates)
     else:
-        taken = await limits.take(gate, call, model, bounds)  # 429; from here on it is counted
+        taken = await limits.take(gate, call, candidates, bounds)  # 429; from here on it is counted
         reply.counted(taken.standing)
         try:
             end = await _answer(gate, call, reply, candidates)

@@ -35,7 +35,7 @@ async def open(gate: Gate, candidates: tuple[Candidate, ...], call: Call) -> Who
     """The answer of the first target of the first candidate that gives one. Raises the last target's CallError where
     none does; Inexpressible where no target of the model that was asked for can be told what the client says."""
     first = candidates[0]
-    attempt = gate.health.begin(first.targets[0]) if first.depth == call.record.fallback_depth else None
+    attempt = gate.health.begin(first.targets[0]) if first.depth == 0 else None
     failure: UpstreamError | Inexpressible | None = None
     if attempt is not None:
         try:
@@ -50,8 +50,10 @@ async def _next_answer(
 ) -> WholeAnswer | StreamAnswer:
     """As `open`, after the first target's `failure`; None where it was not asked."""
     failures: list[UpstreamError] = []
+    cap = call.request.output_tokens_cap
     for candidate in candidates:
         if candidate.depth != call.record.fallback_depth:
+            call.request.output_tokens_cap = cap  # not what one that did not answer would have been cut at
             funds.turn_to(gate, call, candidate.model)
             call.record.fallback_depth = candidate.depth
         try:

@@ -47,6 +47,14 @@ class Tariffs:
         """What a model is charged by; None where nobody has said it."""
         return model.price or self._default
 
+    def has(self, model: Model) -> bool:
+        """Whether somebody has said what a model costs now."""
+        try:
+            self.of(model)
+        except GatewayError:
+            return False
+        return True
+
     def of(self, model: Model) -> Tariff:
         """What a model costs a request that is admitted now and asks for no service tier. GatewayError where nobody has
         said it: never free."""
@@ -114,8 +122,11 @@ def hold_for(gate: Gate, call: Call, candidates: tuple[Candidate, ...], budgets:
     if gate.ledger.blocked and not gate.ledger.blocked.isdisjoint((call.caller.payer, *budgets)):
         raise GatewayError("This account's books are not in order; the operator has been told.", kind="account_blocked")
     caller, request, record = call.caller, call.request, call.record
-    model = candidates[0].model
+    first = candidates[0]
+    model = first.model
     call.tariff = tariff = tariff_of(gate, call, model)
+    if first.depth or len(candidates) > 1:
+        call.tariffs = {candidate.model.id: tariff_of(gate, call, candidate.model) for candidate in candidates}
     _bound_output(model, request)
     amount = _most_nano(call, tariff, input_tokens_max(model, request), request.choices * request.output_tokens_bound)
     if len(candidates) > 1:
@@ -131,12 +142,17 @@ def hold_for(gate: Gate, call: Call, candidates: tuple[Candidate, ...], budgets:
 def turn_to(gate: Gate, call: Call, model: Model) -> None:
     """From now on a call is answered and charged as one of a fallback's, for which enough is held already."""
     request, record = call.request, call.record
-    charge_by(call, tariff_of(gate, call, model))
+    charge_by(call, _fixed(gate, call, model))
     _bound_output(model, request)
     record.fallback_from = record.fallback_from or record.model
     record.model = request.model = model.id
     if "model" in request.members:
         request.members["model"] = msgspec.Raw(msgspec.json.encode(model.id))
+
+
+def _fixed(gate: Gate, call: Call, model: Model) -> Tariff:
+    """What a call costs where that model answers it: what that was at its admission."""
+    return call.tariffs[model.id] if call.tariffs is not None else tariff_of(gate, call, model)
 
 
 def _bound_output(model: Model, request: ChatRequest) -> None:
@@ -154,7 +170,7 @@ def _most_with(gate: Gate, call: Call, model: Model) -> int:
     cap = output_tokens_max(model, request)
     output_tokens = min(request.output_tokens_cap or request.output_tokens_max or cap, cap)
     input_tokens = input_tokens_max(model, request)
-    return _most_nano(call, tariff_of(gate, call, model), input_tokens, request.choices * output_tokens)
+    return _most_nano(call, _fixed(gate, call, model), input_tokens, request.choices * output_tokens)
 
 
 def output_tokens_max(model: Model, request: ChatRequest) -> int:
@@ -220,7 +236,7 @@ def lowered(gate: Gate, call: Call, candidates: tuple[Candidate, ...], hold: Hol
     cap = min(output_tokens_max(models[0], request), request.output_tokens_cap or _TOKENS_MAX)
     tokens = cap
     for model in models:
-        tariff, input_tokens = tariff_of(gate, call, model), input_tokens_max(model, request)
+        tariff, input_tokens = _fixed(gate, call, model), input_tokens_max(model, request)
         tokens = min(tokens, tariff.output_tokens_for(share_nano, input_tokens) // request.choices)
     if tokens < min(_LOWERED_TOKENS_MIN, cap):
         return None

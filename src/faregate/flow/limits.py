@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ..core.call import Call
-from ..core.catalog import Model
+from ..core.catalog import Candidate, Model
 from ..core.errors import LimitExceeded, Overloaded, TooLarge
 from ..core.limits import Bound, BoundKind, Demand, Refused, Taken
 from ..core.plans import EndpointClass
@@ -46,10 +46,10 @@ def fit(gate: Gate, call: Call, model: Model) -> None:
             request.output_tokens_cap = min(most, output_tokens_max(model, request))
 
 
-async def take(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...]) -> Taken:
+async def take(gate: Gate, call: Call, candidates: tuple[Candidate, ...], bounds: tuple[Bound, ...]) -> Taken:
     """Count a call against all its bounds. LimitExceeded where one is reached: then none has counted it. Overloaded."""
     day = int(call.record.received_at) // DAY_S
-    demand = _demand(gate, call, model, bounds, day)
+    demand = _demand(gate, call, candidates, bounds, day)
     try:
         taken = await gate.counters.take(demand)
     except StoreError:
@@ -59,9 +59,11 @@ async def take(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...]) 
     return taken
 
 
-async def would_refuse(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...], now: float) -> None:
+async def would_refuse(
+    gate: Gate, call: Call, candidates: tuple[Candidate, ...], bounds: tuple[Bound, ...], now: float
+) -> None:
     """As `take`, for a call that is made now, but nothing is counted."""
-    demand = _demand(gate, call, model, bounds, int(now) // DAY_S)
+    demand = _demand(gate, call, candidates, bounds, int(now) // DAY_S)
     try:
         refused = await gate.counters.peek(demand)
     except StoreError:
@@ -70,13 +72,13 @@ async def would_refuse(gate: Gate, call: Call, model: Model, bounds: tuple[Bound
         raise exceeded(refused, demand)
 
 
-def _demand(gate: Gate, call: Call, model: Model, bounds: tuple[Bound, ...], day: int) -> Demand:
+def _demand(gate: Gate, call: Call, candidates: tuple[Candidate, ...], bounds: tuple[Bound, ...], day: int) -> Demand:
     expected = most = 0
     for kind, _, _, _, _ in bounds:  # one pass by hand: this is on the way of every call
         if kind == "daily_tokens":
-            most = most or most_tokens(call, model)
+            most = most or max(most_tokens(call, candidate.model) for candidate in candidates)
         elif kind == "tokens" and not expected:
-            prompt, output = gate.expectations.tokens(model.id, call.request)
+            prompt, output = gate.expectations.tokens(candidates[0].model.id, call.request)
             expected = prompt + output
     return tuple.__new__(Demand, (bounds, expected, most, day))
 

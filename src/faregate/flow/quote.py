@@ -34,15 +34,16 @@ async def quote(gate: Gate, call: Call) -> Quote:
         candidates = routing.choose(gate, call, model)
         limits.fit(gate, call, model)
         found.target = candidates[0].targets[0]
-        translation.prepare(gate, call, candidates)
-        structured.prepare(gate, call, candidates)
+        candidates = translation.prepare(gate, call, candidates)
+        found.target = candidates[0].targets[0]
+        candidates = structured.prepare(gate, call, candidates)
         call.tariff = tariff = funds.tariff_of(gate, call, model)
         found.price_version = tariff.version
         prompt, output = gate.expectations.tokens(model.id, call.request)
         found.expected_nano = tariff.charge_nano(Usage(input=prompt, output=output))
         bounds = call.terms.bounds_of(limits.CLASSES[call.operation])
         if bounds:
-            await limits.would_refuse(gate, call, model, bounds, time.time())
+            await limits.would_refuse(gate, call, candidates, bounds, time.time())
         budgets = await gate.budgets.of(call) if call.caller.budgets else ()
         hold = funds.hold_for(gate, call, candidates, budgets)
         found.held_nano = hold.amount

@@ -267,7 +267,7 @@ async def ask(gate: Gate, model: Model, attempt: Attempt, call: Call) -> WholeAn
     record.region = target.region
     record.replica = target.replica
     provider = gate.providers[target.provider]
-    patient_until = gate.deadlines.now + gate.limits.first_byte_timeout_s
+    patient_until = gate.deadlines.now + (model.first_byte_timeout_s or gate.limits.first_byte_timeout_s)
     try:
         speech = speech_of(gate, provider, call)
         response = await _send(gate, provider, model, target, speech, call)

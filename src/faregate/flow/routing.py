@@ -43,7 +43,7 @@ def _could_take(gate: Gate, call: Call, model: Model) -> bool:
         return False
     window = model.context_window
     return (
-        gate.tariffs.price_of(model) is not None
+        gate.tariffs.has(model)
         and admission.may_use(call.caller, call.record.project_id, model.id, call.snapshot)
         and (window is None or gate.expectations.input_tokens(model.id, request) <= window)
     )

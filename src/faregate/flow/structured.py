@@ -11,7 +11,7 @@ import msgspec
 from ..core.call import Call
 from ..core.catalog import Candidate
 from ..core.conversation import Message, Text
-from ..core.errors import UpstreamError
+from ..core.errors import MalformedRequest, UpstreamError
 from ..core.schema import schema_of
 from ..core.usage import NO_USAGE
 from ..wire.messages import BadMessage
@@ -24,21 +24,22 @@ from .relay import StreamAnswer, WholeAnswer
 _SHOWN_CHARACTERS_MAX = 900  # within funds.AGAIN_TOKENS_MAX, whatever they are
 
 
-def prepare(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> None:
-    """What the answer of a call must be, where its client says so. Before anything is held: MalformedRequest for a
-    schema that is none."""
-    _want(gate, call, candidates)
+def prepare(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """What the answer of a call must be, where its client says so; gives the candidates that can be held to that.
+    Before anything is held: MalformedRequest for a schema that is none."""
+    untrusted = [candidate for candidate in candidates if not candidate.model.capabilities.structured_outputs]
+    if untrusted and call.operation == "chat":
+        try:
+            _want(gate, call)
+        except MalformedRequest:
+            if untrusted[0] is candidates[0]:
+                raise
+            candidates = tuple(candidate for candidate in candidates if candidate not in untrusted)
     call.is_held = call.is_held and call.schema is not None
+    return candidates
 
 
-def _want(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> None:
-    if call.operation != "chat":
-        return
-    for candidate in candidates:
-        if not candidate.model.capabilities.structured_outputs:
-            break
-    else:
-        return
+def _want(gate: Gate, call: Call) -> None:
     dialect = gate.dialects[call.dialect]
     param = dialect.parameters.get("output_format", "output_format")
     if "output_format" in call.request.members:
@@ -55,6 +56,8 @@ def _want(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> None:
 async def open(gate: Gate, candidates: tuple[Candidate, ...], call: Call) -> WholeAnswer | StreamAnswer:
     """The answer of a call, for which the model may be asked twice. SchemaMissed; as failover.open."""
     answer = await failover.open(gate, candidates, call)
+    if _sees_to_it(candidates, call):
+        call.schema = None  # it is for the others that there is one
     if call.schema is None or (call.request.stream and not call.is_held):
         return answer
     text, fault = await _judge(gate, call, answer)
@@ -72,6 +75,14 @@ async def open(gate: Gate, candidates: tuple[Candidate, ...], call: Call) -> Who
         call.record.usage = answer.used()  # though nobody was given it
         raise relay.missed(fault_again)
     return answer
+
+
+def _sees_to_it(candidates: tuple[Candidate, ...], call: Call) -> bool:
+    """Whether the provider of the one that answers sees to the schema."""
+    if call.schema is None:
+        return False
+    depth = call.record.fallback_depth
+    return any(candidate.depth == depth and candidate.model.capabilities.structured_outputs for candidate in candidates)
 
 
 async def _judge(gate: Gate, call: Call, answer: WholeAnswer | StreamAnswer) -> tuple[str, str]:

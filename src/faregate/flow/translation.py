@@ -10,7 +10,7 @@ import msgspec
 from ..core.call import Call
 from ..core.catalog import Candidate
 from ..core.conversation import Conversation, Foreign, Media, Message, Part, Text, ToolCall
-from ..core.errors import Inexpressible, MalformedRequest
+from ..core.errors import Inexpressible, MalformedRequest, UpstreamUnavailable
 from ..core.events import (
     ArgumentsDelta,
     Ended,
@@ -189,7 +189,7 @@ class Translated:
         conversation = call.conversation
         assert conversation is not None  # by `prepare`
         if call.request.output_tokens_cap is not None:
-            conversation.output_tokens_max = call.request.output_tokens_cap
+            conversation = msgspec.structs.replace(conversation, output_tokens_max=call.request.output_tokens_cap)
         # What a provider cannot read, and its client did not send, is not put back only to be named as left out.
         self._replays = addressee.capabilities.reasoning_replay is not None
         reader = "" if self._replays else self.upstream.proofs
@@ -287,23 +287,48 @@ def untold(name: str) -> Inexpressible:
     return Inexpressible(message, param=name, kind="malformed_request")
 
 
-def prepare(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> None:
-    """Understand a call that may have to be translated, before anything is held for it. MalformedRequest."""
-    for candidate in candidates:
-        if not all(call.dialect in gate.providers[target.provider].dialects for target in candidate.targets):
-            break
-    else:
-        return
+def prepare(gate: Gate, call: Call, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Understand a call that may have to be translated, before anything is held for it; gives the candidates that can
+    be told what it says. MalformedRequest where the model that was asked for cannot."""
+    foreign = [
+        candidate
+        for candidate in candidates
+        for target in candidate.targets
+        if call.dialect not in gate.providers[target.provider].dialects
+    ]
+    if not foreign:
+        return candidates
     if call.operation == embeddings.OPERATION:
         embeddings.prepare(gate, call, candidates)
-        return
+        return candidates
+    try:
+        kinds = _understood(gate, call)
+    except MalformedRequest:
+        if foreign[0].depth == 0:
+            raise
+        return _without(candidates, foreign)  # nobody asked for those
+    first = candidates[0]
+    if first.depth == 0:
+        takes(first.model, images="image" in kinds, audio="audio" in kinds)
+    return candidates
+
+
+def _without(candidates: tuple[Candidate, ...], others: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    left = tuple(candidate for candidate in candidates if candidate not in others)
+    if not left:
+        raise UpstreamUnavailable("The provider is not available.", reason="no fallback can be told")
+    return left
+
+
+def _understood(gate: Gate, call: Call) -> set[str]:
+    """Understand a call; the kinds of media in it. MalformedRequest."""
     if call.operation != "chat":
         raise MalformedRequest(f"The provider of this model has no {call.operation}.", param="model")
     client = gate.dialects[call.dialect]
-    call.conversation = conversation = client.understand(call.request)
+    conversation = client.understand(call.request)
     _check(conversation, client)
-    kinds = {part.kind for message in conversation.messages for part in message.parts if isinstance(part, Media)}
-    takes(candidates[0].model, images="image" in kinds, audio="audio" in kinds)
+    call.conversation = conversation
+    return {part.kind for message in conversation.messages for part in message.parts if isinstance(part, Media)}
 
 
 def _check(conversation: Conversation, client: Dialect) -> None:

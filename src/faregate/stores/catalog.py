@@ -188,7 +188,8 @@ class _Builder:
             found = []
             for index, fallback in enumerate(settings.fallbacks or ()):
                 at = ("models", name, "fallbacks", index)
-                model = self._find(self._settings.aliases.get(fallback, fallback))
+                is_alias = fallback in self._settings.aliases
+                model = self._alias_target(fallback) if is_alias else self._find(fallback)
                 if model is None:
                     raise self._settings.places.fail(at, f"there is no model {fallback}")
                 if model == name or model in found:
