@@ -49,7 +49,7 @@ class HealthLimits:
 class _Record(msgspec.Struct, eq=False):
     """What is remembered of a target, or of a whole provider, that has failed. Times are the clock's, seconds."""
 
-    name: str
+    subject: Target | str
     bad_since: float
     failures_in_row: int = 0
     window_at: float = 0.0
@@ -60,6 +60,10 @@ class _Record(msgspec.Struct, eq=False):
     tried_at: float = 0.0
     due_at: float = 0.0
     limited_until: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.subject if isinstance(self.subject, str) else _name_of(self.subject)
 
 
 class Attempt(msgspec.Struct, eq=False):
@@ -185,11 +189,13 @@ class Health:
     # What attempts have to say
 
     def restore(self, tried: tuple[_Record, ...]) -> None:
-        """A trial was passed."""
+        """A trial was passed. All begins anew: other trials of the same ejection, which may hang for long after that,
+        are attempts like any other from now on."""
+        now = self._clock()
         for record in tried:
-            if record.is_ejected:  # it was the first of several to pass
-                record.is_ejected = record.is_tried = False
-                record.failures_in_row = record.window_calls = record.window_failures = 0
+            if self.remembered.get(record.subject) is record:  # it was the first of several to pass
+                anew = _Record(record.subject, now, window_at=now, limited_until=record.limited_until)
+                self.remembered[record.subject] = anew
                 self._report("info", "target_back", target=record.name)
 
     def release(self, tried: tuple[_Record, ...]) -> None:
@@ -240,8 +246,7 @@ class Health:
     def _record(self, subject: Target | str, now: float) -> _Record:
         record = self.remembered.get(subject)
         if record is None:
-            name = subject if isinstance(subject, str) else _name_of(subject)
-            record = self.remembered[subject] = _Record(name, now, window_at=now)
+            record = self.remembered[subject] = _Record(subject, now, window_at=now)
         return record
 
     def _count(self, record: _Record, now: float, failures: int = 0) -> None:
