@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import wards
 from tests.running.client import Caller, last_entry
 from tests.running.processes import Gateway, Simulator, simulated
 from tests.running.upstreams import Upstream, refused_port
@@ -122,6 +123,45 @@ def bodies_gateway(session_folder: Path, simulator: Simulator) -> Iterator[Gatew
     process = Gateway(session_folder, simulated(simulator, more="[limits]\nbodies_bytes_max = 2097152"))
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session")
+def failing() -> Iterator[Upstream]:
+    """All providers of the two gateways that leave failing targets alone, but for the simulator."""
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def steady_gateway(session_folder: Path, simulator: Simulator, failing: Upstream) -> Iterator[Gateway]:
+    """A gateway that tries nobody again that is ejected."""
+    process = Gateway(session_folder, wards.tables(simulator, failing), wards.STEADY)
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def swift_gateway(session_folder: Path, simulator: Simulator, failing: Upstream) -> Iterator[Gateway]:
+    """A gateway that soon tries again whoever is ejected."""
+    process = Gateway(session_folder, wards.tables(simulator, failing), wards.SWIFT)
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def unused() -> list[str]:
+    """Providers that no test has had."""
+    return wards.PROVIDERS[2:]
+
+
+@pytest.fixture
+def steady(steady_gateway: Gateway, unused: list[str], failing: Upstream) -> wards.Ward:
+    return wards.Ward(steady_gateway, unused.pop(), failing)
+
+
+@pytest.fixture
+def swift(swift_gateway: Gateway, unused: list[str], failing: Upstream) -> wards.Ward:
+    return wards.Ward(swift_gateway, unused.pop(), failing)
 
 
 @pytest.fixture
