@@ -137,20 +137,19 @@ class Patients(RuleBasedStateMachine):
             for way in ways:
                 self.say(new, way, error)
 
-    @precondition(lambda self: self.ejected)
-    @rule(data=st.data(), count=st.integers(2, 5), sign=st.sampled_from(["answered", "completed"]), error=ERRORS)
-    def trials_of_the_last_hang(self, data: st.DataObject, count: int, sign: str, error: UpstreamError) -> None:
+    @rule(at=st.sampled_from(TARGETS), count=st.integers(2, 3), sign=st.sampled_from(["answered", "completed"]))
+    def trials_of_the_last_hang(self, at: Target, count: int, sign: str) -> None:
         """One begins after the other, until one is answered; then the others fail."""
-        at = data.draw(st.sampled_from([each for each in TARGETS if not self.ejected.isdisjoint(names_of(each))]))
+        self.fails_again_and_again(at, [UpstreamUnavailable("down")] * LIMITS.failures_in_row_max, 0.0)
         begun: list[Try] = []
         for _ in range(count):
             self.now += LIMITS.last_trial_interval_s
             new = self.begin(at)
             begun += [] if new is None else [new]
         if begun:
-            self.say(begun.pop(), sign, error)
+            self.say(begun.pop(), sign, UpstreamUnavailable(""))
         for each in begun:
-            self.say(each, "failed", error)
+            self.say(each, "failed", UpstreamUnavailable("down"))
 
     @precondition(lambda self: self.tries)
     @rule()
